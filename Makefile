@@ -1,0 +1,99 @@
+# Everything a developer runs. Needs make and Python 3.11 to 3.14; sets up .venv by itself, once
+# for each lock file. Paths are relative, so that the folder's own path may hold spaces.
+# For another Python: make clean, then make PYTHON=python3.13 ...
+
+PYTHON ?= python3
+RUNTIME ?= celery
+
+BIN := .venv/bin
+LOG := .venv/setup.log
+UV := $(BIN)/uv --system-certs
+COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--python-version 3.11 --custom-compile-command "make lock" --all-extras pyproject.toml
+TESTS := tests/unit tests/integration tests/architecture tests/contract tests/runtimes
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo up parity test check check-lock format lock bench clean
+
+help: ## Show the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
+
+# A prompt given as `make demo PROMPT=...` travels as it is, whatever characters it holds. A
+# variable of that name in the environment is more likely the shell's own prompt.
+ifeq ($(origin PROMPT),command line)
+demo: export DARKROOM_PROMPT := $(value PROMPT)
+else
+unexport DARKROOM_PROMPT
+endif
+demo: .venv/.runtime ## Run one job and stop: RUNTIME=celery|lambda, PROMPT=...
+	@$(BIN)/darkroom demo --runtime "$(RUNTIME)" $${DARKROOM_PROMPT+"--prompt=$$DARKROOM_PROMPT"}
+
+up: .venv/.runtime ## Run until Ctrl-C: RUNTIME=celery|lambda.
+	@$(BIN)/darkroom up --runtime "$(RUNTIME)"
+
+parity: .venv/.runtime ## Run the same scenarios through both runtimes and compare.
+	@$(BIN)/darkroom parity
+
+test: .venv/.dev ## Run all tests.
+	$(BIN)/python -m pytest $(TESTS)
+
+check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+check-lock: .venv/.dev
+	@rm -rf .venv/lock && mkdir .venv/lock && cp requirements.lock requirements-dev.lock .venv/lock
+	@$(UV) $(COMPILE) --group setup -o .venv/lock/requirements.lock >/dev/null
+	@$(UV) $(COMPILE) --group setup --group dev -c requirements.lock \
+		-o .venv/lock/requirements-dev.lock >/dev/null
+	@cmp requirements.lock .venv/lock/requirements.lock \
+		&& cmp requirements-dev.lock .venv/lock/requirements-dev.lock \
+		|| { echo "lock files are not in step with pyproject.toml: make lock" >&2; exit 1; }
+
+format: .venv/.dev ## Rewrite the code in the house format.
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 for new releases.
+	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup -o requirements.lock >/dev/null
+	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup --group dev -c requirements.lock \
+		-o requirements-dev.lock >/dev/null
+
+bench: .venv/.dev ## Measure speed.
+	$(BIN)/python -m tests.performance
+
+clean: ## Delete .venv and all caches.
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+
+# Each stamp is written last, and an interrupted set-up starts over from an empty folder. uv
+# comes from the lock by way of pip and is some four times as quick; where it finds no way out
+# (it does not read pip's own configuration), pip goes on alone.
+.venv/.runtime: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
+		|| { echo "Python 3.11 to 3.14 is needed: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) lacks its venv module: install your system's python3-venv" >&2; exit 1; }
+	@echo "setting up .venv (once, up to a minute): run-time packages"
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@awk '/^uv==/ { on = 1 } on { print } on && !/\\$$/ { exit }' requirements.lock >.venv/uv.txt
+	@{ $(BIN)/pip install --require-hashes -r .venv/uv.txt \
+		&& $(UV) pip install --python .venv --require-hashes -r requirements.lock; } >$(LOG) 2>&1 \
+		|| $(BIN)/pip install --require-hashes -r requirements.lock >>$(LOG) 2>&1 \
+		|| { tail -n 5 $(LOG) >&2; echo "set-up failed; all of it: $(LOG)" >&2; exit 1; }
+	@$(BIN)/pip install --no-deps --no-build-isolation --no-index -e . >>$(LOG) 2>&1 \
+		|| { tail -n 5 $(LOG) >&2; echo "set-up failed; all of it: $(LOG)" >&2; exit 1; }
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.runtime
+	@echo "setting up .venv (once): development packages"
+	@rm -f .venv/.runtime
+	@$(UV) pip install --python .venv --require-hashes -r $< >>$(LOG) 2>&1 \
+		|| $(BIN)/pip install --require-hashes -r $< >>$(LOG) 2>&1 \
+		|| { tail -n 5 $(LOG) >&2; echo "set-up failed; all of it: $(LOG)" >&2; exit 1; }
+	@touch .venv/.runtime $@

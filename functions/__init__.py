@@ -1,0 +1,1 @@
+"""The cloud runtime: the same handler on AWS Lambda, fed by SQS."""

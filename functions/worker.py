@@ -1,0 +1,136 @@
+"""AWS Lambda entry: runs the jobs that SQS delivers, or one that is named directly.
+
+Handler `functions.worker.handler`. An SQS event is answered with the records to be delivered
+again (partial batch response); a direct invocation `{"job_id": ...}` with the outcome.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+
+from functions.container import build_container
+from shared.deadline import Deadline
+from shared.errors import (
+    MalformedEnvelope,
+    ServiceUnavailable,
+    SoftTimeLimitReached,
+    UnknownJob,
+)
+from shared.generation.outcome import NothingToDo, Outcome, RetryAfter
+from shared.jobs.retry import RetryPolicy
+
+log = structlog.get_logger(__name__)
+
+container = build_container()
+_net = RetryPolicy.from_settings(container.settings)
+
+
+class LambdaContext(Protocol):
+    """The part of awslambdaric's context that is used here."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how long this invocation may still run."""
+        ...
+
+
+def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Run what the event names.
+
+    Raises:
+        MalformedEnvelope: A direct invocation that names no job.
+        UnknownJob: A direct invocation for a job that has no row.
+    """
+    if "Records" not in event:
+        return _run_directly(event, context)
+    failed = [
+        {"itemIdentifier": record["messageId"]}
+        for record in event["Records"]
+        if not _is_done(record, context)
+    ]
+    return {"batchItemFailures": failed}
+
+
+def _run_directly(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    job_id = _job_id_of(event)
+    outcome = _run(job_id, context)
+    if isinstance(outcome, RetryAfter):
+        # There is no message to come back, so one is sent.
+        _dispatch(UUID(job_id), outcome.seconds)
+    return {"job_id": job_id, "outcome": outcome.name}
+
+
+def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
+    """Process one record; False has SQS deliver it again."""
+    try:
+        outcome = _run(_job_id_of(_parse(record["body"])), context)
+    except (UnknownJob, MalformedEnvelope) as error:
+        # Delivered at once until the queue's limit, then kept among the dead letters.
+        log.error("envelope rejected", code=error.code, reason=str(error))
+        return _deliver_again(record, 0)
+    except ServiceUnavailable as error:
+        log.warning("delivered again", code=error.code, reason=str(error))
+        return _deliver_again(record, _net.delay_seconds(_receive_count(record)))
+    except Exception:  # noqa: BLE001 - one broken record must not fail its whole batch
+        log.exception("record failed")
+        return False
+    if isinstance(outcome, RetryAfter):
+        return _deliver_again(record, outcome.seconds)
+    return True
+
+
+def _run(job_id: str, context: LambdaContext) -> Outcome:
+    limit_seconds = _soft_limit_seconds(context)
+    try:
+        with container.interrupt.after(limit_seconds, SoftTimeLimitReached(limit_seconds)):
+            return container.handler.handle(job_id, Deadline(limit_seconds))
+    except SoftTimeLimitReached:
+        log.warning("soft limit struck outside an attempt", job_id=job_id)
+        return NothingToDo("left_to_sweep")
+
+
+def _soft_limit_seconds(context: LambdaContext) -> float:
+    """Return the soft limit: the setting, or less where the invocation ends before that.
+
+    Half of what lies between the limits is kept for writing down the end.
+    """
+    settings = container.settings
+    margin_seconds = (settings.time_limit - settings.soft_time_limit) / 2
+    remaining_seconds = context.get_remaining_time_in_millis() / 1000
+    return min(settings.soft_time_limit, max(0.0, remaining_seconds - margin_seconds))
+
+
+def _parse(body: str) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        raise MalformedEnvelope("the body is not JSON") from None
+
+
+def _job_id_of(envelope: Any) -> str:
+    job_id = envelope.get("job_id") if isinstance(envelope, Mapping) else None
+    if not isinstance(job_id, str):
+        raise MalformedEnvelope('an envelope is {"job_id": "..."}')
+    return job_id
+
+
+def _receive_count(record: Mapping[str, Any]) -> int:
+    return int(record["attributes"]["ApproximateReceiveCount"])
+
+
+def _deliver_again(record: Mapping[str, Any], delay_seconds: float) -> bool:
+    try:
+        container.dispatcher.redeliver(record["receiptHandle"], delay_seconds)
+    except ServiceUnavailable as error:
+        log.warning("redelivery left to the queue and the sweep", reason=str(error))
+    return False
+
+
+def _dispatch(job_id: UUID, delay_seconds: float) -> None:
+    try:
+        container.dispatcher.dispatch(job_id, "", delay_seconds)
+    except ServiceUnavailable as error:
+        log.warning("dispatch left to the sweep", job_id=str(job_id), reason=str(error))
+        container.services.jobs.mark_undispatched(job_id)

@@ -1,0 +1,1 @@
+"""The local runtime: a real Celery worker, embedded servers and the command line."""

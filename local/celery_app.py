@@ -1,0 +1,127 @@
+"""The Celery application: `celery -A local.celery_app worker`.
+
+Made at import, as Celery wants it; the settings are read then. No connection is opened here.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from celery.utils.log import get_multiprocessing_logger
+from kombu import Exchange, Queue
+
+from local.broker import JOB_QUEUE, MAINTENANCE_QUEUE, broker_url, result_backend_url
+from local.worker_steps import SweepStep
+from shared.errors import ConfigurationError
+from shared.logs import configure_logging
+from shared.settings import BROKER_VISIBILITY_TIMEOUT_SECONDS, Settings, load_settings
+
+BROKER_SOCKET_TIMEOUT_SECONDS = 10.0
+"""A frozen Redis must not hang a worker for ever; kombu's own blocking read lasts 1 s."""
+
+
+def _load_settings() -> Settings:
+    try:
+        return load_settings()
+    except ConfigurationError as error:
+        sys.exit(f"darkroom: {error}")
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    transport_options = {
+        # One hour, longer than any attempt and any delay: messages come back through the sweep.
+        "visibility_timeout": BROKER_VISIBILITY_TIMEOUT_SECONDS,
+        "socket_timeout": BROKER_SOCKET_TIMEOUT_SECONDS,
+        "socket_connect_timeout": 3.0,
+        # Notices a peer that is gone although the connection looks open.
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+    }
+    return {
+        # Jobs and maintenance apart; a worker consumes both unless told otherwise.
+        "task_queues": tuple(
+            Queue(name, Exchange(name), routing_key=name) for name in (JOB_QUEUE, MAINTENANCE_QUEUE)
+        ),
+        "task_default_queue": MAINTENANCE_QUEUE,
+        "task_create_missing_queues": False,
+        # JSON only: a message can never run code.
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        # A message is done when its job is settled; duplicates are refused by the claim.
+        "task_acks_late": True,
+        # Requeueing what killed its worker loops without end; the parent hands the row back.
+        "task_reject_on_worker_lost": False,
+        # The same for what reached the hard limit.
+        "task_acks_on_failure_or_timeout": True,
+        # Raised in the child at the soft limit, SIGKILL for the child at the hard one.
+        "task_soft_time_limit": settings.soft_time_limit,
+        "task_time_limit": settings.time_limit,
+        # The records are written by the event script, see local.result_backend.
+        "task_ignore_result": True,
+        "result_expires": settings.event_ttl_seconds,
+        # A worker holds no message that another could be running.
+        "worker_prefetch_multiplier": 1,
+        # A child is replaced now and then, against slow leaks.
+        "worker_max_tasks_per_child": 1000,
+        # Losing the broker must not throw away a running provider call.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Wait for Redis as long as it takes, at the start and later.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_transport_options": transport_options,
+        "result_backend_transport_options": transport_options,
+        "visibility_timeout": BROKER_VISIBILITY_TIMEOUT_SECONDS,
+        # Our logging, not Celery's: one JSON object a line.
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        # Nobody listens to task events by default; flower turns them on itself.
+        "worker_send_task_events": False,
+        "timezone": "UTC",
+        "enable_utc": True,
+    }
+
+
+def create_app(settings: Settings) -> Celery:
+    """Return the application, configured, with its tasks and worker steps."""
+    backend = "local.result_backend:ReadOnlyRedisBackend"
+    app = Celery(
+        "darkroom",
+        broker=broker_url(settings.redis_url),
+        backend=f"{backend}+{result_backend_url(settings.redis_url)}",
+        include=["local.tasks"],
+    )
+    app.conf.update(_configuration(settings))
+    app.darkroom_settings = settings
+    app.steps["worker"].add(SweepStep)
+    return app
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_options: Any) -> None:
+    configure_logging("celery", celery_app.darkroom_settings.log_level)
+    # billiard's own logger keeps its lines to itself unless told otherwise.
+    get_multiprocessing_logger().propagate = True
+    get_multiprocessing_logger().setLevel(logging.WARNING)
+    # These tell of a task what the handler and the sweep tell of its job, with all its ids.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)
+
+
+@signals.task_prerun.connect
+def _bind_ids(task_id: str, args: Any = (), **_options: Any) -> None:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(
+        job_id=str(args[0])[:64] if args else None, task_id=task_id
+    )
+
+
+@signals.task_postrun.connect
+def _forget_ids(**_options: Any) -> None:
+    structlog.contextvars.clear_contextvars()
+
+
+celery_app = create_app(_load_settings())

@@ -1,0 +1,44 @@
+"""`python -m local.lambda_host`: settings from the environment, then serve."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from local.lambda_host.host import HostOptions, LambdaHost
+from shared.errors import ConfigurationError
+from shared.logs import configure_logging
+from shared.settings import load_settings
+
+CONFIGURATION_EXIT_CODE = 2
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the host; return its exit code."""
+    options = _parse(arguments)
+    try:
+        settings = load_settings()
+        configure_logging("lambda_host", settings.log_level)
+        host = LambdaHost(settings, options, os.environ)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return CONFIGURATION_EXIT_CODE
+    host.run()
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> HostOptions:
+    defaults = HostOptions()
+    parser = argparse.ArgumentParser("python -m local.lambda_host", description=__doc__)
+    parser.add_argument("--concurrency", type=int, default=defaults.concurrency)
+    parser.add_argument("--worker", default=defaults.worker, metavar="HANDLER")
+    parser.add_argument("--reaper", default=defaults.reaper, metavar="HANDLER")
+    parser.add_argument("--no-freeze", action="store_true", help="let idle processes run on")
+    parsed = parser.parse_args(arguments)
+    if parsed.concurrency < 1:
+        parser.error("--concurrency must be at least 1")
+    return HostOptions(parsed.concurrency, parsed.worker, parsed.reaper, not parsed.no_freeze)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""What a Lambda function is to its host: a handler, its limits and its environment."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ACCOUNT_ID = "123456789012"
+TASK_ROOT = Path(__file__).resolve().parents[2]
+"""The folder from which `functions` is imported, as /var/task on AWS."""
+
+
+@dataclass(frozen=True, slots=True)
+class LambdaFunction:
+    """One function's configuration.
+
+    Attributes:
+        handler: Dotted path of the handler, as `functions.worker.handler`.
+        timeout_seconds: After which the process of an invocation is killed.
+        environment: All variables its process gets, before those that Lambda itself sets.
+        memory_mb: What the function is told it has; not enforced.
+        init_timeout_seconds: How long a new process may take to import the handler.
+        freezes: Whether its process is stopped between invocations, as on AWS.
+    """
+
+    handler: str
+    timeout_seconds: float
+    environment: Mapping[str, str]
+    memory_mb: int = 1024
+    init_timeout_seconds: float = 30.0
+    freezes: bool = True
+
+    @property
+    def name(self) -> str:
+        """The module's own name: `worker` for `functions.worker.handler`."""
+        return self.handler.split(".")[-2] if "." in self.handler else self.handler
+
+    @property
+    def arn(self) -> str:
+        """The ARN that the function reads from its context."""
+        region = self.environment.get("AWS_REGION", "us-east-1")
+        return f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{self.name}"
+
+    def process_environment(self, runtime_api: str) -> dict[str, str]:
+        """Return the variables of one runtime process.
+
+        Lambda Developer Guide, "Defined runtime environment variables".
+
+        Args:
+            runtime_api: host:port of the process's own Runtime API.
+        """
+        inherited_path = self.environment.get("PYTHONPATH")
+        import_path = [str(TASK_ROOT), *([inherited_path] if inherited_path else [])]
+        return {
+            **self.environment,
+            "ENVIRONMENT": self.environment.get("ENVIRONMENT", "local"),
+            "PYTHONPATH": ":".join(import_path),
+            "_HANDLER": self.handler,
+            "AWS_EXECUTION_ENV": (
+                f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}"
+            ),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
+            "AWS_LAMBDA_FUNCTION_NAME": self.name,
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_FORMAT": "JSON",
+            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{self.name}",
+            "AWS_LAMBDA_RUNTIME_API": runtime_api,
+            "LAMBDA_TASK_ROOT": str(TASK_ROOT),
+        }

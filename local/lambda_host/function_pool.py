@@ -1,0 +1,46 @@
+"""Several sandboxes of one function: how many invocations may run at once."""
+
+import queue
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from local.lambda_host.function import LambdaFunction
+from local.lambda_host.sandbox import InvocationResult, Sandbox
+
+
+class FunctionPool:
+    """Runs each invocation in a free sandbox, the one used last first (it is the warmest).
+
+    Args:
+        concurrency: The most invocations at once, as a function's reserved concurrency.
+    """
+
+    def __init__(self, function: LambdaFunction, concurrency: int) -> None:
+        self.function = function
+        self.concurrency = concurrency
+        self._sandboxes = tuple(Sandbox(function) for _ in range(concurrency))
+        self._free: queue.LifoQueue[Sandbox] = queue.LifoQueue()
+        for sandbox in self._sandboxes:
+            self._free.put(sandbox)
+
+    def invoke(self, payload: Mapping[str, Any] | bytes) -> InvocationResult:
+        """Wait for a free sandbox and run the function once in it."""
+        sandbox = self._free.get()
+        try:
+            return sandbox.invoke(payload)
+        finally:
+            self._free.put(sandbox)
+
+    def terminate(self) -> None:
+        """Take no more invocations and ask the running ones to end; returns at once."""
+        for sandbox in self._sandboxes:
+            sandbox.terminate()
+
+    def close(self) -> None:
+        """Kill every process and wait until all are gone."""
+        threads = [threading.Thread(target=sandbox.close) for sandbox in self._sandboxes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()

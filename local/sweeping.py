@@ -1,0 +1,100 @@
+"""The sweep in the main process of a Celery worker: never in a job slot, whatever those do.
+
+A thread of its own, so that a dead broker or a slow database never holds up the event loop, nor
+the event loop the sweep. Children are forked only between two passes: a lock of the sweep that a
+fork caught held would stay held in the child for ever.
+"""
+
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.errors import DarkroomError
+from shared.settings import Settings
+from shared.wiring import Services
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadChild:
+    """A child process that died, or was killed, while it had a job.
+
+    Attributes:
+        owner: The process as it stands in `lease_owner`.
+        at_time_limit: Whether it was killed for running too long.
+    """
+
+    job_id: UUID
+    owner: str
+    at_time_limit: bool
+
+
+_deaths: queue.SimpleQueue[DeadChild | None] = queue.SimpleQueue()
+
+
+def report_death(death: DeadChild) -> None:
+    """Have the job of a dead child settled at once; returns without waiting for it."""
+    _deaths.put(death)
+
+
+class SweepThread:
+    """Sweeps each SWEEP_SECONDS, and at once for each child that died."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._services = Services(settings, runtime="celery", is_pooled=False)
+        self._between_forks = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a sweep at once: a worker that comes back finds what it left."""
+        os.register_at_fork(
+            before=self._between_forks.acquire,
+            after_in_parent=self._between_forks.release,
+            after_in_child=self._between_forks.release,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the pass that is running."""
+        _deaths.put(None)
+        self._thread.join(timeout=10)
+        self._services.close()
+
+    def _run(self) -> None:
+        next_sweep_at = time.monotonic()
+        while True:
+            try:
+                death = _deaths.get(timeout=max(0.0, next_sweep_at - time.monotonic()))
+            except queue.Empty:
+                self._guarded_sweep()
+                next_sweep_at = time.monotonic() + self._settings.sweep_seconds
+                continue
+            if death is None:
+                return
+            self._settle(death)
+
+    def _guarded_sweep(self) -> None:
+        with self._between_forks:
+            try:
+                self._services.sweep()
+            except (DarkroomError, SQLAlchemyError) as error:
+                log.warning("sweep failed", reason=str(error)[:200])
+
+    def _settle(self, death: DeadChild) -> None:
+        with self._between_forks:
+            try:
+                self._services.sweeper.recover_of_dead_worker(
+                    death.job_id, death.owner, at_time_limit=death.at_time_limit
+                )
+            except (DarkroomError, SQLAlchemyError) as error:
+                log.warning(
+                    "left to the sweep", job_id=str(death.job_id), reason=str(error)[:200]
+                )

@@ -1,0 +1,66 @@
+"""The Celery task: hands the job to the shared handler and obeys the outcome."""
+
+from uuid import UUID
+
+import structlog
+from celery import Task
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+from kombu.exceptions import OperationalError
+
+from local.broker import TASK_NAME
+from local.celery_app import celery_app
+from local.worker_process import WorkerProcess
+from shared.deadline import Deadline
+from shared.errors import MalformedEnvelope, ServiceUnavailable, UnknownJob
+from shared.generation.outcome import RetryAfter
+
+settings = celery_app.darkroom_settings
+log = structlog.get_logger(__name__)
+
+NET_RETRIES = 20
+"""Retries of the net below the handler; after them the sweep dispatches the job anew."""
+
+
+@celery_app.task(
+    bind=True,
+    name=TASK_NAME,
+    Request="local.requests:JobRequest",
+    autoretry_for=(ServiceUnavailable,),
+    dont_autoretry_for=(SoftTimeLimitExceeded,),
+    retry_backoff=settings.retry_backoff,
+    retry_backoff_max=settings.retry_backoff_max,
+    retry_jitter=True,
+    max_retries=NET_RETRIES,
+)
+def generate_images_task(self: Task, job_id: str) -> None:
+    """Run one attempt of a job.
+
+    ServiceUnavailable (PostgreSQL away at the claim) is retried by Celery; everything later is
+    decided by the handler.
+    """
+    process = WorkerProcess.current(settings)
+    try:
+        outcome = process.handler.handle(job_id, Deadline(settings.soft_time_limit))
+    except (UnknownJob, MalformedEnvelope) as error:
+        log.error("envelope rejected", code=error.code, reason=str(error))
+        raise Reject(str(error), requeue=False) from error
+    except SoftTimeLimitExceeded:
+        log.warning("soft limit struck outside an attempt", job_id=job_id)
+        return
+    if isinstance(outcome, RetryAfter):
+        _deliver_again(self, job_id, outcome.seconds)
+
+
+def _deliver_again(task: Task, job_id: str, delay_seconds: float) -> None:
+    """Put the envelope back, to come when the next attempt is due.
+
+    If the broker does not take it, the sweep finds the waiting row and sends another.
+    """
+    try:
+        raise task.retry(countdown=delay_seconds, max_retries=None)
+    except OperationalError as error:
+        log.warning("redelivery left to the sweep", reason=str(error)[:200])
+        try:
+            WorkerProcess.current(settings).services.jobs.mark_undispatched(UUID(job_id))
+        except ServiceUnavailable as second:
+            log.warning("not noted either", reason=str(second))

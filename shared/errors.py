@@ -1,0 +1,208 @@
+"""The one error tree: each class says its `code`, and whether another attempt may help.
+
+Raised everywhere, caught at the attempt boundary of `shared.generation.handler` and at the
+borders (CLI, Lambda entry, Celery task), which turn it into a row, a line or an outcome.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+MESSAGE_MAX_CHARS = 500
+
+
+class DarkroomError(Exception):
+    """Root of all errors of this project.
+
+    Attributes:
+        code: Stable word for programs, kept in the row's `error`.
+        retryable: Whether the retry policy may open another attempt after this error.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class ConfigurationError(DarkroomError):
+    """A setting is missing or wrong; the message names the setting and the way out."""
+
+    code = "configuration"
+
+
+class InvalidRequest(DarkroomError):
+    """A request that no attempt could serve."""
+
+    code = "invalid_request"
+
+
+class UnknownJob(DarkroomError):
+    """An envelope or caller named a job that has no row."""
+
+    code = "unknown_job"
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"no job {str(job_id)[:64]!r}")
+
+
+class MalformedEnvelope(DarkroomError):
+    """What lay on the queue is not an envelope of ours."""
+
+    code = "malformed_envelope"
+
+
+class ServiceUnavailable(DarkroomError):
+    """A server this process needs (database, Redis, queue) cannot be reached."""
+
+    code = "service_unavailable"
+    retryable = True
+
+
+class AttemptError(DarkroomError):
+    """An attempt ended without all its images.
+
+    Attributes:
+        charge_state: What is known about the provider's bill for this attempt:
+            `none`, `charged` or `unknown`; None where the error does not know.
+        retry_after_seconds: The least wait the provider asked for, if it did.
+        provider_code: The provider's own word for the error, if it sent one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        charge_state: str | None = None,
+        retry_after_seconds: float | None = None,
+        provider_code: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.charge_state = charge_state
+        self.retry_after_seconds = retry_after_seconds
+        self.provider_code = provider_code
+
+
+class ProviderUnavailable(AttemptError):
+    """The provider did not answer, or answered with a fault of its own (network, 5xx)."""
+
+    code = "provider_unavailable"
+    retryable = True
+
+
+class RateLimited(AttemptError):
+    """The provider asked us to come back later (429)."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class PromptRejected(AttemptError):
+    """The provider refuses this prompt and always will."""
+
+    code = "prompt_rejected"
+
+
+class ImagesMissing(AttemptError):
+    """The provider returned fewer images than asked; those that came are kept."""
+
+    code = "images_missing"
+    retryable = True
+
+    def __init__(self, asked: int, missing: int, *, charge_state: str | None = None) -> None:
+        super().__init__(
+            f"{missing} of {asked} images did not come from the provider", charge_state=charge_state
+        )
+        self.missing = missing
+
+
+class StorageUnavailable(AttemptError):
+    """The image store could not keep or return bytes."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
+class UnexpectedError(AttemptError):
+    """A fault in the code of an attempt; it stays the same however often it is tried."""
+
+    code = "internal"
+
+
+class SoftTimeLimitReached(AttemptError):
+    """The attempt used up its soft time limit (or the margin before it)."""
+
+    code = "soft_time_limit"
+
+    def __init__(self, limit_seconds: float, *, charge_state: str | None = None) -> None:
+        super().__init__(
+            f"Stopped at the soft time limit of {limit_seconds:g} s", charge_state=charge_state
+        )
+
+
+class TimeLimitReached(AttemptError):
+    """The attempt was killed at the hard time limit."""
+
+    code = "time_limit"
+
+    def __init__(self, limit_seconds: float) -> None:
+        super().__init__(f"Killed at the time limit of {limit_seconds:g} s")
+
+
+class WorkerLost(AttemptError):
+    """The worker died, or went silent, in the middle of an attempt."""
+
+    code = "worker_lost"
+    retryable = True
+    MESSAGE: ClassVar[str] = "The worker was lost during attempt {}"
+
+    def __init__(self, attempt: int) -> None:
+        super().__init__(self.MESSAGE.format(attempt))
+
+
+class JobCancelled(AttemptError):
+    """Somebody asked for the job to be cancelled."""
+
+    code = "cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("Cancelled")
+
+
+class LeaseLost(AttemptError):
+    """This attempt no longer owns its job; whatever it still does must not be seen."""
+
+    code = "lease_lost"
+
+
+class JobFailed(DarkroomError):
+    """What `AsyncResult(task_id).get()` raises for a failed job; Celery rebuilds it by name.
+
+    Args:
+        failure_code: The `code` of the row's error.
+        message: Its one-line reason.
+    """
+
+    code = "job_failed"
+
+    def __init__(self, failure_code: str, message: str) -> None:
+        super().__init__(failure_code, message)
+        self.failure_code = failure_code
+        self.message = message
+
+
+def one_line(text: str) -> str:
+    """Return the text as one bounded line, fit for a message shown to a person."""
+    line = " ".join(text.split())
+    return line if len(line) <= MESSAGE_MAX_CHARS else line[: MESSAGE_MAX_CHARS - 1] + "…"
+
+
+def error_record(error: DarkroomError, attempt: int) -> Mapping[str, Any]:
+    """Return the structured error that goes into the row: code, message, retryable, attempt."""
+    record: dict[str, Any] = {
+        "code": error.code,
+        "message": one_line(str(error)),
+        "retryable": error.retryable,
+        "attempt": attempt,
+    }
+    provider_code = getattr(error, "provider_code", None)
+    if provider_code is not None:
+        record["provider_code"] = provider_code
+    return record

@@ -1,0 +1,1 @@
+"""Events: what clients see of a job, written and read through Redis."""

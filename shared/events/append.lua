@@ -1,0 +1,44 @@
+-- Appends one event to the stream of a job, publishes it, and writes the result record that
+-- Celery's clients read: all of it, or nothing. Refuses what is outdated, repeated or too late.
+--
+-- KEYS: stream, fence, result record
+-- ARGV: channel, ttl seconds, stream length, token, sequence, attempt, kind, event, record,
+--       waiting event, waiting record
+-- kind: waiting  a job waits for the attempt; once for each attempt
+--       again    the same, said again for an attempt that was released unused
+--       running  an attempt goes on; preceded by its waiting event, if nobody published that
+--       last     the job has ended
+-- Returns the outcome, and 1 if somebody asked for the job to be cancelled.
+local stream, fence, record_key = KEYS[1], KEYS[2], KEYS[3]
+local channel, ttl, length = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local token, sequence, attempt = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local kind, event, record = ARGV[7], ARGV[8], ARGV[9]
+
+local seen = redis.call('HMGET', fence, 'token', 'sequence', 'waited_for', 'ended', 'cancel')
+local seen_token, seen_sequence = tonumber(seen[1] or -1), tonumber(seen[2] or -1)
+local waited_for, cancel = tonumber(seen[3] or 0), tonumber(seen[5] or 0)
+
+if seen[4] then return {'ended', cancel} end
+if token < seen_token then return {'fenced', cancel} end
+if kind ~= 'last' and token == seen_token and sequence <= seen_sequence then
+  return {'repeated', cancel}
+end
+if kind == 'waiting' and waited_for >= attempt then return {'repeated', cancel} end
+
+local function append(data, result)
+  redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'event', data)
+  redis.call('PUBLISH', channel, data)
+  if result ~= '' then
+    redis.call('SET', record_key, result, 'EX', ttl)
+    redis.call('PUBLISH', record_key, result)
+  end
+end
+
+if kind == 'running' and waited_for < attempt then append(ARGV[10], ARGV[11]) end
+append(event, record)
+if kind ~= 'last' then waited_for = math.max(waited_for, attempt) end
+redis.call('HSET', fence, 'token', token, 'sequence', sequence, 'waited_for', waited_for)
+if kind == 'last' then redis.call('HSET', fence, 'ended', 1) end
+redis.call('EXPIRE', fence, ttl)
+redis.call('EXPIRE', stream, ttl)
+return {'appended', cancel}

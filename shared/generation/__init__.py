@@ -1,0 +1,1 @@
+"""The use cases: whatever needs rows and events together."""

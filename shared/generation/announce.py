@@ -1,0 +1,29 @@
+"""Telling the end of a job: event and result record, then a note in the row."""
+
+import structlog
+
+from shared.errors import ServiceUnavailable
+from shared.events.publisher import EventPublisher
+from shared.jobs.store import JobStore
+from shared.status import Ending
+
+log = structlog.get_logger(__name__)
+
+
+class Announcer:
+    """Announces ends, after their commit; idempotent, so whoever is in doubt says it again."""
+
+    def __init__(self, jobs: JobStore, publisher: EventPublisher) -> None:
+        self._jobs = jobs
+        self._publisher = publisher
+
+    def announce(self, ending: Ending) -> bool:
+        """Publish the end and note it in the row; False leaves it to the next sweep."""
+        if self._publisher.publish_ending(ending).outcome == "unsent":
+            return False
+        try:
+            self._jobs.mark_announced(ending.job_id)
+        except ServiceUnavailable as error:
+            log.warning("announcement not noted", job_id=str(ending.job_id), reason=str(error))
+            return False
+        return True

@@ -1,0 +1,171 @@
+"""How attempts end: completed, failed, to be tried again, released, or left to the sweep.
+
+The second half of `shared.generation.handler`: whatever writes the row's next state, and tells
+it after the commit.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from shared.errors import (
+    DarkroomError,
+    JobCancelled,
+    LeaseLost,
+    ServiceUnavailable,
+    StorageUnavailable,
+    error_record,
+    one_line,
+)
+from shared.generation.announce import Announcer
+from shared.generation.attempt import RunningAttempt, image_rows, result_of
+from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
+from shared.jobs.attempts import AttemptStore
+from shared.jobs.model import ending_of
+from shared.jobs.retry import RetryPolicy
+from shared.status import COMPLETED, failed, waiting
+
+SETTLE_SECONDS = 5.0
+"""How long an ending is tried after the deadline has passed."""
+
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class AttemptEnding:
+    """Writes the ends of attempts, each in one transaction, then announces them."""
+
+    def __init__(self, attempts: AttemptStore, announcer: Announcer, policy: RetryPolicy) -> None:
+        self._attempts = attempts
+        self._announcer = announcer
+        self._policy = policy
+
+    def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
+        """Record the images that are saved.
+
+        Args:
+            error: Why the others are missing, if some are.
+
+        Raises:
+            LeaseLost: The job belongs to somebody else; the saved bytes stay unused.
+            ServiceUnavailable: PostgreSQL stayed away up to the deadline.
+        """
+        claim = attempt.claim
+        missing = len(attempt.missing_positions())
+        rows = image_rows(attempt.saved)
+        result = result_of(rows, missing)
+        record = None if error is None else error_record(error, claim.attempt)
+        finished_at = self.insist(
+            attempt,
+            lambda: self._attempts.complete(
+                claim, rows, result, attempt.charge_state.value, record
+            ),
+        )
+        attempt.events.flush()
+        self._announcer.announce(
+            ending_of(
+                claim.job_id, claim.task_id, claim.token, COMPLETED, finished_at, result=result
+            )
+        )
+        return Completed(missing)
+
+    def settle(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
+        """Record an error: another attempt, what images there are, or the end."""
+        attempt.note_charge(error)
+        log.warning("attempt failed", code=error.code, reason=one_line(str(error)))
+        try:
+            if error.retryable and not attempt.claim.is_last:
+                return self._retry(attempt, error)
+            if error.retryable and attempt.saved:
+                return self.complete(attempt, error)
+            return self._fail(attempt, error)
+        except LeaseLost as lost:
+            log.warning("attempt overtaken", reason=str(lost))
+            return NothingToDo("lease_lost")
+        except ServiceUnavailable as unavailable:
+            log.error("ending left to the sweep", reason=str(unavailable))
+            return NothingToDo("left_to_sweep")
+
+    def release(self, attempt: RunningAttempt) -> Outcome:
+        """Hand back a job whose provider was not called: this attempt does not count."""
+        claim = attempt.claim
+        if not self._attempts.release(claim, waiting(claim.attempt, claim.max_attempts)):
+            return NothingToDo("lease_lost")
+        attempt.events.publish_released()
+        return RetryAfter(0)
+
+    def hand_back(self, attempt: RunningAttempt) -> None:
+        """Let go of the job in a process that is being ended, as quickly as possible.
+
+        Past the deadline the process is being killed at its time limit, and whoever kills it
+        ends the job.
+        """
+        try:
+            if not attempt.is_sent:
+                self.release(attempt)
+            elif attempt.deadline.remaining_seconds() > 0:
+                self._attempts.give_up(attempt.claim)
+                log.warning("attempt given up")
+        except ServiceUnavailable as error:
+            log.warning("lease left to run out", reason=str(error))
+
+    def insist(self, attempt: RunningAttempt, write: Callable[[], T]) -> T:
+        """Repeat an idempotent write while its server is away, up to the deadline.
+
+        Raises:
+            LeaseLost: The job was found to be somebody else's meanwhile.
+            ServiceUnavailable: PostgreSQL stayed away.
+            StorageUnavailable: The image store stayed away.
+        """
+        give_up_at = time.monotonic() + max(attempt.deadline.remaining_seconds(), SETTLE_SECONDS)
+        pause_seconds = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return write()
+            except (ServiceUnavailable, StorageUnavailable) as error:
+                if time.monotonic() + pause_seconds >= give_up_at:
+                    raise
+                log.warning("write repeated", reason=str(error))
+            if isinstance(attempt.lease.stop_reason, LeaseLost):
+                raise attempt.lease.stop_reason
+            time.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
+
+    def _retry(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
+        claim = attempt.claim
+        delay_seconds = self._policy.delay_seconds(
+            claim.attempt, getattr(error, "retry_after_seconds", None)
+        )
+        step = waiting(claim.attempt + 1, claim.max_attempts)
+        record = error_record(error, claim.attempt)
+        charge = attempt.charge_state.value
+        try:
+            self.insist(
+                attempt,
+                lambda: self._attempts.retry(claim, step, record, charge, delay_seconds),
+            )
+        except LeaseLost:
+            # Refused because the job was cancelled in the meantime, or is somebody else's: the
+            # fence tells, as it lets only the owner fail it.
+            return self._fail(attempt, JobCancelled())
+        attempt.events.publish_waiting(claim.attempt + 1)
+        return RetryAfter(delay_seconds)
+
+    def _fail(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
+        claim = attempt.claim
+        step = failed(attempt.progress.last_progress, one_line(str(error)))
+        record = error_record(error, claim.attempt)
+        charge = attempt.charge_state.value
+        finished_at = self.insist(
+            attempt, lambda: self._attempts.fail(claim, step, record, charge)
+        )
+        attempt.events.flush()
+        self._announcer.announce(
+            ending_of(claim.job_id, claim.task_id, claim.token, step, finished_at, error=record)
+        )
+        return Failed(error.code)

@@ -1,0 +1,117 @@
+"""Keeping the leases of running attempts: one thread a process, whatever it runs.
+
+The thread extends what this process holds, and brings back what the row says: that the job was
+cancelled, or that it belongs to somebody else now. Either stops the attempt at its next step,
+or in the middle of a provider call, by a signal to the main thread.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from shared.deadline import MainThreadInterrupt, discard_pending_soft_limit
+from shared.errors import AttemptError, JobCancelled, LeaseLost, ServiceUnavailable
+from shared.jobs.attempts import AttemptStore, KeptLease
+from shared.jobs.model import Claim
+from shared.status import STARTING, Step
+
+EXTENSIONS_A_LEASE = 4
+
+log = structlog.get_logger(__name__)
+
+
+class HeldLease:
+    """The lease of one running attempt, shared by its thread and the keeper's.
+
+    Attributes:
+        step: What the row shall show at the next extension.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.step: Step = STARTING
+        self.stop_reason: AttemptError | None = None
+
+    def check(self) -> None:
+        """Raise why this attempt must stop, if it must."""
+        if self.stop_reason is not None:
+            raise self.stop_reason
+
+
+class LeaseKeeper:
+    """Extends the leases of this process in the background."""
+
+    def __init__(
+        self, attempts: AttemptStore, lease_seconds: float, interrupt: MainThreadInterrupt
+    ) -> None:
+        self._attempts = attempts
+        self._interval_seconds = lease_seconds / EXTENSIONS_A_LEASE
+        self._interrupt = interrupt
+        self._lock = threading.Lock()
+        self._held: dict[int, HeldLease] = {}
+        self._thread_of_pid: int | None = None
+
+    @contextmanager
+    def holding(self, claim: Claim) -> Iterator[HeldLease]:
+        """Keep the lease of a claim for the length of the body.
+
+        To be entered while signals are shielded: the thread started here must not take them.
+        """
+        lease = HeldLease(claim)
+        self._ensure_thread()
+        with self._lock:
+            self._held[id(lease)] = lease
+        try:
+            yield lease
+        finally:
+            with self._lock:
+                del self._held[id(lease)]
+            # A signal that was meant for this attempt must not strike the next one.
+            discard_pending_soft_limit()
+
+    def _ensure_thread(self) -> None:
+        if self._thread_of_pid != os.getpid():
+            self._thread_of_pid = os.getpid()
+            threading.Thread(target=self._keep, name="lease-keeper", daemon=True).start()
+
+    def _keep(self) -> None:
+        tick = threading.Event()
+        while not tick.wait(self._interval_seconds):
+            with self._lock:
+                leases = list(self._held.values())
+            if leases:
+                self._extend(leases)
+
+    def _extend(self, leases: list[HeldLease]) -> None:
+        try:
+            held = self._attempts.extend(
+                KeptLease(lease.claim.job_id, lease.claim.token, lease.step) for lease in leases
+            )
+        except ServiceUnavailable as error:
+            for lease in leases:
+                _log_of(lease).warning("lease not extended", reason=str(error))
+            return
+        for lease in leases:
+            is_cancelled = held.get((lease.claim.job_id, lease.claim.token))
+            if is_cancelled is None:
+                self._stop(lease, LeaseLost(f"attempt {lease.claim.attempt} lost its lease"))
+            elif is_cancelled:
+                self._stop(lease, JobCancelled())
+
+    def _stop(self, lease: HeldLease, reason: AttemptError) -> None:
+        with self._lock:
+            if id(lease) in self._held and lease.stop_reason is None:
+                lease.stop_reason = reason
+                _log_of(lease).info("attempt is to stop", reason=reason.code)
+                self._interrupt.interrupt(reason)
+
+
+def _log_of(lease: HeldLease) -> structlog.typing.FilteringBoundLogger:
+    claim = lease.claim
+    bound: structlog.typing.FilteringBoundLogger = log.bind(
+        job_id=str(claim.job_id), task_id=claim.task_id, attempt=claim.attempt
+    )
+    return bound

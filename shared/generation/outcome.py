@@ -1,0 +1,43 @@
+"""What the handler tells its runtime; the runtime obeys."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The job has its images, all but `missing`; acknowledge the envelope."""
+
+    name: ClassVar[str] = "completed"
+    missing: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job has ended without images; acknowledge the envelope."""
+
+    name: ClassVar[str] = "failed"
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """The job waits; deliver its envelope again after so many seconds."""
+
+    name: ClassVar[str] = "retry"
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToDo:
+    """Another delivery has it, had it or will have it; acknowledge the envelope.
+
+    Attributes:
+        reason: `ended`, `running`, `lease_lost`, `released`, or `left_to_sweep`.
+    """
+
+    name: ClassVar[str] = "nothing_to_do"
+    reason: str
+
+
+Outcome = Completed | Failed | RetryAfter | NothingToDo

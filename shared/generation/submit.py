@@ -1,0 +1,57 @@
+"""Accepting a job: row first, then its first event, then its envelope."""
+
+import structlog
+
+from shared.errors import ServiceUnavailable
+from shared.events.publisher import EventPublisher
+from shared.imaging.request import GenerationRequest
+from shared.jobs.dispatcher import Dispatcher
+from shared.jobs.model import Job
+from shared.jobs.store import JobStore, NewJob
+
+log = structlog.get_logger(__name__)
+
+
+class Submitter:
+    """Turns requests into jobs that will run, whatever is down after the row is committed."""
+
+    def __init__(
+        self, jobs: JobStore, publisher: EventPublisher, dispatcher: Dispatcher, max_attempts: int
+    ) -> None:
+        self._jobs = jobs
+        self._publisher = publisher
+        self._dispatcher = dispatcher
+        self._max_attempts = max_attempts
+
+    def submit(self, request: GenerationRequest) -> Job:
+        """Accept a request and return its job.
+
+        Raises:
+            InvalidRequest: The workspace, user or product does not exist.
+            ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
+        """
+        job = self._jobs.insert(
+            NewJob(
+                workspace_id=request.workspace_id,
+                user_id=request.user_id,
+                product_id=request.product_id,
+                params=request.params(),
+                max_attempts=self._max_attempts,
+            )
+        )
+        # Published before the envelope is sent, so that no worker's event can come first.
+        self._publisher.publish_waiting(
+            job.task_id, token=0, attempt=1, max_attempts=job.max_attempts
+        )
+        self._dispatch(job)
+        return job
+
+    def _dispatch(self, job: Job) -> None:
+        try:
+            self._dispatcher.dispatch(job.id, job.task_id)
+        except ServiceUnavailable as error:
+            log.warning("dispatch left to the sweep", job_id=str(job.id), reason=str(error))
+            try:
+                self._jobs.mark_undispatched(job.id)
+            except ServiceUnavailable as second:
+                log.warning("not noted either", job_id=str(job.id), reason=str(second))

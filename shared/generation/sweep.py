@@ -1,0 +1,159 @@
+"""The sweep: the only recovery path. Revives or ends lost jobs, dispatches, announces.
+
+Run by every Celery worker's main process, by the scheduled Lambda function and by
+`darkroom sweep`; safe to run anywhere, at any time, several at once.
+"""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+
+from shared.errors import ServiceUnavailable
+from shared.events.publisher import EventPublisher
+from shared.generation.announce import Announcer
+from shared.jobs.dispatcher import Dispatcher
+from shared.jobs.model import LostJob, Verdict, judge_lost
+from shared.jobs.recovery import DueJob, Recovered, RecoveryStore
+from shared.jobs.store import JobStore
+
+BATCH = 100
+"""Most jobs of each kind in one sweep: the next one goes on."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What one sweep did, in numbers of jobs."""
+
+    revived: int
+    ended: int
+    dispatched: int
+    announced: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to do."""
+        return not (self.revived or self.ended or self.dispatched or self.announced)
+
+
+class Sweeper:
+    """Finishes what workers, publishers and dispatchers left undone.
+
+    Args:
+        time_limit_seconds: Only for the wording of the errors.
+        grace_seconds: How long an envelope counts as on its way.
+    """
+
+    def __init__(
+        self,
+        recovery: RecoveryStore,
+        jobs: JobStore,
+        publisher: EventPublisher,
+        announcer: Announcer,
+        dispatcher: Dispatcher,
+        *,
+        time_limit_seconds: float,
+        grace_seconds: float,
+    ) -> None:
+        self._recovery = recovery
+        self._jobs = jobs
+        self._publisher = publisher
+        self._announcer = announcer
+        self._dispatcher = dispatcher
+        self._time_limit_seconds = time_limit_seconds
+        self._grace_seconds = grace_seconds
+
+    def sweep(self) -> SweepReport:
+        """Do what is to be done now, and say how much it was.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached.
+        """
+        revived, ended = self._recover_expired()
+        dispatched = self._dispatch_due()
+        announced = sum(
+            self._announcer.announce(ending) for ending in self._recovery.find_unannounced(BATCH)
+        )
+        report = SweepReport(revived, ended, dispatched, announced)
+        if not report.is_empty:
+            log.info(
+                "swept", revived=revived, ended=ended, dispatched=dispatched, announced=announced
+            )
+        return report
+
+    def recover_of_dead_worker(self, job_id: UUID, owner: str, *, at_time_limit: bool) -> None:
+        """Settle a job at once whose worker process is known to have died.
+
+        Args:
+            owner: The dead process, as it stands in `lease_owner`.
+            at_time_limit: Whether it was killed for running too long.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached; the next sweeps see to it.
+        """
+
+        def judge(lost: LostJob) -> tuple[Verdict, int]:
+            if at_time_limit:
+                lost = replace(lost, reached_time_limit=True)
+            return self._judge(lost)
+
+        recovered = self._recovery.recover_of_dead_owner(job_id, owner, judge)
+        if recovered is None:
+            # It died before its claim: the broker has acknowledged the envelope all the same.
+            self._recovery.forget_dispatch(job_id)
+        else:
+            self._tell(recovered)
+        self._dispatch_due()
+
+    def _recover_expired(self) -> tuple[int, int]:
+        revived = ended = 0
+        for _ in range(BATCH):
+            recovered = self._recovery.recover_expired(self._judge)
+            if recovered is None:
+                break
+            self._tell(recovered)
+            revived += recovered.verdict.revives
+            ended += not recovered.verdict.revives
+        return revived, ended
+
+    def _judge(self, lost: LostJob) -> tuple[Verdict, int]:
+        verdict = judge_lost(lost, self._time_limit_seconds)
+        seen = self._publisher.find_last_progress(lost.task_id)
+        return verdict, max(lost.progress, seen or 0)
+
+    def _tell(self, recovered: Recovered) -> None:
+        lost = recovered.lost
+        log.warning(
+            "job recovered",
+            job_id=str(lost.job_id),
+            task_id=lost.task_id,
+            attempt=lost.attempt,
+            code=recovered.verdict.error.code,
+            revived=recovered.verdict.revives,
+        )
+        if recovered.ending is not None:
+            self._announcer.announce(recovered.ending)
+
+    def _dispatch_due(self) -> int:
+        return sum(
+            self._dispatch(due) for due in self._recovery.take_due(self._grace_seconds, BATCH)
+        )
+
+    def _dispatch(self, due: DueJob) -> bool:
+        # Says what the process that died after its commit could not; otherwise a repetition,
+        # which changes nothing.
+        self._publisher.publish_waiting(
+            due.task_id,
+            token=due.token,
+            attempt=due.next_attempt,
+            max_attempts=due.max_attempts,
+        )
+        try:
+            self._dispatcher.dispatch(due.job_id, due.task_id)
+        except ServiceUnavailable as error:
+            log.warning("not dispatched", job_id=str(due.job_id), reason=str(error))
+            self._jobs.mark_undispatched(due.job_id)
+            return False
+        return True

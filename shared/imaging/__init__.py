@@ -1,0 +1,1 @@
+"""Making and keeping pictures: the request, the service, the providers, the image store."""

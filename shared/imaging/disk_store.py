@@ -1,0 +1,153 @@
+"""The image store on disk: `{root}/{job}/{attempt}/{position}`, and the facts beside it.
+
+Used by the local runtime. The file without a suffix holds the exact bytes; `{position}.json`
+holds the facts that `StoredImage` names.
+"""
+
+import json
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+from shared.errors import StorageUnavailable
+from shared.imaging.provider import GeneratedImage
+from shared.imaging.store import StoredImage
+
+_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_FACT_TYPES = {field.name: field.type for field in fields(StoredImage)}
+
+
+class DiskImageStore:
+    """Keeps images in a folder, which every process that is to find them must share.
+
+    The facts are written first and the bytes last, each under a temporary name and then
+    renamed, so that a picture exists from the moment its bytes bear their name. A writer that
+    is killed may leave a temporary file or lone facts; neither is ever taken for a picture.
+
+    Args:
+        root: The folder; made when the first picture is saved. Whatever lies below it behind
+            a symbolic link is refused.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
+        """Keep one picture; see `ImageStore.save`."""
+        facts = _describe(job_id, attempt, image)
+        with _storage_errors("keep", facts.storage_key):
+            path = self._path_of(facts.storage_key)
+            if _read_facts(path, facts.storage_key) == facts and path.read_bytes() == image.data:
+                return facts
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            _write(_facts_path(path), json.dumps(asdict(facts)).encode(), is_synced=False)
+            # One fsync, for the bytes: they cannot be made again for free. Whatever a power cut
+            # takes besides (the facts, a new name) makes the picture absent, never torn.
+            _write(path, image.data, is_synced=True)
+        return facts
+
+    def find_saved(self, job_id: UUID) -> list[StoredImage]:
+        """Return a job's pictures, one a position; see `ImageStore.find_saved`."""
+        saved: dict[int, StoredImage] = {}
+        with _storage_errors("read", str(job_id)):
+            folder = self._path_of(str(job_id))
+            for attempt in _numbered_entries(folder):
+                for position in _numbered_entries(folder / str(attempt)):
+                    key = f"{job_id}/{attempt}/{position}"
+                    facts = _read_facts(folder / str(attempt) / str(position), key)
+                    if facts is not None:
+                        saved.setdefault(position, facts)
+        return [saved[position] for position in sorted(saved)]
+
+    def load(self, storage_key: str) -> bytes:
+        """Return the bytes of a picture; see `ImageStore.load`."""
+        if _KEY.fullmatch(storage_key) is None:
+            raise StorageUnavailable(f"{storage_key[:64]!r} is not a storage key")
+        with _storage_errors("read", storage_key):
+            return self._path_of(storage_key).read_bytes()
+
+    def _path_of(self, key: str) -> Path:
+        path = Path(os.path.realpath(self._root)) / key
+        if os.path.realpath(path) != str(path):
+            raise StorageUnavailable(f"image {key} lies behind a symbolic link")
+        return path
+
+
+def _describe(job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
+    return StoredImage(
+        position=image.position,
+        storage_key=f"{job_id}/{attempt}/{image.position}",
+        media_type=image.media_type,
+        width_px=image.width_px,
+        height_px=image.height_px,
+        size_bytes=len(image.data),
+        sha256=sha256(image.data).hexdigest(),
+        seed=image.seed,
+        provider=image.provider,
+        model=image.model,
+    )
+
+
+@contextmanager
+def _storage_errors(verb: str, key: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        # The text of the error number alone: str(error) would name paths of this machine.
+        reason = error.strerror or type(error).__name__
+        raise StorageUnavailable(f"could not {verb} image {key}: {reason}") from error
+
+
+def _facts_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _write(path: Path, data: bytes, *, is_synced: bool) -> None:
+    """Put a whole file in place of `path`, or leave nothing behind."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            if is_synced:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _numbered_entries(folder: Path) -> list[int]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                int(entry.name)
+                for entry in entries
+                if _NUMBER.fullmatch(entry.name) and not entry.is_symlink()
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _read_facts(path: Path, storage_key: str) -> StoredImage | None:
+    """Return the facts of the picture at `path`, or None if there is no whole picture."""
+    try:
+        found = path.lstat()
+        facts = json.loads(_facts_path(path).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode) or not isinstance(facts, dict):
+        return None
+    if {name: type(value) for name, value in facts.items()} != _FACT_TYPES:
+        return None
+    stored = StoredImage(**facts)
+    is_whole = (stored.storage_key, stored.size_bytes) == (storage_key, found.st_size)
+    return stored if is_whole else None

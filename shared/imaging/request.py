@@ -1,0 +1,112 @@
+"""The request: what a client may ask for, checked before a job is accepted.
+
+Built by the API, the CLI and Python callers; `shared.generation.submit` writes it into a row.
+"""
+
+import secrets
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+
+from shared.errors import InvalidRequest, one_line
+from shared.imaging.params import (
+    DEFAULT_SIZE,
+    IMAGES_MAX,
+    PROMPT_MAX_CHARS,
+    SEED_LIMIT,
+    SizeName,
+    check_printable,
+    clean_prompt,
+)
+from shared.imaging.styles import DEFAULT_STYLE, StyleId
+
+METADATA_MAX_KEYS = 16
+
+
+def _printable(text: str) -> str:
+    check_printable(text)
+    return text
+
+
+OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+MetadataKey = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), AfterValidator(_printable)
+]
+MetadataValue = Annotated[str, StringConstraints(max_length=512), AfterValidator(_printable)]
+
+
+class GenerationRequest(BaseModel):
+    """One request for n images of one prompt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    prompt: Annotated[str, AfterValidator(clean_prompt)] = Field(
+        description=f"What to show: 1 to {PROMPT_MAX_CHARS} characters."
+    )
+    style: StyleId = Field(default=DEFAULT_STYLE, description="Preset of scene and light.")
+    size: SizeName = Field(default=DEFAULT_SIZE, description="Width and height, in pixels.")
+    n: int = Field(
+        default=1, ge=1, le=IMAGES_MAX, strict=True, description="How many images to make."
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=SEED_LIMIT,
+        strict=True,
+        description="The same seed and prompt give the same images; drawn at random if absent.",
+    )
+    workspace_id: OwnerId = Field(default="default", description="Workspace the job belongs to.")
+    user_id: OwnerId | None = Field(default=None, description="User who asked for the images.")
+    product_id: OwnerId | None = Field(default=None, description="Product the images are of.")
+    metadata: dict[MetadataKey, MetadataValue] = Field(
+        default_factory=dict,
+        max_length=METADATA_MAX_KEYS,
+        description="The caller's own labels, kept with the job and not interpreted.",
+    )
+
+    @classmethod
+    def from_untrusted(cls, data: object) -> Self:
+        """Build a request from data of unknown origin, such as parsed JSON.
+
+        Raises:
+            InvalidRequest: One line names every field that is wrong.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise InvalidRequest(_describe(error)) from None
+
+    def params(self) -> dict[str, Any]:
+        """Return what goes into the row's `params`.
+
+        Without a seed, each call draws one: call it once a job, so that all attempts of the
+        job share the seed.
+        """
+        return {
+            "prompt": self.prompt,
+            "style": self.style,
+            "size": self.size,
+            "n": self.n,
+            "seed": secrets.randbelow(SEED_LIMIT) if self.seed is None else self.seed,
+            "metadata": dict(self.metadata),
+        }
+
+
+def _describe(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(str(part)[:64] for part in problem["loc"] if part != "[key]")
+        text = str(problem["msg"]).removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            text = "is missing"
+        elif problem["type"] == "extra_forbidden":
+            text = "is not a known field"
+        problems.append(f"{name} {text[:1].lower()}{text[1:]}".strip())
+    return one_line("request: " + "; ".join(problems))

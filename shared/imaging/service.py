@@ -1,0 +1,136 @@
+"""The image service: asks the provider for a job's images and checks what came back.
+
+Called by `shared.generation.handler`, once an attempt.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from shared.deadline import Deadline
+from shared.errors import ImagesMissing, UnexpectedError
+from shared.imaging.params import ImageParams
+from shared.imaging.provider import (
+    ChargeState,
+    GeneratedImage,
+    ImageProvider,
+    ProviderAnswer,
+    ProviderCall,
+)
+
+PROGRESS_BEFORE_PROVIDER = 10
+PROGRESS_AFTER_PROVIDER = 90
+
+_log = structlog.get_logger(__name__)
+
+
+class ImageService:
+    """Makes the images of jobs with one provider."""
+
+    def __init__(self, provider: ImageProvider) -> None:
+        self._provider = provider
+
+    def process_generation(
+        self,
+        job_id: UUID,
+        params: Mapping[str, Any],
+        *,
+        positions: Sequence[int] | None = None,
+        attempt: int = 1,
+        deadline: Deadline,
+        on_progress: Callable[[int], None],
+    ) -> ProviderAnswer:
+        """Make the images of a job, or those still missing; blocks until they are there.
+
+        Args:
+            job_id: The job, whose id also stands in for a seed that its row lacks.
+            params: The row's `params`.
+            positions: The images to make; None means all. For none, no provider is called.
+            attempt: The attempt this belongs to, from 1.
+            deadline: Bounds the provider's calls.
+            on_progress: Receives the job's progress, 10 to 90 and never falling, at every step
+                of the provider; the same number may come again. What it raises ends the call.
+
+        Returns:
+            At least one image, unless none was asked for; never one that was not asked for.
+
+        Raises:
+            InvalidRequest: The params cannot be served.
+            ImagesMissing: Not a single usable image came.
+            AttemptError: What else the provider reported.
+        """
+        wanted = ImageParams.from_row(params, job_id)
+        asked = tuple(range(wanted.n)) if positions is None else tuple(positions)
+        if not asked:
+            return ProviderAnswer((), ChargeState.NONE)
+        call = ProviderCall(
+            job_id=job_id,
+            prompt=wanted.prompt,
+            style=wanted.style,
+            width_px=wanted.width_px,
+            height_px=wanted.height_px,
+            seed=wanted.seed,
+            positions=asked,
+            attempt=attempt,
+            step=_ProgressReport(on_progress),
+            deadline=deadline,
+        )
+        return _check_answer(self._provider.generate(call), asked)
+
+
+class _ProgressReport:
+    """Turns the provider's share done into the job's progress, which never falls."""
+
+    def __init__(self, on_progress: Callable[[int], None]) -> None:
+        self._on_progress = on_progress
+        self._progress = PROGRESS_BEFORE_PROVIDER
+
+    def __call__(self, share_done: float) -> None:
+        span = PROGRESS_AFTER_PROVIDER - PROGRESS_BEFORE_PROVIDER
+        progress = int(PROGRESS_BEFORE_PROVIDER + span * min(share_done, 1.0))
+        self._progress = max(self._progress, progress)
+        self._on_progress(self._progress)
+
+
+def _check_answer(answer: ProviderAnswer, asked: tuple[int, ...]) -> ProviderAnswer:
+    charge_state = answer.charge_state.value
+    positions = [image.position for image in answer.images]
+    if len(set(positions)) != len(positions) or not set(positions) <= set(asked):
+        raise UnexpectedError(
+            f"the provider returned images {positions} where {list(asked)} were asked for",
+            charge_state=charge_state,
+        )
+    usable = tuple(image for image in answer.images if _is_usable(image))
+    if not usable:
+        raise ImagesMissing(len(asked), len(asked), charge_state=charge_state)
+    return ProviderAnswer(usable, answer.charge_state)
+
+
+def _is_usable(image: GeneratedImage) -> bool:
+    """Whether the bytes begin as their media type says; if not, the image counts as missing.
+
+    The images beside it were made and perhaps paid for, and are kept.
+    """
+    usable = _has_signature(image.data, image.media_type)
+    if not usable:
+        _log.warning(
+            "image_unusable",
+            position=image.position,
+            media_type=image.media_type,
+            size_bytes=len(image.data),
+        )
+    return usable
+
+
+def _has_signature(data: bytes, media_type: str) -> bool:
+    match media_type:
+        case "image/png":
+            return data.startswith(b"\x89PNG\r\n\x1a\n")
+        case "image/jpeg":
+            return data.startswith(b"\xff\xd8\xff")
+        case "image/webp":
+            return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
+        case _:
+            return False

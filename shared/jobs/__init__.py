@@ -1,0 +1,1 @@
+"""Jobs as rows: what they are, how they change, who may change them."""

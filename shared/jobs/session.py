@@ -1,0 +1,118 @@
+"""Connections to PostgreSQL: the engines, and the only way to a session."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, NullPool, create_engine, event, exc
+from sqlalchemy.orm import Session
+
+from shared.errors import ServiceUnavailable
+
+STATEMENT_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 2
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 10
+CONNECT_TIMEOUT_SECONDS = 3
+
+_CONNECT_ARGUMENTS = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+
+# Sent as a statement and not as libpq's `options`, which RDS Proxy and pgbouncer refuse.
+_SESSION_LIMITS = (
+    f"SET statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s';"
+    f"SET lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';"
+    f"SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s';"
+    "SET timezone = 'UTC'"
+)
+
+IDLE_SECONDS_BEFORE_CHECK = 1.0
+
+
+def create_pooled_engine(database_url: str, application_name: str) -> Engine:
+    """Return an engine for a process that runs jobs: one connection to work, one for leases.
+
+    Connections that lay idle for a second (an idle worker, a thawed sandbox) are checked before
+    use and replaced when dead; in a busy worker that check would cost as much as a statement.
+    """
+    engine = create_engine(
+        database_url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=2,
+        max_overflow=1,
+        pool_timeout=5,
+        pool_use_lifo=True,
+        connect_args={**_CONNECT_ARGUMENTS, "application_name": application_name},
+    )
+    event.listen(engine, "connect", _limit_session)
+    event.listen(engine, "checkin", _note_return)
+    event.listen(engine, "checkout", _check_if_idle)
+    return engine
+
+
+def create_unpooled_engine(database_url: str, application_name: str) -> Engine:
+    """Return an engine that connects anew each time, for processes that fork."""
+    engine = create_engine(
+        database_url,
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+        connect_args={**_CONNECT_ARGUMENTS, "application_name": application_name},
+    )
+    event.listen(engine, "connect", _limit_session)
+    return engine
+
+
+@contextmanager
+def get_db_context(engine: Engine) -> Iterator[Session]:
+    """Open a session for one unit of work: committed at the end, rolled back on any error.
+
+    Raises:
+        ServiceUnavailable: PostgreSQL cannot be reached.
+    """
+    transactional = engine.execution_options(isolation_level="READ COMMITTED")
+    with reporting_unavailability(), Session(transactional) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def reporting_unavailability() -> Iterator[None]:
+    """Turn the driver's many ways to say "not now" into ServiceUnavailable.
+
+    Covers lost and refused connections, statement and lock timeouts, and an exhausted pool.
+    Whether the statement took effect is then unknown: repeat only what may be repeated.
+    """
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        cause = getattr(error, "orig", None) or error
+        text = " ".join(str(cause).split())[:200]
+        raise ServiceUnavailable(f"PostgreSQL: {text}") from error
+
+
+def _limit_session(connection: Any, _record: Any) -> None:
+    was_autocommit = connection.autocommit
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(_SESSION_LIMITS)
+    connection.autocommit = was_autocommit
+
+
+def _note_return(_connection: Any, record: Any) -> None:
+    record.info["returned_at"] = time.time()
+
+
+def _check_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
+    returned_at = record.info.get("returned_at")
+    if returned_at is None or abs(time.time() - returned_at) < IDLE_SECONDS_BEFORE_CHECK:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except connection.Error as error:
+        raise exc.DisconnectionError from error

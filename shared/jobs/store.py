@@ -1,0 +1,166 @@
+"""The rows of jobs as their owners see them: accepted, read, cancelled, announced."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Engine, exc
+
+from shared.errors import InvalidRequest, JobCancelled, UnknownJob, error_record
+from shared.jobs.model import Job
+from shared.jobs.statements import execute, fetch_one
+from shared.status import QUEUED, JobStatus
+
+_JOB_COLUMNS = """
+    id, task_id, workspace_id, user_id, product_id, status, progress, message, params, result,
+    error, attempt, max_attempts, next_attempt_at, lease_token, cancel_requested_at,
+    announced_at, created_at, started_at, finished_at
+"""
+
+# `dispatched_at` is set before the envelope is sent: most sends succeed, and the sweep repeats
+# those that did not after the grace period.
+_INSERT = f"""
+    INSERT INTO generation_jobs
+        (id, task_id, workspace_id, user_id, product_id, params, max_attempts, message,
+         dispatched_at, dispatches)
+    VALUES
+        (%(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s, %(params)s,
+         %(max_attempts)s, %(message)s, now(), 1)
+    RETURNING {_JOB_COLUMNS}
+"""
+
+_SELECT = f"""
+    SELECT {_JOB_COLUMNS} FROM generation_jobs
+    WHERE id = %(id)s AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
+"""
+
+_REQUEST_CANCEL = f"""
+    UPDATE generation_jobs SET
+        cancel_requested_at = coalesce(cancel_requested_at, now()),
+        status = CASE WHEN status = 'PENDING' THEN 'FAILED' ELSE status END,
+        message = CASE WHEN status = 'PENDING' THEN %(message)s ELSE message END,
+        error = CASE WHEN status = 'PENDING'
+            THEN %(error)s::jsonb || jsonb_build_object('attempt', attempt) ELSE error END,
+        finished_at = CASE WHEN status = 'PENDING' THEN now() END,
+        next_attempt_at = NULL,
+        lease_token = lease_token + CASE WHEN status = 'PENDING' THEN 1 ELSE 0 END
+    WHERE id = %(id)s AND status IN ('PENDING', 'PROCESSING')
+        AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
+    RETURNING {_JOB_COLUMNS}
+"""
+
+_MARK_ANNOUNCED = """
+    UPDATE generation_jobs SET announced_at = now() WHERE id = %(id)s AND announced_at IS NULL
+"""
+
+_MARK_UNDISPATCHED = """
+    UPDATE generation_jobs SET dispatched_at = NULL WHERE id = %(id)s AND status = 'PENDING'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """An accepted request, about to become a row."""
+
+    workspace_id: str
+    user_id: str | None
+    product_id: str | None
+    params: Mapping[str, Any]
+    max_attempts: int
+
+
+class JobStore:
+    """Reads and writes jobs for those who own them; each method is one transaction.
+
+    Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def insert(self, new: NewJob) -> Job:
+        """Accept a job: PENDING, with a task id of its own, counted as dispatched.
+
+        Raises:
+            InvalidRequest: The workspace, user or product does not exist, or the user or
+                product belongs to another workspace.
+        """
+        parameters = {
+            "id": str(uuid4()),
+            "task_id": str(uuid4()),
+            "workspace_id": new.workspace_id,
+            "user_id": new.user_id,
+            "product_id": new.product_id,
+            "params": json.dumps(new.params),
+            "max_attempts": new.max_attempts,
+            "message": QUEUED.message,
+        }
+        try:
+            row = fetch_one(self._engine, _INSERT, parameters)
+        except exc.IntegrityError as error:
+            raise InvalidRequest(_explain_missing_owner(new, error)) from error
+        assert row is not None
+        return _job_of(row)
+
+    def find(self, job_id: UUID, workspace_id: str | None = None) -> Job | None:
+        """Return the job, or None; with a workspace, only if it belongs to it."""
+        row = fetch_one(self._engine, _SELECT, _keys(job_id, workspace_id))
+        return None if row is None else _job_of(row)
+
+    def get(self, job_id: UUID, workspace_id: str | None = None) -> Job:
+        """Return the job.
+
+        Raises:
+            UnknownJob: There is none (in that workspace).
+        """
+        job = self.find(job_id, workspace_id)
+        if job is None:
+            raise UnknownJob(job_id)
+        return job
+
+    def request_cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
+        """End a waiting job at once; leave a note for the worker of a running one.
+
+        A job that has ended stays as it is. Returns the job as it is afterwards.
+
+        Raises:
+            UnknownJob: There is none (in that workspace).
+        """
+        cancelled = JobCancelled()
+        error = dict(error_record(cancelled, attempt=0))
+        parameters = {
+            **_keys(job_id, workspace_id),
+            "message": str(cancelled),
+            "error": json.dumps(error),
+        }
+        row = fetch_one(self._engine, _REQUEST_CANCEL, parameters)
+        return self.get(job_id, workspace_id) if row is None else _job_of(row)
+
+    def mark_announced(self, job_id: UUID) -> None:
+        """Note that the last event and the result record of an ended job are out."""
+        execute(self._engine, _MARK_ANNOUNCED, {"id": str(job_id)})
+
+    def mark_undispatched(self, job_id: UUID) -> None:
+        """Note that a waiting job's envelope was not sent, so that the next sweep sends it."""
+        execute(self._engine, _MARK_UNDISPATCHED, {"id": str(job_id)})
+
+
+def _keys(job_id: UUID, workspace_id: str | None) -> dict[str, str | None]:
+    return {"id": str(job_id), "workspace_id": workspace_id}
+
+
+def _job_of(row: Any) -> Job:
+    values = row._asdict()
+    values["id"] = UUID(str(values["id"]))
+    values["status"] = JobStatus[values["status"]]
+    return Job(**values)
+
+
+def _explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
+    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", "") or ""
+    for name, value in (("user", new.user_id), ("product", new.product_id)):
+        if name in constraint:
+            return f"{name}_id: no {name} {value!r} in workspace {new.workspace_id!r}"
+    return f"workspace_id: no workspace {new.workspace_id!r}"

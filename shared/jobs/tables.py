@@ -1,0 +1,266 @@
+"""The tables, as SQLAlchemy maps them: for migrations, for the shop's own rows, for reading.
+
+What every job goes through is written by the statements of `store`, `attempts` and `recovery`;
+they do not import this module, which keeps it out of the worker's start-up.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    MetaData,
+    SmallInteger,
+    String,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from shared.status import JobStatus
+
+_ID_CHARS = 64
+_KEY_CHARS = 255
+
+
+class Base(DeclarativeBase):
+    """Root of the mapped classes; names every constraint, so that migrations can."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - read once by SQLAlchemy, never changed
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+    }
+
+
+class Workspace(Base):
+    """A tenant: everything else belongs to one."""
+
+    __tablename__ = "workspaces"
+
+    id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    name: Mapped[str] = mapped_column(String(_KEY_CHARS))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    users: Mapped[list["User"]] = relationship(back_populates="workspace")
+    products: Mapped[list["Product"]] = relationship(back_populates="workspace")
+    jobs: Mapped[list["GenerationJob"]] = relationship(
+        back_populates="workspace", overlaps="jobs,user,product"
+    )
+
+
+class User(Base):
+    """Somebody who works in a workspace."""
+
+    __tablename__ = "users"
+    __table_args__ = (UniqueConstraint("workspace_id", "id"),)
+
+    id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    email: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    workspace: Mapped[Workspace] = relationship(back_populates="users")
+    jobs: Mapped[list["GenerationJob"]] = relationship(
+        back_populates="user", overlaps="jobs,workspace,product"
+    )
+
+
+class Product(Base):
+    """A thing the shop sells and wants pictures of."""
+
+    __tablename__ = "products"
+    __table_args__ = (UniqueConstraint("workspace_id", "id"),)
+
+    id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    name: Mapped[str] = mapped_column(String(_KEY_CHARS))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    workspace: Mapped[Workspace] = relationship(back_populates="products")
+    assets: Mapped[list["Asset"]] = relationship(back_populates="product")
+    jobs: Mapped[list["GenerationJob"]] = relationship(
+        back_populates="product", overlaps="jobs,workspace,user"
+    )
+
+
+class Asset(Base):
+    """A picture of a product that the shop already has."""
+
+    __tablename__ = "assets"
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id", "product_id"], ["products.workspace_id", "products.id"]),
+        Index(None, "workspace_id", "product_id"),
+        CheckConstraint("size_bytes > 0", name="size"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS))
+    product_id: Mapped[str] = mapped_column(String(_ID_CHARS))
+    storage_key: Mapped[str] = mapped_column(String(_KEY_CHARS), unique=True)
+    media_type: Mapped[str] = mapped_column(String(_ID_CHARS))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    product: Mapped[Product] = relationship(back_populates="assets")
+
+
+class GenerationJob(Base):
+    """One accepted request. `shared.jobs.model.Job` is its read-only picture."""
+
+    __tablename__ = "generation_jobs"
+    __table_args__ = (
+        # A user or product of another workspace is no owner: the pair must exist.
+        ForeignKeyConstraint(["workspace_id", "user_id"], ["users.workspace_id", "users.id"]),
+        ForeignKeyConstraint(
+            ["workspace_id", "product_id"], ["products.workspace_id", "products.id"]
+        ),
+        CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
+        CheckConstraint("max_attempts >= 1 AND attempt BETWEEN 0 AND max_attempts", name="attempt"),
+        CheckConstraint("status <> 'PENDING' OR attempt < max_attempts", name="pending"),
+        CheckConstraint(
+            "(status = 'PROCESSING') = (lease_until IS NOT NULL AND lease_owner IS NOT NULL"
+            " AND time_limit_at IS NOT NULL)",
+            name="lease",
+        ),
+        CheckConstraint(
+            "(status IN ('COMPLETED', 'FAILED')) = (finished_at IS NOT NULL)", name="finished"
+        ),
+        CheckConstraint(
+            "status <> 'COMPLETED' OR (progress = 100 AND result IS NOT NULL)", name="completed"
+        ),
+        CheckConstraint("status <> 'FAILED' OR error IS NOT NULL", name="failed"),
+        CheckConstraint("announced_at IS NULL OR finished_at IS NOT NULL", name="announced"),
+        Index("ix_generation_jobs_newest", "workspace_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_generation_jobs_leases", "lease_until", postgresql_where=text("status = 'PROCESSING'")),
+        Index("ix_generation_jobs_waiting", "dispatched_at", postgresql_where=text("status = 'PENDING'")),
+        Index(
+            "ix_generation_jobs_unannounced",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL AND announced_at IS NULL"),
+        ),
+        Index(None, "workspace_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+        Index(None, "workspace_id", "product_id", postgresql_where=text("product_id IS NOT NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(
+        primary_key=True, default=uuid4, server_default=text("gen_random_uuid()")
+    )
+    task_id: Mapped[str] = mapped_column(
+        String(_KEY_CHARS), unique=True, server_default=text("(gen_random_uuid())::text")
+    )
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    user_id: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    product_id: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    status: Mapped[JobStatus] = mapped_column(
+        Enum(JobStatus, name="job_status"), server_default=JobStatus.PENDING.name
+    )
+    progress: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    message: Mapped[str] = mapped_column(server_default="Queued")
+    params: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    attempt: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    max_attempts: Mapped[int] = mapped_column(SmallInteger, server_default="3")
+    next_attempt_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    lease_owner: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
+    lease_token: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    time_limit_at: Mapped[datetime | None]
+    cancel_requested_at: Mapped[datetime | None]
+    dispatched_at: Mapped[datetime | None]
+    dispatches: Mapped[int] = mapped_column(server_default="0")
+    announced_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    workspace: Mapped[Workspace] = relationship(back_populates="jobs", overlaps="jobs")
+    user: Mapped[User | None] = relationship(back_populates="jobs", overlaps="jobs,workspace")
+    product: Mapped[Product | None] = relationship(
+        back_populates="jobs", overlaps="jobs,workspace,user"
+    )
+    attempts: Mapped[list["GenerationAttempt"]] = relationship(
+        back_populates="job", order_by="GenerationAttempt.number"
+    )
+    images: Mapped[list["Image"]] = relationship(back_populates="job", order_by="Image.position")
+
+
+class GenerationAttempt(Base):
+    """One line of the ledger: a try, how it ended, and what is known of its bill."""
+
+    __tablename__ = "generation_attempts"
+    __table_args__ = (
+        UniqueConstraint("job_id", "token"),
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint("runtime IN ('celery', 'lambda')", name="runtime"),
+        CheckConstraint("outcome IN ('completed', 'failed', 'lost')", name="outcome"),
+        CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished"),
+        CheckConstraint("charge_state IN ('none', 'charged', 'unknown')", name="charge_state"),
+        Index(
+            "uq_generation_attempts_open",
+            "job_id",
+            unique=True,
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("generation_jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    token: Mapped[int] = mapped_column(BigInteger)
+    runtime: Mapped[str] = mapped_column(String(_ID_CHARS))
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    finished_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    error: Mapped[dict[str, Any] | None]
+    charge_state: Mapped[str] = mapped_column(String(_ID_CHARS), server_default="unknown")
+
+    job: Mapped[GenerationJob] = relationship(back_populates="attempts")
+
+
+class Image(Base):
+    """One finished picture; its bytes lie in the image store."""
+
+    __tablename__ = "images"
+    __table_args__ = (
+        UniqueConstraint("job_id", "position"),
+        CheckConstraint("position >= 0", name="position"),
+        CheckConstraint("width_px > 0 AND height_px > 0 AND size_bytes > 0", name="size"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("generation_jobs.id", ondelete="CASCADE"))
+    position: Mapped[int] = mapped_column(SmallInteger)
+    url: Mapped[str] = mapped_column(String(_KEY_CHARS))
+    storage_key: Mapped[str] = mapped_column(String(_KEY_CHARS))
+    media_type: Mapped[str] = mapped_column(String(_ID_CHARS))
+    width_px: Mapped[int]
+    height_px: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(_ID_CHARS))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    provider: Mapped[str] = mapped_column(String(_ID_CHARS))
+    model: Mapped[str] = mapped_column(String(_ID_CHARS))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    job: Mapped[GenerationJob] = relationship(back_populates="images")

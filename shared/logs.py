@@ -1,0 +1,79 @@
+"""Logging set-up: one JSON object a line, on every runtime, from every library.
+
+Each entry point calls `configure_logging` once. The ids of a running job are bound by the
+handler (`structlog.contextvars`) and so stand in every line of its thread, whoever writes it.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+_CREDENTIALS = re.compile(r"(\w+://)[^/\s@]+@")
+_QUERY = re.compile(r"((?:\w+://|/)[^\s?\"']*)\?[^\s\"']+")
+
+_QUIET_LOGGERS = ("botocore", "boto3", "urllib3", "PIL", "kombu", "amqp", "alembic")
+
+
+def configure_logging(runtime: str, level: str, stream: TextIO | None = None) -> None:
+    """Send every line of this process, ours or a library's, to one stream as JSON.
+
+    Args:
+        runtime: `celery`, `lambda` or the name of a tool; stands in every line.
+        level: Least level written, as a word.
+        stream: Where to; None means standard output as it is now.
+    """
+    target = stream or sys.stdout
+    enrich = _enrich(runtime)
+    structlog.configure(
+        processors=[*enrich, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.WriteLoggerFactory(target),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=enrich,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in _QUIET_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _enrich(runtime: str) -> list[Processor]:
+    def add_runtime(
+        _logger: Any, _method: str, line: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        line.setdefault("runtime", runtime)
+        return line
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        add_runtime,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _scrub,
+    ]
+
+
+def _scrub(
+    _logger: Any, _method: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Take passwords and query strings out of addresses, wherever they stand in a line."""
+    for key, value in line.items():
+        if isinstance(value, str) and "/" in value:
+            line[key] = _QUERY.sub(r"\1", _CREDENTIALS.sub(r"\1***@", value))
+    return line

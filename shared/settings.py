@@ -1,0 +1,166 @@
+"""The only reader of the environment: every setting, its default, its unit and its rules."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+BROKER_VISIBILITY_TIMEOUT_SECONDS = 3600
+"""How long kombu's Redis transport hides a message that was not acknowledged (its default)."""
+
+RETRY_AFTER_MAX_SECONDS = 900.0
+"""The longest wait a provider may ask for with Retry-After."""
+
+LOCAL_MOCK_STEP_SECONDS = 0.5
+
+
+class Settings(BaseSettings):
+    """All settings. The environment variable of a field is its name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    environment: Literal["local", "staging", "production"] = Field(
+        "local", description="Where this runs; on AWS Lambda it must be set."
+    )
+    database_url: str = Field(
+        repr=False,
+        description="PostgreSQL, as `postgresql://user:password@host/name`. Required."
+    )
+    redis_url: str = Field(
+        repr=False,
+        description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required."
+    )
+    ai_mock_mode: bool | None = Field(
+        None, description="Draw pictures here instead of calling a provider. Local default true."
+    )
+    mock_scripts: bool | None = Field(
+        None, description="Obey `[[tags]]` in prompts (mock mode). Local default true, else false."
+    )
+    mock_step_seconds: float = Field(
+        LOCAL_MOCK_STEP_SECONDS, ge=0, le=60, description="Pause before each of the mock's 4 steps."
+    )
+    soft_time_limit: float = Field(
+        300, gt=0, description="Seconds after which an attempt is stopped and the job fails."
+    )
+    time_limit: float = Field(
+        330, gt=0, description="Seconds after which the process of an attempt is killed."
+    )
+    max_attempts: int = Field(3, ge=1, le=20, description="Attempts a new job may use.")
+    lease_seconds: float = Field(
+        60, gt=0, description="How long a silent worker keeps its job; extended while it lives."
+    )
+    sweep_seconds: float = Field(15, gt=0, description="Seconds between two sweeps of a worker.")
+    dispatch_grace_seconds: float = Field(
+        60, gt=0, description="Wait before a queued job is dispatched again; doubles each time."
+    )
+    retry_backoff: int = Field(
+        2, ge=0, description="Factor of the exponential backoff, in seconds."
+    )
+    retry_backoff_max: int = Field(300, ge=0, le=900, description="Cap of the backoff, in seconds.")
+    shutdown_grace_seconds: float = Field(
+        60, ge=0, description="Seconds a stopping worker waits for running provider calls."
+    )
+    image_dir: Path = Field(Path("images"), description="Folder of the image store on disk.")
+    queue_url: str | None = Field(
+        None, description="SQS queue of the cloud runtime. Required there, unused elsewhere."
+    )
+    event_ttl_seconds: int = Field(
+        86_400, ge=60, description="How long Redis keeps a job's events and result record."
+    )
+    event_stream_max_length: int = Field(
+        1_000, ge=50, description="Events kept for one job (Redis trims about here)."
+    )
+    public_base_url: str = Field(
+        "http://localhost:8000", description="Address under which clients reach the API."
+    )
+    signing_key: SecretStr | None = Field(
+        None, description="Key that signs addresses given to clients. Required outside local."
+    )
+    aws_lambda_function_name: str | None = Field(
+        None, description="Set by AWS Lambda itself: tells that this is a function."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level of the lines that are logged."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_the_driver(cls, url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
+            raise ValueError("must begin with postgresql://")
+        # SQLAlchemy 2.1 means psycopg 3 by a bare `postgresql`; this project ships psycopg2.
+        return f"postgresql+psycopg2://{rest}"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_scheme(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return url
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.soft_time_limit >= self.time_limit:
+            raise ValueError("SOFT_TIME_LIMIT must be less than TIME_LIMIT")
+        if self.lease_seconds >= self.time_limit:
+            raise ValueError("LEASE_SECONDS must be less than TIME_LIMIT")
+        longest_hold = self.time_limit + max(self.retry_backoff_max, RETRY_AFTER_MAX_SECONDS)
+        if longest_hold >= BROKER_VISIBILITY_TIMEOUT_SECONDS:
+            raise ValueError(
+                f"TIME_LIMIT and the longest backoff together ({longest_hold:g} s) must stay "
+                f"below the broker's visibility timeout of {BROKER_VISIBILITY_TIMEOUT_SECONDS} s"
+            )
+        if self.aws_lambda_function_name and "environment" not in self.model_fields_set:
+            raise ValueError("ENVIRONMENT must be set on AWS Lambda")
+        if self.environment != "local":
+            self._check_outside_local()
+        return self
+
+    def _check_outside_local(self) -> None:
+        if self.ai_mock_mode is None:
+            raise ValueError(f"AI_MOCK_MODE must be set when ENVIRONMENT={self.environment}")
+        if self.signing_key is None or len(self.signing_key.get_secret_value()) < 32:
+            raise ValueError(
+                f"SIGNING_KEY of at least 32 characters must be set when "
+                f"ENVIRONMENT={self.environment}"
+            )
+        if self.mock_scripts and self.environment == "production":
+            raise ValueError("MOCK_SCRIPTS=true is refused when ENVIRONMENT=production")
+
+    @cached_property
+    def mocks_provider(self) -> bool:
+        """Whether pictures are drawn here instead of by a provider."""
+        return self.environment == "local" if self.ai_mock_mode is None else self.ai_mock_mode
+
+    @cached_property
+    def obeys_scripts(self) -> bool:
+        """Whether the mock provider obeys `[[tags]]` in prompts."""
+        return self.environment == "local" if self.mock_scripts is None else self.mock_scripts
+
+
+def load_settings() -> Settings:
+    """Read and check the environment.
+
+    Raises:
+        ConfigurationError: Something is missing or wrong; one line names each setting.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_describe(error)) from None
+
+
+def _describe(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        text = str(problem["msg"]).removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            text = "is not set"
+        lines.append(f"{name} {text}".strip())
+    return "settings: " + "; ".join(lines)

@@ -1,0 +1,221 @@
+"""The composition root: settings in, services out. The only place that knows all the parts.
+
+Called by the entry points of both runtimes and by every Python program that submits jobs.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from functools import cached_property
+from pkgutil import resolve_name
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from shared.deadline import MainThreadInterrupt
+from shared.errors import ConfigurationError
+from shared.events.connection import connect_redis
+from shared.events.follower import FROM_THE_START, Follower
+from shared.events.model import Event
+from shared.events.publisher import EventPublisher
+from shared.generation.announce import Announcer
+from shared.generation.cancel import Canceller
+from shared.generation.ending import AttemptEnding
+from shared.generation.follow import JobFollower
+from shared.generation.handler import GenerationHandler, RuntimeTraits
+from shared.generation.lease import LeaseKeeper
+from shared.generation.submit import Submitter
+from shared.generation.sweep import Sweeper, SweepReport
+from shared.imaging.disk_store import DiskImageStore
+from shared.imaging.mock import MockProvider
+from shared.imaging.provider import ImageProvider
+from shared.imaging.service import ImageService
+from shared.imaging.store import ImageStore
+from shared.jobs.attempts import AttemptStore
+from shared.jobs.dispatcher import Dispatcher
+from shared.jobs.model import Job
+from shared.jobs.recovery import RecoveryStore
+from shared.jobs.retry import RetryPolicy
+from shared.jobs.session import create_pooled_engine, create_unpooled_engine
+from shared.jobs.store import JobStore
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.imaging.request import GenerationRequest
+
+# By name, as this package may not import the runtimes that build on it.
+_CELERY_DISPATCHER = "local.dispatcher:CeleryDispatcher"
+_SQS_DISPATCHER = "functions.dispatcher:SqsDispatcher"
+
+
+class Services:
+    """Everything a program may ask of Darkroom; each part is made when it is first needed.
+
+    Safe to make before a fork if it is first used after it.
+
+    Args:
+        runtime: `celery`, `lambda` or the name of a tool: for the ledger and the connections.
+        dispatcher: Where envelopes go; None means SQS if QUEUE_URL is set, else Celery.
+        image_store: Where bytes go; None means the folder IMAGE_DIR.
+        is_pooled: False for a process that forks: each use of PostgreSQL connects anew.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        runtime: str = "client",
+        dispatcher: Dispatcher | None = None,
+        image_store: ImageStore | None = None,
+        is_pooled: bool = True,
+    ) -> None:
+        self.settings = settings
+        self._runtime = runtime
+        self._dispatcher = dispatcher
+        self._image_store = image_store
+        self._is_pooled = is_pooled
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def submit(self, request: "GenerationRequest") -> Job:
+        """Accept a job; see `Submitter.submit`."""
+        submitter = Submitter(
+            self.jobs, self.publisher, self.dispatcher, self.settings.max_attempts
+        )
+        return submitter.submit(request)
+
+    def get(self, job_id: UUID, workspace_id: str | None = None) -> Job:
+        """Return a job as its row says; see `JobStore.get`."""
+        return self.jobs.get(job_id, workspace_id)
+
+    def cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
+        """Ask for the end of a job; see `Canceller.cancel`."""
+        return Canceller(self.jobs, self.publisher, self.announcer).cancel(job_id, workspace_id)
+
+    def follow(
+        self, job_id: UUID, workspace_id: str | None = None, after_id: str = FROM_THE_START
+    ) -> Iterator[Event]:
+        """Yield the events of a job to its end; see `JobFollower.follow`."""
+        follower = JobFollower(self.jobs, Follower(self.redis))
+        return follower.follow(job_id, workspace_id, after_id)
+
+    def sweep(self) -> SweepReport:
+        """Finish what others left undone; see `Sweeper.sweep`."""
+        return self.sweeper.sweep()
+
+    def build_handler(
+        self, traits: RuntimeTraits, interrupt: MainThreadInterrupt
+    ) -> GenerationHandler:
+        """Return what runs jobs; one a process, made after its last fork."""
+        settings = self.settings
+        attempts = AttemptStore(
+            self.engine,
+            runtime=self._runtime,
+            owner=process_owner(),
+            lease_seconds=settings.lease_seconds,
+            time_limit_seconds=settings.time_limit,
+        )
+        return GenerationHandler(
+            attempts,
+            self.publisher,
+            LeaseKeeper(attempts, settings.lease_seconds, interrupt),
+            ImageService(_build_provider(settings)),
+            self.image_store,
+            AttemptEnding(attempts, self.announcer, RetryPolicy.from_settings(settings)),
+            traits,
+        )
+
+    def close(self) -> None:
+        """Close the connections that were made."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+        if "redis" in self.__dict__:
+            self.redis.close()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The connections to PostgreSQL."""
+        create = create_pooled_engine if self._is_pooled else create_unpooled_engine
+        return create(self.settings.database_url, f"darkroom-{self._runtime}-{os.getpid()}")
+
+    @cached_property
+    def redis(self) -> Redis:
+        """The connections to Redis, for events."""
+        return connect_redis(self.settings.redis_url)
+
+    @cached_property
+    def jobs(self) -> JobStore:
+        """The rows of jobs."""
+        return JobStore(self.engine)
+
+    @cached_property
+    def publisher(self) -> EventPublisher:
+        """The one writer of events."""
+        return EventPublisher(
+            self.redis,
+            ttl_seconds=self.settings.event_ttl_seconds,
+            stream_length=self.settings.event_stream_max_length,
+        )
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """What tells the ends of jobs."""
+        return Announcer(self.jobs, self.publisher)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """What puts envelopes on the queue."""
+        if self._dispatcher is not None:
+            return self._dispatcher
+        name = _SQS_DISPATCHER if self.settings.queue_url else _CELERY_DISPATCHER
+        dispatcher: Dispatcher = resolve_name(name)(self.settings)
+        return dispatcher
+
+    @cached_property
+    def image_store(self) -> ImageStore:
+        """Where the bytes of images are kept."""
+        return self._image_store or DiskImageStore(self.settings.image_dir)
+
+    @cached_property
+    def sweeper(self) -> Sweeper:
+        """The recovery of what others left undone."""
+        return Sweeper(
+            RecoveryStore(self.engine),
+            self.jobs,
+            self.publisher,
+            self.announcer,
+            self.dispatcher,
+            time_limit_seconds=self.settings.time_limit,
+            grace_seconds=self.settings.dispatch_grace_seconds,
+        )
+
+
+def build_services(settings: Settings) -> Services:
+    """Return the services of a program that submits, follows and cancels jobs."""
+    return Services(settings)
+
+
+def process_owner(pid: int | None = None) -> str:
+    """Return the name under which a process of this machine holds leases."""
+    return f"{socket.gethostname()}:{pid or os.getpid()}"
+
+
+def _build_provider(settings: Settings) -> ImageProvider:
+    if settings.mocks_provider:
+        return MockProvider(settings.mock_step_seconds, settings.obeys_scripts)
+    raise ConfigurationError(
+        "AI_MOCK_MODE=false needs an image provider, and this version has none but the mock; "
+        "set AI_MOCK_MODE=true"
+    )

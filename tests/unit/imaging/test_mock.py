@@ -1,0 +1,291 @@
+"""The mock provider and its scripts."""
+
+import signal
+import subprocess
+import sys
+import time
+from uuid import UUID
+
+import pytest
+
+from shared.deadline import Deadline
+from shared.errors import (
+    ImagesMissing,
+    LeaseLost,
+    PromptRejected,
+    ProviderUnavailable,
+    RateLimited,
+    SoftTimeLimitReached,
+)
+from shared.imaging.mock import MockProvider, block_in_c
+from shared.imaging.provider import ChargeState, ProviderAnswer, ProviderCall
+from shared.imaging.service import ImageService
+
+JOB_ID = UUID(int=4)
+
+PRELUDE = """
+import signal, sys, time
+from uuid import UUID
+from shared.deadline import Deadline
+from shared.imaging.mock import MockProvider
+from shared.imaging.provider import ProviderCall
+
+class Struck(Exception):
+    pass
+
+def strike(number, frame):
+    raise Struck
+
+def step(share):
+    print(share, flush=True)
+
+def generate(prompt, attempt=1):
+    call = ProviderCall(
+        UUID(int=4), prompt, "minimal", 256, 256, 5, (0,), attempt, step, Deadline(60)
+    )
+    return MockProvider(0, obeys_scripts=True).generate(call)
+"""
+
+
+def run_python(program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that may die of a signal, after the prelude."""
+    return subprocess.run(
+        [sys.executable, "-c", PRELUDE + program], capture_output=True, text=True, timeout=20
+    )
+
+
+class Run:
+    """One call of the mock provider, with the shares it reported."""
+
+    def __init__(
+        self, prompt: str, attempt: int = 1, n: int = 1, deadline: Deadline | None = None
+    ) -> None:
+        self.shares: list[float] = []
+        self._call = ProviderCall(
+            job_id=JOB_ID,
+            prompt=prompt,
+            style="minimal",
+            width_px=256,
+            height_px=256,
+            seed=5,
+            positions=tuple(range(n)),
+            attempt=attempt,
+            step=self.shares.append,
+            deadline=deadline or Deadline(60),
+        )
+
+    def generate(self, *, obeys_scripts: bool = True, step_seconds: float = 0) -> ProviderAnswer:
+        """Call the provider."""
+        return MockProvider(step_seconds, obeys_scripts).generate(self._call)
+
+
+def test_plain_prompt_takes_four_steps_to_all_its_images() -> None:
+    """Each image has its position, its own seed, and free bytes."""
+    run = Run("a mug", n=3)
+    answer = run.generate()
+    assert run.shares == [0.25, 0.5, 0.75, 1.0]
+    assert [(image.position, image.seed) for image in answer.images] == [(0, 5), (1, 6), (2, 7)]
+    assert {image.provider for image in answer.images} == {"mock"}
+    assert {image.model for image in answer.images} == {"mock-1"}
+    assert len({image.data for image in answer.images}) == 3
+    assert answer.charge_state is ChargeState.NONE
+
+
+def test_each_step_is_preceded_by_the_pause() -> None:
+    """Four steps take four pauses."""
+    started_at = time.monotonic()
+    Run("a mug").generate(step_seconds=0.02)
+    assert time.monotonic() - started_at >= 0.08
+
+
+def test_tags_change_nothing_in_the_picture() -> None:
+    """A scripted job that succeeds in the end shows what it would have shown without."""
+    plain = Run("a mug").generate()
+    assert Run("a [[fail:1]] mug", attempt=2).generate() == plain
+
+
+def test_image_seed_alone_gives_the_same_picture_again() -> None:
+    """The seed of an image row is all that is needed to draw it once more."""
+    images = Run("a mug", n=2).generate().images
+    assert images[1].data != images[0].data
+    from_seed = ProviderCall(
+        JOB_ID, "a mug", "minimal", 256, 256, 6, (0,), 1, lambda _share: None, Deadline(60)
+    )
+    assert MockProvider(0, obeys_scripts=True).generate(from_seed).images[0].data == images[1].data
+
+
+@pytest.mark.parametrize("tag", ["[[fail:9]]", "[[reject]]", "[[crash]]", "[[hang]]", "[[short]]"])
+def test_tags_are_text_where_scripts_are_not_obeyed(tag: str) -> None:
+    """Outside development nobody can script the provider."""
+    answer = Run(f"a mug {tag}").generate(obeys_scripts=False)
+    assert len(answer.images) == 1
+    assert answer.images[0].data != Run("a mug").generate().images[0].data
+
+
+@pytest.mark.parametrize(("attempt", "fails"), [(1, True), (2, True), (3, False)])
+def test_fail_makes_the_first_attempts_fail_halfway(attempt: int, fails: bool) -> None:
+    """The provider is unavailable after the second step, up to attempt k."""
+    run = Run("a mug [[fail:2]]", attempt)
+    if not fails:
+        assert len(run.generate().images) == 1
+        return
+    with pytest.raises(ProviderUnavailable) as raised:
+        run.generate()
+    assert run.shares == [0.25, 0.5]
+    assert raised.value.charge_state == "none"
+
+
+def test_rate_limit_asks_the_first_attempt_to_come_back() -> None:
+    """The wait is the one asked for; the second attempt succeeds."""
+    run = Run("a mug [[rate-limit:2.5]]")
+    with pytest.raises(RateLimited, match=r"in 2.5 s") as raised:
+        run.generate()
+    assert run.shares == [0.25, 0.5]
+    assert raised.value.retry_after_seconds == 2.5
+    assert raised.value.provider_code == "rate_limit_exceeded"
+    assert len(Run("a mug [[rate-limit:2.5]]", attempt=2).generate().images) == 1
+
+
+def test_reject_refuses_the_prompt_before_the_first_step() -> None:
+    """No step is reported, and the provider's own word comes along."""
+    run = Run("a mug [[reject]]")
+    with pytest.raises(PromptRejected) as raised:
+        run.generate()
+    assert run.shares == []
+    assert raised.value.provider_code == "content_policy_violation"
+
+
+@pytest.mark.parametrize("tag", ["[[hang:0.1]]", "[[block:0.1]]", "[[slow:0.1]]"])
+def test_delays_with_an_end_go_on_after_it(tag: str) -> None:
+    """The pictures come, only later."""
+    started_at = time.monotonic()
+    run = Run(f"a mug {tag}")
+    assert len(run.generate().images) == 1
+    assert time.monotonic() - started_at >= 0.1
+    assert run.shares == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_slow_keeps_the_deadline() -> None:
+    """The pauses end at the deadline, long before they would by themselves."""
+    started_at = time.monotonic()
+    with pytest.raises(SoftTimeLimitReached):
+        Run("a mug [[slow:40]]", deadline=Deadline(0.1)).generate()
+    assert time.monotonic() - started_at < 2
+
+
+def test_hang_does_not_heed_the_deadline() -> None:
+    """It outlasts the deadline, which is noticed only at the next step."""
+    started_at = time.monotonic()
+    with pytest.raises(SoftTimeLimitReached):
+        Run("a mug [[hang:0.3]]", deadline=Deadline(0.1)).generate()
+    assert time.monotonic() - started_at >= 0.3
+
+
+def test_hang_is_ended_by_a_signal() -> None:
+    """A handler that raises gets through between two short sleeps."""
+    done = run_python(
+        "signal.signal(signal.SIGALRM, strike); signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+        "try:\n    generate('[[hang]]')\nexcept Struck:\n    print('struck')\n"
+    )
+    assert done.stdout.splitlines() == ["0.25", "struck"], done.stderr
+
+
+def test_pause_is_ended_by_a_signal() -> None:
+    """An ordinary wait of the mock does not hold back the soft limit."""
+    done = run_python(
+        "signal.signal(signal.SIGALRM, strike); signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+        "try:\n    generate('[[slow:80]]')\nexcept Struck:\n    print('struck')\n"
+    )
+    assert done.stdout.splitlines() == ["struck"], done.stderr
+
+
+def test_block_holds_back_a_signal_until_it_returns() -> None:
+    """The handler of an alarm at 0.1 s runs only after the block of 0.5 s."""
+    done = run_python(
+        "signal.signal(signal.SIGALRM, strike); started_at = time.monotonic()\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+        "try:\n    generate('[[block:0.5]]')\nexcept Struck:\n"
+        "    print('late' if time.monotonic() - started_at >= 0.5 else 'early')\n"
+    )
+    assert done.stdout.splitlines() == ["0.25", "late"], done.stderr
+
+
+def test_block_lets_other_threads_run() -> None:
+    """The interpreter lock is released, so that a lease keeper stays alive."""
+    done = run_python(
+        "import threading; ticks = []\n"
+        "stop = threading.Event()\n"
+        "def tick():\n    while not stop.wait(0.01): ticks.append(1)\n"
+        "thread = threading.Thread(target=tick); thread.start()\n"
+        "generate('[[block:0.3]]'); stop.set(); thread.join(); print('ticks', len(ticks) >= 10)\n"
+    )
+    assert done.stdout.splitlines()[-1] == "ticks True", done.stderr
+
+
+def test_block_takes_no_less_than_asked() -> None:
+    """An early return of the C call is made up for."""
+    started_at = time.monotonic()
+    block_in_c(0.05)
+    assert time.monotonic() - started_at >= 0.045
+
+
+@pytest.mark.parametrize(
+    ("tag", "attempt", "crashes"),
+    [("[[crash]]", 7, True), ("[[crash:1]]", 1, True), ("[[crash:1]]", 2, False)],
+)
+def test_crash_kills_the_process_after_the_second_step(
+    tag: str, attempt: int, crashes: bool
+) -> None:
+    """SIGKILL ends it at once on the attempts named, and on no other."""
+    done = run_python(f"generate('{tag}', {attempt}); print('alive')")
+    assert done.returncode == (-signal.SIGKILL if crashes else 0), done.stderr
+    assert done.stdout.split()[:2] == ["0.25", "0.5"]
+    assert ("alive" in done.stdout) is not crashes
+
+
+@pytest.mark.parametrize(("tag", "positions"), [("[[short]]", [0, 1]), ("[[short:2]]", [0])])
+def test_short_leaves_out_the_last_images(tag: str, positions: list[int]) -> None:
+    """Fewer images come than were asked for."""
+    answer = Run(f"a mug {tag}", n=3).generate()
+    assert [image.position for image in answer.images] == positions
+
+
+def test_short_of_all_images_is_images_missing() -> None:
+    """Through the service, an answer without images is an error that says so."""
+    with pytest.raises(ImagesMissing, match=r"1 of 1 images"):
+        ImageService(MockProvider(0, obeys_scripts=True)).process_generation(
+            JOB_ID,
+            {"prompt": "a mug [[short:5]]", "size": "256x256"},
+            deadline=Deadline(60),
+            on_progress=lambda _progress: None,
+        )
+
+
+def test_scripts_combine() -> None:
+    """Slow and failing: the failure comes after half of the delay."""
+    started_at = time.monotonic()
+    run = Run("[[slow:0.2]] a mug [[fail:1]]")
+    with pytest.raises(ProviderUnavailable):
+        run.generate()
+    assert time.monotonic() - started_at >= 0.1
+    assert run.shares == [0.25, 0.5]
+
+
+def test_what_step_raises_ends_the_call() -> None:
+    """A cancelled or outdated attempt stops at the next step."""
+
+    def lose_lease(_share: float) -> None:
+        raise LeaseLost("gone")
+
+    call = ProviderCall(JOB_ID, "a mug", "minimal", 256, 256, 5, (0,), 1, lose_lease, Deadline(60))
+    with pytest.raises(LeaseLost):
+        MockProvider(0, obeys_scripts=True).generate(call)
+
+
+def test_worker_path_does_not_import_the_drawing_library() -> None:
+    """A worker pays for Pillow with its first mocked picture, and else never."""
+    done = run_python(
+        "import shared.imaging.service, shared.imaging.disk_store\n"
+        "print([name for name in ('PIL', 'shared.imaging.request') if name in sys.modules])"
+    )
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,87 @@
+"""Params of a row, also of rows that foreign producers wrote."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.errors import InvalidRequest
+from shared.imaging.params import ImageParams, image_seed
+from shared.imaging.request import GenerationRequest
+
+JOB_ID = UUID("12345678-1234-5678-1234-567812345678")
+
+
+def test_params_of_a_request_are_read_back() -> None:
+    """What submit wrote is what the service reads."""
+    request = GenerationRequest(prompt="a mug", style="outdoor", size="1536x1024", n=3, seed=5)
+    assert ImageParams.from_row(request.params(), JOB_ID) == ImageParams(
+        prompt="a mug", style="outdoor", width_px=1536, height_px=1024, n=3, seed=5
+    )
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"prompt": " a mug\n"},
+        {"prompt": "a mug", "style": None, "size": None, "n": None, "seed": None},
+        {"prompt": "a mug", "quality": "high", "metadata": 3},
+    ],
+)
+def test_row_of_a_foreign_producer_needs_only_a_prompt(params: dict[str, Any]) -> None:
+    """Absent fields get defaults, unknown ones are passed over."""
+    read = ImageParams.from_row(params, JOB_ID)
+    assert (read.prompt, read.style, read.width_px, read.height_px, read.n) == (
+        "a mug",
+        "studio-white",
+        1024,
+        1024,
+        1,
+    )
+
+
+def test_missing_seed_follows_from_the_job() -> None:
+    """Every attempt of a job without a seed uses the same one; another job uses another."""
+    params = {"prompt": "a mug"}
+    seed = ImageParams.from_row(params, JOB_ID).seed
+    assert seed == ImageParams.from_row(params, JOB_ID).seed
+    assert seed != ImageParams.from_row(params, UUID(int=JOB_ID.int + 1)).seed
+    assert 0 <= seed < 2**31
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "params: prompt is missing"),
+        ({"prompt": None}, "params: prompt is missing"),
+        ({"prompt": 3}, "params: prompt must be a text, not int"),
+        ({"prompt": "  "}, "params: prompt must not be empty"),
+        ({"prompt": "x" * 4001}, "params: prompt must have at most 4000 characters, not 4001"),
+        ({"prompt": "\ud800"}, "params: prompt must not contain the control character U+D800"),
+        ({"prompt": "x", "style": "oil"}, "params: style must be one of studio-white, "),
+        ({"prompt": "x", "style": ["oil"]}, "params: style must be one of studio-white, "),
+        ({"prompt": "x", "size": "1x1"}, "params: size must be one of 256x256, "),
+        ({"prompt": "x", "size": 256}, "params: size must be one of 256x256, "),
+        ({"prompt": "x", "n": 0}, "params: n must be an integer from 1 to 10, not 0"),
+        ({"prompt": "x", "n": 11}, "params: n must be an integer from 1 to 10, not 11"),
+        ({"prompt": "x", "n": True}, "params: n must be an integer from 1 to 10, not True"),
+        ({"prompt": "x", "n": 1.5}, "params: n must be an integer from 1 to 10, not 1.5"),
+        ({"prompt": "x", "seed": -1}, "params: seed must be an integer from 0 to 2147483647"),
+        ({"prompt": "x", "seed": "7"}, "params: seed must be an integer from 0 to 2147483647"),
+    ],
+)
+def test_badly_written_row_is_refused_in_one_clear_line(
+    params: dict[str, Any], message: str
+) -> None:
+    """The line names the field, what it must be, and what it was."""
+    with pytest.raises(InvalidRequest) as raised:
+        ImageParams.from_row(params, JOB_ID)
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+def test_seed_of_an_image_is_a_seed_that_a_request_may_name() -> None:
+    """Images count up from the job's seed and wrap around at the limit."""
+    assert image_seed(7, 0) == 7
+    assert image_seed(7, 3) == 10
+    assert image_seed(2**31 - 1, 1) == 0

@@ -1,0 +1,190 @@
+"""The image service, with providers that answer as told."""
+
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import pytest
+
+from shared.deadline import Deadline
+from shared.errors import ImagesMissing, InvalidRequest, LeaseLost, UnexpectedError
+from shared.imaging.provider import ChargeState, GeneratedImage, ProviderAnswer, ProviderCall
+from shared.imaging.service import ImageService
+
+JOB_ID = UUID(int=9)
+PNG = b"\x89PNG\r\n\x1a\nrest"
+JPEG = b"\xff\xd8\xff\xe0rest"
+WEBP = b"RIFF\x00\x00\x00\x00WEBPrest"
+
+
+def build_image(position: int, data: bytes = PNG, media_type: str = "image/png") -> GeneratedImage:
+    """Return an image of a position."""
+    return GeneratedImage(position, data, media_type, 256, 256, 1, "fake", "fake-1")
+
+
+class FakeProvider:
+    """Answers as told, after the steps it was told to make."""
+
+    name = "fake"
+
+    def __init__(
+        self,
+        *images: GeneratedImage,
+        steps: tuple[float, ...] = (),
+        charge_state: ChargeState = ChargeState.CHARGED,
+        error: Exception | None = None,
+    ) -> None:
+        self.calls: list[ProviderCall] = []
+        self._answer = ProviderAnswer(images, charge_state)
+        self._steps = steps
+        self._error = error
+
+    def generate(self, call: ProviderCall) -> ProviderAnswer:
+        """Make the steps, then return the answer or raise."""
+        self.calls.append(call)
+        for share in self._steps:
+            call.step(share)
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+
+def process(
+    provider: FakeProvider,
+    on_progress: Callable[[int], None] = lambda _progress: None,
+    positions: Sequence[int] | None = None,
+    attempt: int = 1,
+) -> ProviderAnswer:
+    """Run the service on two images of a mug."""
+    params = {"prompt": "a mug", "size": "512x512", "style": "outdoor", "n": 2, "seed": 40}
+    return ImageService(provider).process_generation(
+        JOB_ID,
+        params,
+        positions=positions,
+        attempt=attempt,
+        deadline=Deadline(60),
+        on_progress=on_progress,
+    )
+
+
+def test_provider_is_asked_for_what_the_params_say() -> None:
+    """The call carries the params, all positions and the attempt."""
+    provider = FakeProvider(build_image(0), build_image(1))
+    answer = process(provider, attempt=2)
+    (call,) = provider.calls
+    assert (call.job_id, call.prompt, call.style) == (JOB_ID, "a mug", "outdoor")
+    assert (call.width_px, call.height_px, call.seed) == (512, 512, 40)
+    assert (call.positions, call.attempt) == ((0, 1), 2)
+    assert [image.position for image in answer.images] == [0, 1]
+    assert answer.charge_state is ChargeState.CHARGED
+
+
+def test_only_missing_positions_are_asked_for() -> None:
+    """Images that are already saved are not paid for again."""
+    provider = FakeProvider(build_image(1))
+    process(provider, positions=[1])
+    assert provider.calls[0].positions == (1,)
+
+
+def test_no_provider_is_called_when_nothing_is_missing() -> None:
+    """No positions make no call and no charge."""
+    provider = FakeProvider()
+    assert process(provider, positions=()) == ProviderAnswer((), ChargeState.NONE)
+    assert provider.calls == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((0.25, 0.5, 0.75, 1.0), [30, 50, 70, 90]),
+        ((0.0, 0.333, 1.0), [10, 36, 90]),
+        ((0.5, 0.25, 0.5), [50, 50, 50]),
+        ((7.0,), [90]),
+    ],
+)
+def test_steps_become_progress_that_never_falls(
+    steps: tuple[float, ...], expected: list[int]
+) -> None:
+    """The share done becomes 10 to 90, whatever the provider says."""
+    seen: list[int] = []
+    process(FakeProvider(build_image(0), steps=steps), seen.append)
+    assert seen == expected
+
+
+def test_what_on_progress_raises_ends_the_call() -> None:
+    """A lost lease passes through the provider and the service."""
+
+    def lose_lease(_progress: int) -> None:
+        raise LeaseLost("gone")
+
+    with pytest.raises(LeaseLost):
+        process(FakeProvider(build_image(0), steps=(0.5,)), lose_lease)
+
+
+def test_fewer_images_than_asked_are_returned_as_they_are() -> None:
+    """What is missing is the handler's decision."""
+    answer = process(FakeProvider(build_image(1)))
+    assert [image.position for image in answer.images] == [1]
+
+
+def test_answer_without_images_is_an_error_that_knows_the_charge() -> None:
+    """No image at all means all are missing, perhaps paid."""
+    with pytest.raises(ImagesMissing, match=r"2 of 2 images") as raised:
+        process(FakeProvider())
+    assert (raised.value.missing, raised.value.charge_state) == (2, "charged")
+
+
+@pytest.mark.parametrize("positions", [(0, 0), (2,), (-1,), (0, 5)])
+def test_images_nobody_asked_for_are_a_fault_of_ours(positions: tuple[int, ...]) -> None:
+    """A provider that mixes up positions would overwrite a wrong row."""
+    with pytest.raises(UnexpectedError, match=r"returned images \[.*\] where \[0, 1\]") as raised:
+        process(FakeProvider(*map(build_image, positions)))
+    assert raised.value.charge_state == "charged"
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"), [(PNG, "image/png"), (JPEG, "image/jpeg"), (WEBP, "image/webp")]
+)
+def test_bytes_of_the_three_formats_are_usable(data: bytes, media_type: str) -> None:
+    """PNG, JPEG and WebP are known by their signatures."""
+    answer = process(FakeProvider(build_image(0, data, media_type)))
+    assert answer.images[0].data == data
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (b"", "image/png"),
+        (b"<html>", "image/png"),
+        (JPEG, "image/png"),
+        (PNG, "image/jpeg"),
+        (b"RIFF\x00\x00\x00\x00WAVE", "image/webp"),
+        (PNG, "image/gif"),
+    ],
+)
+def test_unusable_bytes_count_as_missing_beside_good_ones(data: bytes, media_type: str) -> None:
+    """The good images of the answer are kept; the bad one may come with another attempt."""
+    good = build_image(0)
+    answer = process(FakeProvider(good, build_image(1, data, media_type)))
+    assert answer.images == (good,)
+
+
+def test_only_unusable_bytes_are_no_images() -> None:
+    """An answer of nothing but bad bytes is an answer without images."""
+    with pytest.raises(ImagesMissing):
+        process(FakeProvider(build_image(0, b"")))
+
+
+def test_unknown_fault_of_a_provider_passes() -> None:
+    """The attempt boundary of the handler is the place for it."""
+    with pytest.raises(ZeroDivisionError):
+        process(FakeProvider(error=ZeroDivisionError()))
+
+
+def test_bad_params_never_reach_the_provider() -> None:
+    """A row without a prompt costs nothing."""
+    provider = FakeProvider()
+    with pytest.raises(InvalidRequest):
+        ImageService(provider).process_generation(
+            JOB_ID, {}, deadline=Deadline(60), on_progress=lambda _progress: None
+        )
+    assert provider.calls == []
