@@ -18,6 +18,8 @@ from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import BROKER_VISIBILITY_TIMEOUT_SECONDS, Settings, load_settings
 
+RESULT_BACKEND = "local.result_backend:ReadOnlyRedisBackend"
+
 BROKER_SOCKET_TIMEOUT_SECONDS = 10.0
 """A frozen Redis must not hang a worker for ever; kombu's own blocking read lasts 1 s."""
 
@@ -86,11 +88,10 @@ def _configuration(settings: Settings) -> dict[str, Any]:
 
 def create_app(settings: Settings) -> Celery:
     """Return the application, configured, with its tasks and worker steps."""
-    backend = "local.result_backend:ReadOnlyRedisBackend"
     app = Celery(
         "darkroom",
         broker=broker_url(settings.redis_url),
-        backend=f"{backend}+{result_backend_url(settings.redis_url)}",
+        backend=result_backend_url(settings.redis_url, RESULT_BACKEND),
         include=["local.tasks"],
     )
     app.conf.update(_configuration(settings))

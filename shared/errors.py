@@ -4,10 +4,14 @@ Raised everywhere, caught at the attempt boundary of `shared.generation.handler`
 borders (CLI, Lambda entry, Celery task), which turn it into a row, a line or an outcome.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 MESSAGE_MAX_CHARS = 500
+
+# PostgreSQL keeps neither NUL nor lone surrogates; the others would steer somebody's terminal.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class DarkroomError(Exception):
@@ -189,8 +193,8 @@ class JobFailed(DarkroomError):
 
 
 def one_line(text: str) -> str:
-    """Return the text as one bounded line, fit for a message shown to a person."""
-    line = " ".join(text.split())
+    """Return the text as one bounded line, fit for a row and for a person to read."""
+    line = " ".join(_UNPRINTABLE.sub(" ", text).split())
     return line if len(line) <= MESSAGE_MAX_CHARS else line[: MESSAGE_MAX_CHARS - 1] + "…"
 
 
@@ -204,5 +208,5 @@ def error_record(error: DarkroomError, attempt: int) -> Mapping[str, Any]:
     }
     provider_code = getattr(error, "provider_code", None)
     if provider_code is not None:
-        record["provider_code"] = provider_code
+        record["provider_code"] = one_line(provider_code)
     return record

@@ -1,10 +1,19 @@
 """The only reader of the environment: every setting, its default, its unit and its rules."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
@@ -18,18 +27,35 @@ RETRY_AFTER_MAX_SECONDS = 900.0
 LOCAL_MOCK_STEP_SECONDS = 0.5
 
 
+def _name_the_driver(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
+        raise ValueError("must begin with postgresql://")
+    # SQLAlchemy 2.1 means psycopg 3 by a bare `postgresql`; this project ships psycopg2.
+    return f"postgresql+psycopg2://{rest}"
+
+
+DatabaseUrl = Annotated[
+    str,
+    AfterValidator(_name_the_driver),
+    Field(
+        repr=False,
+        description="PostgreSQL, as `postgresql://user:password@host/name`. Required.",
+    ),
+]
+
+
 class Settings(BaseSettings):
     """All settings. The environment variable of a field is its name in capitals."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     environment: Literal["local", "staging", "production"] = Field(
         "local", description="Where this runs; on AWS Lambda it must be set."
     )
-    database_url: str = Field(
-        repr=False,
-        description="PostgreSQL, as `postgresql://user:password@host/name`. Required."
-    )
+    database_url: DatabaseUrl
     redis_url: str = Field(
         repr=False,
         description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required."
@@ -87,15 +113,6 @@ class Settings(BaseSettings):
         "INFO", description="Least level of the lines that are logged."
     )
 
-    @field_validator("database_url")
-    @classmethod
-    def _name_the_driver(cls, url: str) -> str:
-        scheme, separator, rest = url.partition("://")
-        if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
-            raise ValueError("must begin with postgresql://")
-        # SQLAlchemy 2.1 means psycopg 3 by a bare `postgresql`; this project ships psycopg2.
-        return f"postgresql+psycopg2://{rest}"
-
     @field_validator("redis_url")
     @classmethod
     def _check_redis_scheme(cls, url: str) -> str:
@@ -143,14 +160,36 @@ class Settings(BaseSettings):
         return self.environment == "local" if self.mock_scripts is None else self.mock_scripts
 
 
+class _DatabaseSettings(BaseSettings):
+    model_config = Settings.model_config
+
+    database_url: DatabaseUrl
+
+
 def load_settings() -> Settings:
     """Read and check the environment.
 
     Raises:
         ConfigurationError: Something is missing or wrong; one line names each setting.
     """
-    try:
+    with _naming_settings():
         return Settings()
+
+
+def load_database_url() -> str:
+    """Read DATABASE_URL alone, for a program that needs nothing else.
+
+    Raises:
+        ConfigurationError: It is missing or wrong.
+    """
+    with _naming_settings():
+        return _DatabaseSettings().database_url
+
+
+@contextmanager
+def _naming_settings() -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         raise ConfigurationError(_describe(error)) from None
 

@@ -18,17 +18,11 @@ from sqlalchemy import Engine
 from shared.deadline import MainThreadInterrupt
 from shared.errors import ConfigurationError
 from shared.events.connection import connect_redis
-from shared.events.follower import FROM_THE_START, Follower
-from shared.events.model import Event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
-from shared.generation.cancel import Canceller
 from shared.generation.ending import AttemptEnding
-from shared.generation.follow import JobFollower
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
-from shared.generation.submit import Submitter
-from shared.generation.sweep import Sweeper, SweepReport
 from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.mock import MockProvider
 from shared.imaging.provider import ImageProvider
@@ -36,15 +30,18 @@ from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.dispatcher import Dispatcher
-from shared.jobs.model import Job
-from shared.jobs.recovery import RecoveryStore
 from shared.jobs.retry import RetryPolicy
 from shared.jobs.session import create_pooled_engine, create_unpooled_engine
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 
+# What a worker does not need is imported where it is used: this package's import is part of
+# every cold start.
 if TYPE_CHECKING:
+    from shared.events.model import Event
+    from shared.generation.sweep import Sweeper, SweepReport
     from shared.imaging.request import GenerationRequest
+    from shared.jobs.model import Job
 
 # By name, as this package may not import the runtimes that build on it.
 _CELERY_DISPATCHER = "local.dispatcher:CeleryDispatcher"
@@ -89,29 +86,36 @@ class Services:
     ) -> None:
         self.close()
 
-    def submit(self, request: "GenerationRequest") -> Job:
+    def submit(self, request: "GenerationRequest") -> "Job":
         """Accept a job; see `Submitter.submit`."""
+        from shared.generation.submit import Submitter
+
         submitter = Submitter(
             self.jobs, self.publisher, self.dispatcher, self.settings.max_attempts
         )
         return submitter.submit(request)
 
-    def get(self, job_id: UUID, workspace_id: str | None = None) -> Job:
+    def get(self, job_id: UUID, workspace_id: str | None = None) -> "Job":
         """Return a job as its row says; see `JobStore.get`."""
         return self.jobs.get(job_id, workspace_id)
 
-    def cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
+    def cancel(self, job_id: UUID, workspace_id: str | None = None) -> "Job":
         """Ask for the end of a job; see `Canceller.cancel`."""
+        from shared.generation.cancel import Canceller
+
         return Canceller(self.jobs, self.publisher, self.announcer).cancel(job_id, workspace_id)
 
     def follow(
-        self, job_id: UUID, workspace_id: str | None = None, after_id: str = FROM_THE_START
-    ) -> Iterator[Event]:
+        self, job_id: UUID, workspace_id: str | None = None, after_id: str | None = None
+    ) -> "Iterator[Event]":
         """Yield the events of a job to its end; see `JobFollower.follow`."""
-        follower = JobFollower(self.jobs, Follower(self.redis))
-        return follower.follow(job_id, workspace_id, after_id)
+        from shared.events.follower import FROM_THE_START, Follower
+        from shared.generation.follow import JobFollower
 
-    def sweep(self) -> SweepReport:
+        follower = JobFollower(self.jobs, Follower(self.redis))
+        return follower.follow(job_id, workspace_id, after_id or FROM_THE_START)
+
+    def sweep(self) -> "SweepReport":
         """Finish what others left undone; see `Sweeper.sweep`."""
         return self.sweeper.sweep()
 
@@ -189,8 +193,11 @@ class Services:
         return self._image_store or DiskImageStore(self.settings.image_dir)
 
     @cached_property
-    def sweeper(self) -> Sweeper:
+    def sweeper(self) -> "Sweeper":
         """The recovery of what others left undone."""
+        from shared.generation.sweep import Sweeper
+        from shared.jobs.recovery import RecoveryStore
+
         return Sweeper(
             RecoveryStore(self.engine),
             self.jobs,

@@ -9,15 +9,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 
 import structlog
 
 from local.lambda_host.function import LambdaFunction
 from local.lambda_host.process_output import pass_on_lines
+from local.launch import launched
 from local.lambda_host.runtime_api import Exited, Invocation, RuntimeApi, RuntimeSignal
 
-_TETHER = Path(__file__).with_name("tether.py")
 _logger = structlog.get_logger()
 
 
@@ -76,9 +75,8 @@ class RuntimeProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         runtime = [sys.executable, "-m", "awslambdaric", self._function.handler]
-        tether = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid())]
         return subprocess.Popen(  # noqa: S603 - the handler comes from the command line
-            tether + runtime,
+            launched(runtime),
             env=self._function.process_environment(self._api.address),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

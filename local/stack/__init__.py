@@ -4,7 +4,7 @@ Used by `darkroom demo`, `darkroom up` and `darkroom parity`, and by the tests. 
 for production: the data of a stack is thrown away with its folder.
 
 Servers are started from the thread that enters the block and die with it (see
-`local.stack.launch`), so enter it in the main thread, or in one that lives as long.
+`local.launch`), so enter it in the main thread, or in one that lives as long.
 """
 
 from local.stack.embedded_stack import EmbeddedStack

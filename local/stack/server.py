@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import ClassVar, Self
 
 import psutil
 
-from local.stack import launch
+from local.launch import launched
 from local.stack.folder import Account
 from shared.errors import ServiceUnavailable
 
@@ -167,14 +166,10 @@ class EmbeddedServer(ABC):
     def _run(self, command: Sequence[str | Path], account: Account | None = None) -> None:
         """Run the command as this server's process, out of reach of the terminal's Ctrl-C."""
         user = account or Account(-1, -1)
-        numbers = (os.getpid(), int(self.death_signal), user.user_id, user.group_id)
+        words = [str(word) for word in command]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the command is made here
-                [
-                    *(sys.executable, "-I", "-S", str(Path(launch.__file__).resolve())),
-                    *(str(number) for number in numbers),
-                    *(str(word) for word in command),
-                ],
+                launched(words, self.death_signal, user.user_id, user.group_id),
                 cwd=self.folder,
                 env=_child_environment(),
                 stdin=subprocess.DEVNULL,

@@ -23,6 +23,9 @@ as an event source"); 330 s is the default of TIME_LIMIT."""
 MAX_RECEIVE_COUNT = 10
 """Attempts are counted in PostgreSQL; throttled and early deliveries count here as well."""
 
+NO_SOURCE = (None, None, None, None)
+"""botocore: where a session variable comes from (file key, environment, default, conversion)."""
+
 
 class EmbeddedSqs(EmbeddedServer):
     """SQS on a loopback port. Queues are kept in memory: they are empty after a restart.
@@ -79,8 +82,10 @@ class EmbeddedSqs(EmbeddedServer):
     def client(self) -> "SQSClient":
         """Return a boto3 client of this server, whatever AWS settings the process has."""
         import boto3  # takes 0.4 s, in which the server starts
+        import botocore.session
 
-        return boto3.session.Session().client(
+        without_profile = botocore.session.Session(session_vars={"profile": NO_SOURCE})
+        return boto3.session.Session(botocore_session=without_profile).client(
             "sqs",
             endpoint_url=self.url,
             region_name=REGION,

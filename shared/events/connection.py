@@ -16,15 +16,17 @@ def connect_redis(redis_url: str) -> Redis:
     One repeated send is harmless: the script refuses what it has already seen. The client holds
     its connections by process id, and checks one that lay idle before it uses it.
     """
+    # A Unix socket has no keepalive, and redis-py refuses the option there.
+    keepalive = {} if redis_url.startswith("unix://") else {"socket_keepalive": True}
     return Redis.from_url(
         redis_url,
         decode_responses=True,
         protocol=2,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
-        socket_keepalive=True,
         health_check_interval=15,
         max_connections=4,
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        **keepalive,
     )

@@ -1,13 +1,17 @@
 """Accepting a job: row first, then its first event, then its envelope."""
 
+from typing import TYPE_CHECKING
+
 import structlog
 
 from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
-from shared.imaging.request import GenerationRequest
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.model import Job
 from shared.jobs.store import JobStore, NewJob
+
+if TYPE_CHECKING:
+    from shared.imaging.request import GenerationRequest
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +27,7 @@ class Submitter:
         self._dispatcher = dispatcher
         self._max_attempts = max_attempts
 
-    def submit(self, request: GenerationRequest) -> Job:
+    def submit(self, request: "GenerationRequest") -> Job:
         """Accept a request and return its job.
 
         Raises:

@@ -4,7 +4,6 @@ Used wherever `AI_MOCK_MODE` is true. Where scripts are obeyed, tags in the prom
 hang or crash on demand: see `shared.imaging.scripts`.
 """
 
-import ctypes
 import os
 import signal
 import time
@@ -13,7 +12,7 @@ from shared.deadline import Deadline
 from shared.errors import PromptRejected, ProviderUnavailable, RateLimited
 from shared.imaging.params import image_seed
 from shared.imaging.provider import ChargeState, GeneratedImage, ProviderAnswer, ProviderCall
-from shared.imaging.scripts import DAY_SECONDS, Script, parse_script
+from shared.imaging.scripts import Script, parse_script
 
 STEPS = 4
 MODEL = "mock-1"
@@ -89,6 +88,8 @@ def _stall(script: Script) -> None:
     while time.monotonic() < ends_at:
         time.sleep(_HANG_PIECE_SECONDS)
     if script.block_seconds > 0:
+        from shared.imaging.c_block import block_in_c
+
         block_in_c(script.block_seconds)
 
 
@@ -108,29 +109,3 @@ def _misbehave(script: Script, attempt: int) -> None:
             charge_state=ChargeState.NONE.value,
             provider_code="server_error",
         )
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
-
-
-def block_in_c(seconds: float) -> None:
-    """Block in a C call that releases the interpreter lock and that no signal ends.
-
-    POSIX, pthread_cond_timedwait: "These functions shall not return an error code of [EINTR]."
-    So a Python signal handler has to wait for its return, as with a real library that blocks.
-    POSIX allows early returns; then a handler may run between two calls.
-    """
-    library = ctypes.CDLL(None)
-    # Far more room than any platform's mutex or condition takes, and aligned for both.
-    mutex, condition = (ctypes.c_uint64 * 32)(), (ctypes.c_uint64 * 32)()
-    library.pthread_mutex_init(mutex, None)
-    library.pthread_cond_init(condition, None)
-    library.pthread_mutex_lock(mutex)
-    ends_at_ns = time.time_ns() + int(min(seconds, DAY_SECONDS) * 1e9)
-    ends_at = _Timespec(*divmod(ends_at_ns, 1_000_000_000))
-    while time.time_ns() < ends_at_ns:
-        library.pthread_cond_timedwait(condition, mutex, ctypes.byref(ends_at))
-    library.pthread_mutex_unlock(mutex)
-    library.pthread_cond_destroy(condition)
-    library.pthread_mutex_destroy(mutex)

@@ -1,16 +1,30 @@
-"""Turns itself into a server that cannot outlive the process that started it.
+"""Turns itself into a process that cannot outlive the one that started it.
 
-Run as a script by `local.stack.server`, so that nothing has to run between fork and exec of a
-parent that may have threads. Arguments: the parent's process id, the signal to die by, user and
-group id to run as (-1: unchanged), then the command.
+Run as a script, so that nothing has to run between fork and exec of a parent that may have
+threads; `launched` makes its command line. Arguments: the parent's process id, the signal to die
+by, user and group id to run as (-1: unchanged), then the command. Imports little: it stands
+before every embedded server, runtime and function process.
 """
 
 import ctypes
 import os
+import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
 """linux/prctl.h. The signal comes when the parent's *thread* that forked ends."""
+
+
+def launched(
+    command: list[str],
+    death_signal: int = signal.SIGKILL,
+    user_id: int = -1,
+    group_id: int = -1,
+) -> list[str]:
+    """Return the command line that runs `command` tied to the process which starts it."""
+    numbers = (os.getpid(), int(death_signal), user_id, group_id)
+    script = os.path.realpath(__file__)
+    return [sys.executable, "-I", "-S", script, *(str(number) for number in numbers), *command]
 
 
 def become(user_id: int, group_id: int) -> None:
