@@ -13,11 +13,11 @@ COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url
 TESTS := tests/unit tests/integration tests/architecture tests/contract tests/runtimes
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity test check check-lock format lock bench clean
+.PHONY: help demo up parity readme test check check-lock format lock bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -64,6 +64,9 @@ lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 
 	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup -o requirements.lock >/dev/null
 	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup --group dev -c requirements.lock \
 		-o requirements-dev.lock >/dev/null
+
+readme: .venv/.dev ## Write the generated tables of the README.
+	$(BIN)/python -m tests.support.readme
 
 bench: .venv/.dev ## Measure speed.
 	$(BIN)/python -m tests.performance
