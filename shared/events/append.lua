@@ -6,7 +6,8 @@
 --       waiting event, waiting record
 -- kind: waiting  a job waits for the attempt; once for each attempt
 --       again    the same, said again for an attempt that was released unused
---       running  an attempt goes on; preceded by its waiting event, if nobody published that
+--       running  an attempt goes on; its first event brings the waiting event along, which is
+--                appended before it if nobody has published that
 --       last     the job has ended
 -- Returns the outcome, and 1 if somebody asked for the job to be cancelled.
 local stream, fence, record_key = KEYS[1], KEYS[2], KEYS[3]
@@ -34,7 +35,9 @@ local function append(data, result)
   end
 end
 
-if kind == 'running' and waited_for < attempt then append(ARGV[10], ARGV[11]) end
+if kind == 'running' and waited_for < attempt and ARGV[10] ~= '' then
+  append(ARGV[10], ARGV[11])
+end
 append(event, record)
 if kind ~= 'last' then waited_for = math.max(waited_for, attempt) end
 redis.call('HSET', fence, 'token', token, 'sequence', sequence, 'waited_for', waited_for)

@@ -17,6 +17,9 @@ from shared.status import Ending, JobStatus, Step, waiting
 
 _SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 
+FIRST = 1
+"""Sequence of an attempt's first event: the one that brings its waiting event along."""
+
 PAUSE_SECONDS = 2.0
 """After a failure nothing is sent for so long: a frozen Redis costs a job half its time at most."""
 
@@ -137,7 +140,7 @@ class EventPublisher:
 
     def _arguments(self, entry: Entry) -> list[str | int]:
         before, before_record = "", ""
-        if entry.kind == "running":
+        if entry.kind == "running" and entry.sequence == FIRST:
             step = waiting(entry.attempt, entry.max_attempts)
             before = step.as_json()
             before_record = waiting_record(entry.task_id, step, entry.attempt)
