@@ -90,6 +90,8 @@ class RuntimeProcess:
             self._process = subprocess.Popen(  # noqa: S603 - the command is made here
                 launched([sys.executable, *self._warning_options(), "-m", *self._module]),
                 env=self._environment,
+                # `python -m` and Celery's --app import from the current folder first.
+                cwd=_PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -149,8 +151,9 @@ class RuntimeProcess:
         self.stop()
 
     def _warning_options(self) -> tuple[str, ...]:
-        # Celery warns whoever is root; these workers take JSON from their own user alone.
-        return ("-W", "ignore::celery.platforms.SecurityWarning")
+        # Celery warns whoever is root; these workers take JSON from their own user alone. Named
+        # by its text: its class cannot be imported as early as these options are read.
+        return ("-W", "ignore:You're running the worker with superuser privileges")
 
     def _log_since_start(self) -> bytes:
         with self.log_path.open("rb") as log:

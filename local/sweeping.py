@@ -95,6 +95,4 @@ class SweepThread:
                     death.job_id, death.owner, at_time_limit=death.at_time_limit
                 )
             except (DarkroomError, SQLAlchemyError) as error:
-                log.warning(
-                    "left to the sweep", job_id=str(death.job_id), reason=str(error)[:200]
-                )
+                log.warning("left to the sweep", job_id=str(death.job_id), reason=str(error)[:200])

@@ -42,8 +42,13 @@ def generate_images_task(self: Task, job_id: str) -> None:
     try:
         outcome = process.handler.handle(job_id, Deadline(settings.soft_time_limit))
     except (UnknownJob, MalformedEnvelope) as error:
-        log.error("envelope rejected", code=error.code, reason=str(error))
+        log.error(  # noqa: TRY400 - what was sent is wrong, not the code
+            "envelope rejected", code=error.code, reason=str(error)
+        )
         raise Reject(str(error), requeue=False) from error
+    except ServiceUnavailable as error:
+        log.warning("delivered again", code=error.code, reason=str(error))
+        raise
     except SoftTimeLimitExceeded:
         log.warning("soft limit struck outside an attempt", job_id=job_id)
         return

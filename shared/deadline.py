@@ -66,18 +66,23 @@ def shielded() -> Iterator[None]:
     A thread started in the body inherits the mask. That matters: a signal to the process is
     taken by any thread that lets it through, and Python then raises in the main thread.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SHIELDED_SIGNALS)
-    try:
+    with _masked(signal.SIG_BLOCK):
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let held-back signals through for the length of the provider call."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _SHIELDED_SIGNALS)
+    with _masked(signal.SIG_UNBLOCK):
+        yield
+
+
+@contextmanager
+def _masked(how: int) -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
+        # Runs the handlers of what has arrived: it may raise with the mask already changed.
+        signal.pthread_sigmask(how, _SHIELDED_SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -115,6 +120,9 @@ class MainThreadInterrupt:
         A timer left armed would fire inside awslambdaric's wait for the next invocation and
         end the runtime process.
         """
+        if not self._is_installed():
+            yield
+            return
         self._error = error
         signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
         try:
@@ -125,11 +133,14 @@ class MainThreadInterrupt:
 
     def interrupt(self, error: AttemptError) -> None:
         """Raise `error` in the main thread as soon as its signals are let through."""
-        if signal.getsignal(signal.SIGALRM) == self._on_alarm:
+        if self._is_installed():
             self._error = error
             main_thread_id = threading.main_thread().ident
             if main_thread_id is not None:
                 signal.pthread_kill(main_thread_id, signal.SIGALRM)
+
+    def _is_installed(self) -> bool:
+        return signal.getsignal(signal.SIGALRM) == self._on_alarm
 
     def _on_alarm(self, _signum: int, _frame: FrameType | None) -> None:
         error, self._error = self._error, None

@@ -7,13 +7,13 @@ handler (`structlog.contextvars`) and so stand in every line of its thread, whoe
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import Processor
 
-_CREDENTIALS = re.compile(r"(\w+://)[^/\s@]+@")
+_CREDENTIALS = re.compile(r"(\w+://)[^/\s\"']+@")
 _QUERY = re.compile(r"((?:\w+://|/)[^\s?\"']*)\?[^\s\"']+")
 
 _QUIET_LOGGERS = ("botocore", "boto3", "urllib3", "PIL", "kombu", "amqp", "alembic")
@@ -30,7 +30,7 @@ def configure_logging(runtime: str, level: str, stream: TextIO | None = None) ->
     target = stream or sys.stdout
     enrich = _enrich(runtime)
     structlog.configure(
-        processors=[*enrich, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        processors=[*enrich, *_RENDER],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
         logger_factory=structlog.WriteLoggerFactory(target),
         cache_logger_on_first_use=True,
@@ -39,10 +39,7 @@ def configure_logging(runtime: str, level: str, stream: TextIO | None = None) ->
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=enrich,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_RENDER],
         )
     )
     root = logging.getLogger()
@@ -65,15 +62,29 @@ def _enrich(runtime: str) -> list[Processor]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _scrub,
     ]
 
 
-def _scrub(
-    _logger: Any, _method: str, line: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _scrub(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take passwords and query strings out of addresses, wherever they stand in a line."""
     for key, value in line.items():
-        if isinstance(value, str) and "/" in value:
-            line[key] = _QUERY.sub(r"\1", _CREDENTIALS.sub(r"\1***@", value))
+        line[key] = _scrubbed(value)
     return line
+
+
+def _scrubbed(value: Any) -> Any:
+    match value:
+        case str():
+            return _QUERY.sub(r"\1", _CREDENTIALS.sub(r"\1***@", value)) if "/" in value else value
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {str(name): _scrubbed(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_scrubbed(part) for part in value]
+        case _:
+            return _scrubbed(repr(value))
+
+
+# ASCII only: a lone surrogate, or an output in a narrow encoding, must not fail a line.
+_RENDER: list[Processor] = [_scrub, structlog.processors.JSONRenderer()]

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl
     redis_url: str = Field(
         repr=False,
-        description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required."
+        description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required.",
     )
     ai_mock_mode: bool | None = Field(
         None, description="Draw pictures here instead of calling a provider. Local default true."

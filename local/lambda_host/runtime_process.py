@@ -14,8 +14,8 @@ import structlog
 
 from local.lambda_host.function import LambdaFunction
 from local.lambda_host.process_output import pass_on_lines
-from local.launch import launched
 from local.lambda_host.runtime_api import Exited, Invocation, RuntimeApi, RuntimeSignal
+from local.launch import launched
 
 _logger = structlog.get_logger()
 

@@ -13,7 +13,13 @@ class AttemptEvents:
     """Tells the steps of one running attempt; what could not be sent goes out before the next."""
 
     def __init__(
-        self, publisher: EventPublisher, task_id: str, *, token: int, attempt: int, max_attempts: int
+        self,
+        publisher: EventPublisher,
+        task_id: str,
+        *,
+        token: int,
+        attempt: int,
+        max_attempts: int,
     ) -> None:
         self._publisher = publisher
         self._task_id = task_id

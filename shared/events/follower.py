@@ -6,6 +6,7 @@ no more than a doorbell: events are always read from the stream.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import Redis, RedisError
 from redis.client import PubSub
@@ -31,7 +32,7 @@ class Follower:
         Raises:
             ServiceUnavailable: Redis cannot be reached.
         """
-        pubsub = self._redis.pubsub()
+        pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call] # redis-py
         try:
             with _reporting_unavailability():
                 pubsub.subscribe(keys.channel(task_id))
@@ -47,7 +48,7 @@ class Follower:
             ServiceUnavailable: Redis cannot be reached.
         """
         with _reporting_unavailability():
-            entries = self._redis.xrange(
+            entries: Any = self._redis.xrange(
                 keys.stream(task_id), min=f"({after_id}", count=READ_AT_MOST
             )
         return [parse_event(entry_id, fields["event"]) for entry_id, fields in entries]

@@ -43,9 +43,7 @@ def completed_record(
     task_id: str, job_id: str, image_urls: Sequence[str], finished_at: datetime
 ) -> str:
     """Return the record of a completed job."""
-    return _record(
-        task_id, "SUCCESS", {"job_id": job_id, "images": list(image_urls)}, finished_at
-    )
+    return _record(task_id, "SUCCESS", {"job_id": job_id, "images": list(image_urls)}, finished_at)
 
 
 def failed_record(task_id: str, code: str, message: str, finished_at: datetime) -> str:

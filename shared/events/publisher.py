@@ -7,6 +7,7 @@ out before the next event; the end of a job that nobody could hear of is announc
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 from redis import Redis, RedisError
@@ -101,7 +102,7 @@ class EventPublisher:
         """
         try:
             with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.hset(keys.fence(task_id), "cancel", 1)
+                pipeline.hset(keys.fence(task_id), "cancel", "1")
                 pipeline.expire(keys.fence(task_id), self._ttl_seconds)
                 pipeline.execute()
         except RedisError as error:
@@ -110,7 +111,7 @@ class EventPublisher:
     def find_last_progress(self, task_id: str) -> int | None:
         """Return the progress that followers saw last of a running attempt; None if unknown."""
         try:
-            entries = self._redis.xrevrange(keys.stream(task_id), count=1)
+            entries: Any = self._redis.xrevrange(keys.stream(task_id), count=1)
         except RedisError as error:
             log.warning("last event not read", reason=_describe(error))
             return None

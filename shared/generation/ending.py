@@ -46,10 +46,7 @@ class AttemptEnding:
         self._policy = policy
 
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
-        """Record the images that are saved.
-
-        Args:
-            error: Why the others are missing, if some are.
+        """Record the images that are saved; `error` says why others are missing.
 
         Raises:
             LeaseLost: The job belongs to somebody else; the saved bytes stay unused.
@@ -88,7 +85,9 @@ class AttemptEnding:
             log.warning("attempt overtaken", reason=str(lost))
             return NothingToDo("lease_lost")
         except ServiceUnavailable as unavailable:
-            log.error("ending left to the sweep", reason=str(unavailable))
+            log.error(  # noqa: TRY400 - a server is away, the code is right
+                "ending left to the sweep", reason=str(unavailable)
+            )
             return NothingToDo("left_to_sweep")
 
     def release(self, attempt: RunningAttempt) -> Outcome:
@@ -161,9 +160,7 @@ class AttemptEnding:
         step = failed(attempt.progress.last_progress, one_line(str(error)))
         record = error_record(error, claim.attempt)
         charge = attempt.charge_state.value
-        finished_at = self.insist(
-            attempt, lambda: self._attempts.fail(claim, step, record, charge)
-        )
+        finished_at = self.insist(attempt, lambda: self._attempts.fail(claim, step, record, charge))
         attempt.events.flush()
         self._announcer.announce(
             ending_of(claim.job_id, claim.task_id, claim.token, step, finished_at, error=record)

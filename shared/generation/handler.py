@@ -117,7 +117,7 @@ class GenerationHandler:
         except LeaseLost as error:
             log.warning("attempt overtaken", reason=str(error))
             return NothingToDo("lease_lost")
-        except Exception as error:  # noqa: BLE001 - the attempt boundary: every error gets a row
+        except Exception as error:  # The attempt boundary: every error gets a row.
             return self._ending.settle(attempt, self._name_error(error, attempt))
         except BaseException:
             self._ending.hand_back(attempt)

@@ -87,6 +87,7 @@ class Sweeper:
         """Settle a job at once whose worker process is known to have died.
 
         Args:
+            job_id: The job that the process was given; it may not have claimed it yet.
             owner: The dead process, as it stands in `lease_owner`.
             at_time_limit: Whether it was killed for running too long.
 

@@ -236,7 +236,10 @@ class AttemptStore:
         """Write the rows of the images and COMPLETED, all or nothing; return the end.
 
         Args:
+            claim: Names the job and the token.
             images: The columns of each row of `images`, but for the job's.
+            result: What clients see of them.
+            charge_state: What is known of the provider's bill.
             error: Why this last attempt did not bring the images that are missing.
 
         Raises:

@@ -42,8 +42,9 @@ class Job:
 
     @property
     def ending(self) -> Ending:
-        """How the job ended; only of a job that has."""
-        assert self.finished_at is not None
+        """How the job ended; ValueError for one that has not."""
+        if self.finished_at is None:
+            raise ValueError(f"job {self.id} has not ended")
         return ending_of(
             self.id,
             self.task_id,

@@ -130,9 +130,7 @@ class RecoveryStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def recover_expired(
-        self, judge: Callable[[LostJob], tuple[Verdict, int]]
-    ) -> Recovered | None:
+    def recover_expired(self, judge: Callable[[LostJob], tuple[Verdict, int]]) -> Recovered | None:
         """Settle one job whose lease ran out; None when there is none left.
 
         Args:
@@ -232,4 +230,3 @@ def _settled(lost: LostJob, verdict: Verdict, step: Step) -> dict[str, Any]:
         "message": step.message,
         "error": json.dumps(error_record(verdict.error, lost.attempt)),
     }
-

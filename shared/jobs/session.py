@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2
 from sqlalchemy import Engine, NullPool, create_engine, event, exc
 from sqlalchemy.orm import Session
 
@@ -33,6 +34,16 @@ _SESSION_LIMITS = (
 )
 
 IDLE_SECONDS_BEFORE_CHECK = 1.0
+
+# SQLAlchemy wraps what statements raise, but not what setting up a connection does: our session
+# limits, and its own change of the isolation level.
+_UNAVAILABLE = (
+    exc.OperationalError,
+    exc.InterfaceError,
+    exc.TimeoutError,
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+)
 
 
 def create_pooled_engine(database_url: str, application_name: str) -> Engine:
@@ -89,7 +100,7 @@ def reporting_unavailability() -> Iterator[None]:
     """
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+    except _UNAVAILABLE as error:
         cause = getattr(error, "orig", None) or error
         text = " ".join(str(cause).split())[:200]
         raise ServiceUnavailable(f"PostgreSQL: {text}") from error

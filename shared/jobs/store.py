@@ -10,7 +10,7 @@ from sqlalchemy import Engine, exc
 
 from shared.errors import InvalidRequest, JobCancelled, UnknownJob, error_record
 from shared.jobs.model import Job
-from shared.jobs.statements import execute, fetch_one
+from shared.jobs.statements import execute, fetch_all, fetch_one
 from shared.status import QUEUED, JobStatus
 
 _JOB_COLUMNS = """
@@ -98,10 +98,9 @@ class JobStore:
             "message": QUEUED.message,
         }
         try:
-            row = fetch_one(self._engine, _INSERT, parameters)
+            [row] = fetch_all(self._engine, _INSERT, parameters)
         except exc.IntegrityError as error:
             raise InvalidRequest(_explain_missing_owner(new, error)) from error
-        assert row is not None
         return _job_of(row)
 
     def find(self, job_id: UUID, workspace_id: str | None = None) -> Job | None:

@@ -106,7 +106,9 @@ class Asset(Base):
 
     __tablename__ = "assets"
     __table_args__ = (
-        ForeignKeyConstraint(["workspace_id", "product_id"], ["products.workspace_id", "products.id"]),
+        ForeignKeyConstraint(
+            ["workspace_id", "product_id"], ["products.workspace_id", "products.id"]
+        ),
         Index(None, "workspace_id", "product_id"),
         CheckConstraint("size_bytes > 0", name="size"),
     )
@@ -148,9 +150,19 @@ class GenerationJob(Base):
         ),
         CheckConstraint("status <> 'FAILED' OR error IS NOT NULL", name="failed"),
         CheckConstraint("announced_at IS NULL OR finished_at IS NOT NULL", name="announced"),
-        Index("ix_generation_jobs_newest", "workspace_id", text("created_at DESC"), text("id DESC")),
-        Index("ix_generation_jobs_leases", "lease_until", postgresql_where=text("status = 'PROCESSING'")),
-        Index("ix_generation_jobs_waiting", "dispatched_at", postgresql_where=text("status = 'PENDING'")),
+        Index(
+            "ix_generation_jobs_newest", "workspace_id", text("created_at DESC"), text("id DESC")
+        ),
+        Index(
+            "ix_generation_jobs_leases",
+            "lease_until",
+            postgresql_where=text("status = 'PROCESSING'"),
+        ),
+        Index(
+            "ix_generation_jobs_waiting",
+            "dispatched_at",
+            postgresql_where=text("status = 'PENDING'"),
+        ),
         Index(
             "ix_generation_jobs_unannounced",
             "finished_at",

@@ -11,7 +11,9 @@ def main() -> None:
     """Measure everything and print a line for each."""
     print("worker, against the hand-written task (target: at least 0.65)", flush=True)
     print(f"    {compare_workers().describe()}", flush=True)
-    print("one job (target: at most 4 commits with submission, one Redis call an event)", flush=True)
+    print(
+        "one job (target: at most 4 commits with submission, one Redis call an event)", flush=True
+    )
     print(f"    {measure_job().describe()}", flush=True)
     print("import of functions.worker, against its libraries (target: at most 1.2)", flush=True)
     print(f"    {measure_imports().describe()}", flush=True)

@@ -51,7 +51,7 @@ _process: _Process | None = None
 @app.task
 def handwritten_task(job_id: str) -> dict[str, object]:
     """Make one picture and tell about it."""
-    global _process  # noqa: PLW0603 - what hand-written tasks do
+    global _process
     if _process is None or _process.pid != os.getpid():
         _process = _Process()
     task_id, params = _start(_process, job_id)

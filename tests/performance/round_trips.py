@@ -115,7 +115,9 @@ def _accept(services: Services, count: int) -> list[str]:
 def _commits(stack: EmbeddedStack) -> int:
     assert stack.postgres is not None
     with closing(psycopg2.connect(stack.postgres.url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
+        cursor.execute(
+            "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        )
         return int((cursor.fetchone() or (0,))[0])
 
 
@@ -146,4 +148,3 @@ def _time_entering(stats: pstats.Stats, names: tuple[str, ...]) -> float:
         if belongs(function):
             entered += sum(times[3] for caller, times in callers.items() if not belongs(caller))
     return entered
-

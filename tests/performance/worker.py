@@ -59,7 +59,10 @@ def compare_workers(runs: int = RUNS) -> Comparison:
     ):
         os.environ.update(stack.environment)
         os.environ.update(
-            MOCK_STEP_SECONDS="0", IMAGE_DIR=f"{folder}/images", LOG_LEVEL="INFO", SWEEP_SECONDS="15"
+            MOCK_STEP_SECONDS="0",
+            IMAGE_DIR=f"{folder}/images",
+            LOG_LEVEL="INFO",
+            SWEEP_SECONDS="15",
         )
         migrate(load_settings().database_url)
         for _ in range(runs):
