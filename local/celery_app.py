@@ -11,6 +11,7 @@ import structlog
 from celery import Celery, signals
 from celery.utils.log import get_multiprocessing_logger
 from kombu import Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from local.broker import JOB_QUEUE, MAINTENANCE_QUEUE, broker_url, result_backend_url
 from local.worker_steps import SweepStep
@@ -64,6 +65,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # The records are written by the event script, see local.result_backend.
         "task_ignore_result": True,
         "result_expires": settings.event_ttl_seconds,
+        # Rejects garbage over which Celery's own would end.
+        "worker_consumer": "local.envelopes:EnvelopeConsumer",
         # A worker holds no message that another could be running.
         "worker_prefetch_multiplier": 1,
         # A child is replaced now and then, against slow leaks.
@@ -124,5 +127,8 @@ def _bind_ids(task_id: str, args: Any = (), **_options: Any) -> None:
 def _forget_ids(**_options: Any) -> None:
     structlog.contextvars.clear_contextvars()
 
+
+# kombu chooses the transport by the scheme of the address, and by nothing else.
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "local.envelopes:EnvelopeTransport"
 
 celery_app = create_app(_load_settings())

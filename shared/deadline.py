@@ -38,11 +38,16 @@ class Deadline:
         self.soft_limit_seconds = soft_limit_seconds
         margin = min(MARGIN_SECONDS, soft_limit_seconds * MARGIN_SHARE)
         start = time.monotonic() if started_at is None else started_at
-        self._at = start + soft_limit_seconds - margin
+        self._soft_limit_at = start + soft_limit_seconds
+        self._at = self._soft_limit_at - margin
 
     def remaining_seconds(self) -> float:
         """Return the seconds left, never below 0."""
         return max(0.0, self._at - time.monotonic())
+
+    def seconds_to_soft_limit(self) -> float:
+        """Return the seconds left until the limit itself, margin included, never below 0."""
+        return max(0.0, self._soft_limit_at - time.monotonic())
 
     def timeout(self, at_most_seconds: float) -> float:
         """Return a timeout for one call: what is left, but no more than `at_most_seconds`.

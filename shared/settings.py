@@ -1,5 +1,6 @@
 """The only reader of the environment: every setting, its default, its unit and its rules."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,8 +32,16 @@ def _name_the_driver(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
         raise ValueError("must begin with postgresql://")
+    _check_port(rest)
     # SQLAlchemy 2.1 means psycopg 3 by a bare `postgresql`; this project ships psycopg2.
     return f"postgresql+psycopg2://{rest}"
+
+
+def _check_port(address: str) -> None:
+    host = re.split(r"[/?]", address.rpartition("@")[2])[0]
+    port = host.rpartition("]")[2].partition(":")[2]
+    if port and not port.isdecimal():
+        raise ValueError("must have a number for its port")
 
 
 DatabaseUrl = Annotated[
@@ -118,6 +127,7 @@ class Settings(BaseSettings):
     def _check_redis_scheme(cls, url: str) -> str:
         if not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must begin with redis://, rediss:// or unix://")
+        _check_port(url.partition("://")[2])
         return url
 
     @model_validator(mode="after")

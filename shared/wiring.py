@@ -135,7 +135,7 @@ class Services:
             attempts,
             self.publisher,
             LeaseKeeper(attempts, settings.lease_seconds, interrupt),
-            ImageService(_build_provider(settings)),
+            ImageService(build_provider(settings)),
             self.image_store,
             AttemptEnding(attempts, self.announcer, RetryPolicy.from_settings(settings)),
             traits,
@@ -219,7 +219,12 @@ def process_owner(pid: int | None = None) -> str:
     return f"{socket.gethostname()}:{pid or os.getpid()}"
 
 
-def _build_provider(settings: Settings) -> ImageProvider:
+def build_provider(settings: Settings) -> ImageProvider:
+    """Return what makes the images.
+
+    Raises:
+        ConfigurationError: The settings ask for a provider that there is not.
+    """
     if settings.mocks_provider:
         return MockProvider(settings.mock_step_seconds, settings.obeys_scripts)
     raise ConfigurationError(

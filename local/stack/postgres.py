@@ -17,9 +17,10 @@ from urllib.parse import quote
 import psycopg2
 from psycopg2 import sql
 
+from local.child_process import START_TIMEOUT_SECONDS
 from local.stack.folder import Account, unprivileged_account
 from local.stack.installation import can_run, copy_installation, find_installation
-from local.stack.server import START_TIMEOUT_SECONDS, EmbeddedServer
+from local.stack.server import EmbeddedServer
 from shared.errors import ServiceUnavailable
 
 USER = "darkroom"
@@ -52,7 +53,7 @@ class EmbeddedPostgres(EmbeddedServer):
     Data survives `stop` and `kill`. As root it runs as `nobody`, because it refuses root.
     """
 
-    name = "PostgreSQL"
+    title = "PostgreSQL"
     stop_signal = signal.SIGINT  # "fast shutdown": does not wait for clients
     death_signal = signal.SIGQUIT  # "immediate shutdown": frees its shared memory all the same
 

@@ -22,7 +22,7 @@ class EmbeddedRedis(EmbeddedServer):
         tcp: Listen on 127.0.0.1 (free port, random password) instead of a Unix socket.
     """
 
-    name = "Redis (Valkey)"
+    title = "Redis (Valkey)"
 
     def __init__(self, folder: Path, *, persistent: bool = False, tcp: bool = False) -> None:
         super().__init__(folder)

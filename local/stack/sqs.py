@@ -36,7 +36,7 @@ class EmbeddedSqs(EmbeddedServer):
         max_receive_count: Deliveries of a message before it goes to the dead-letter queue.
     """
 
-    name = "SQS (moto)"
+    title = "SQS (moto)"
 
     def __init__(
         self,

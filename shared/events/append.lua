@@ -7,7 +7,8 @@
 -- kind: waiting  a job waits for the attempt; once for each attempt
 --       again    the same, said again for an attempt that was released unused
 --       running  an attempt goes on; its first event brings the waiting event along, which is
---                appended before it if nobody has published that
+--                appended before it if nobody has published that, or not since another owner
+--                ran (and released) the same attempt
 --       last     the job has ended
 -- Returns the outcome, and 1 if somebody asked for the job to be cancelled.
 local stream, fence, record_key = KEYS[1], KEYS[2], KEYS[3]
@@ -15,16 +16,19 @@ local channel, ttl, length = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local token, sequence, attempt = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local kind, event, record = ARGV[7], ARGV[8], ARGV[9]
 
-local seen = redis.call('HMGET', fence, 'token', 'sequence', 'waited_for', 'ended', 'cancel')
+local seen =
+  redis.call('HMGET', fence, 'token', 'sequence', 'waited_for', 'ended', 'cancel', 'kind')
 local seen_token, seen_sequence = tonumber(seen[1] or -1), tonumber(seen[2] or -1)
 local waited_for, cancel = tonumber(seen[3] or 0), tonumber(seen[5] or 0)
 
 if seen[4] then return {'ended', cancel} end
-if token < seen_token then return {'fenced', cancel} end
-if kind ~= 'last' and token == seen_token and sequence <= seen_sequence then
-  return {'repeated', cancel}
+if token < seen_token or kind == 'running' and attempt < waited_for then
+  return {'fenced', cancel}
 end
-if kind == 'waiting' and waited_for >= attempt then return {'repeated', cancel} end
+if token > seen_token then seen_sequence = -1 end
+local is_repeated = sequence <= seen_sequence
+if kind == 'waiting' then is_repeated = attempt <= waited_for end
+if kind ~= 'last' and is_repeated then return {'repeated', cancel} end
 
 local function append(data, result)
   redis.call('XADD', stream, 'MAXLEN', '~', length, '*', 'event', data)
@@ -35,12 +39,15 @@ local function append(data, result)
   end
 end
 
-if kind == 'running' and waited_for < attempt and ARGV[10] ~= '' then
+local is_wait_missing = waited_for < attempt or token > seen_token and seen[6] == 'running'
+if kind == 'running' and is_wait_missing and ARGV[10] ~= '' then
   append(ARGV[10], ARGV[11])
 end
 append(event, record)
 if kind ~= 'last' then waited_for = math.max(waited_for, attempt) end
-redis.call('HSET', fence, 'token', token, 'sequence', sequence, 'waited_for', waited_for)
+sequence = math.max(sequence, seen_sequence)
+redis.call('HSET', fence, 'token', token, 'sequence', sequence, 'waited_for', waited_for,
+  'kind', kind)
 if kind == 'last' then redis.call('HSET', fence, 'ended', 1) end
 redis.call('EXPIRE', fence, ttl)
 redis.call('EXPIRE', stream, ttl)

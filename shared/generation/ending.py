@@ -15,6 +15,7 @@ from shared.errors import (
     JobCancelled,
     LeaseLost,
     ServiceUnavailable,
+    SoftTimeLimitReached,
     StorageUnavailable,
     error_record,
     one_line,
@@ -50,7 +51,7 @@ class AttemptEnding:
 
         Raises:
             LeaseLost: The job belongs to somebody else; the saved bytes stay unused.
-            ServiceUnavailable: PostgreSQL stayed away up to the deadline.
+            SoftTimeLimitReached: PostgreSQL did not take the rows before the soft limit.
         """
         claim = attempt.claim
         missing = len(attempt.missing_positions())
@@ -81,6 +82,8 @@ class AttemptEnding:
             if error.retryable and attempt.saved:
                 return self.complete(attempt, error)
             return self._fail(attempt, error)
+        except SoftTimeLimitReached as limit:
+            return self.settle(attempt, limit)
         except LeaseLost as lost:
             log.warning("attempt overtaken", reason=str(lost))
             return NothingToDo("lease_lost")
@@ -114,14 +117,23 @@ class AttemptEnding:
             log.warning("lease left to run out", reason=str(error))
 
     def insist(self, attempt: RunningAttempt, write: Callable[[], T]) -> T:
-        """Repeat an idempotent write while its server is away, up to the deadline.
+        """Repeat an idempotent write while its server is away, up to the soft limit.
 
         Raises:
             LeaseLost: The job was found to be somebody else's meanwhile.
-            ServiceUnavailable: PostgreSQL stayed away.
-            StorageUnavailable: The image store stayed away.
+            SoftTimeLimitReached: PostgreSQL or the image store stayed away.
         """
-        give_up_at = time.monotonic() + max(attempt.deadline.remaining_seconds(), SETTLE_SECONDS)
+        try:
+            return self._repeat(attempt, write, attempt.deadline.seconds_to_soft_limit())
+        except (ServiceUnavailable, StorageUnavailable) as error:
+            raise SoftTimeLimitReached(attempt.deadline.soft_limit_seconds) from error
+
+    def _insist_on_ending(self, attempt: RunningAttempt, write: Callable[[], T]) -> T:
+        seconds = max(attempt.deadline.remaining_seconds(), SETTLE_SECONDS)
+        return self._repeat(attempt, write, seconds)
+
+    def _repeat(self, attempt: RunningAttempt, write: Callable[[], T], at_most_seconds: float) -> T:
+        give_up_at = time.monotonic() + at_most_seconds
         pause_seconds = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -144,7 +156,7 @@ class AttemptEnding:
         record = error_record(error, claim.attempt)
         charge = attempt.charge_state.value
         try:
-            self.insist(
+            self._insist_on_ending(
                 attempt,
                 lambda: self._attempts.retry(claim, step, record, charge, delay_seconds),
             )
@@ -160,7 +172,9 @@ class AttemptEnding:
         step = failed(attempt.progress.last_progress, one_line(str(error)))
         record = error_record(error, claim.attempt)
         charge = attempt.charge_state.value
-        finished_at = self.insist(attempt, lambda: self._attempts.fail(claim, step, record, charge))
+        finished_at = self._insist_on_ending(
+            attempt, lambda: self._attempts.fail(claim, step, record, charge)
+        )
         attempt.events.flush()
         self._announcer.announce(
             ending_of(claim.job_id, claim.task_id, claim.token, step, finished_at, error=record)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from uuid import UUID
 
 from shared.errors import ServiceUnavailable
@@ -44,9 +45,9 @@ class JobFollower:
                         return
             except ServiceUnavailable:
                 time.sleep(BELL_SECONDS)
-                job = self._jobs.get(job.id)
-                if job.status.is_terminal:
-                    yield Event(None, job.step)
+                left = self._find_rest(job, after_id)
+                yield from left
+                if left:
                     return
 
     def _listen(self, job: Job, after_id: str) -> Iterator[Event]:
@@ -58,14 +59,21 @@ class JobFollower:
                     yield event
                 if time.monotonic() - silent_since >= ROW_SECONDS:
                     silent_since = time.monotonic()
-                    yield from self._read_end_from_row(job, after_id)
+                    # As long as Redis answers, PostgreSQL may be away.
+                    with suppress(ServiceUnavailable):
+                        yield from self._find_rest(job, after_id)
                 bell.wait(BELL_SECONDS)
 
-    def _read_end_from_row(self, job: Job, after_id: str) -> Iterator[Event]:
+    def _find_rest(self, job: Job, after_id: str) -> list[Event]:
+        """Return what is left to tell of a job that has ended; nothing while it has not."""
         row = self._jobs.get(job.id)
         if not row.status.is_terminal:
-            return
-        late = self._follower.read(job.task_id, after_id)
-        yield from late
-        if not any(event.is_last for event in late):
-            yield Event(None, row.step)
+            return []
+        rest: list[Event] = []
+        with suppress(ServiceUnavailable):
+            while late := self._follower.read(job.task_id, after_id):
+                rest += late
+                after_id = late[-1].id or after_id
+        if not any(event.is_last for event in rest):
+            rest.append(Event(None, row.step))
+        return rest

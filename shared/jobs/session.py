@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 from sqlalchemy import Engine, NullPool, create_engine, event, exc
 from sqlalchemy.orm import Session
 
@@ -95,15 +96,27 @@ def get_db_context(engine: Engine) -> Iterator[Session]:
 def reporting_unavailability() -> Iterator[None]:
     """Turn the driver's many ways to say "not now" into ServiceUnavailable.
 
-    Covers lost and refused connections, statement and lock timeouts, and an exhausted pool.
+    Covers lost and refused connections, statement and lock timeouts, an exhausted pool, and a
+    server that takes no writes.
     Whether the statement took effect is then unknown: repeat only what may be repeated.
     """
     try:
         yield
-    except _UNAVAILABLE as error:
+    except (exc.SQLAlchemyError, psycopg2.Error) as error:
+        if not _means_not_now(error):
+            raise
         cause = getattr(error, "orig", None) or error
         text = " ".join(str(cause).split())[:200]
         raise ServiceUnavailable(f"PostgreSQL: {text}") from error
+
+
+def _means_not_now(error: Exception) -> bool:
+    if isinstance(error, exc.DBAPIError):
+        # The server of old takes no writes during a failover: to psycopg2, an InternalError.
+        is_read_only = isinstance(error.orig, psycopg2.errors.ReadOnlySqlTransaction)
+        if is_read_only or error.connection_invalidated:
+            return True
+    return isinstance(error, _UNAVAILABLE)
 
 
 def _limit_session(connection: Any, _record: Any) -> None:

@@ -13,7 +13,8 @@ from local.lambda_host.event_source import SqsEventSource
 from local.lambda_host.function import LambdaFunction
 from local.lambda_host.function_pool import FunctionPool
 from local.lambda_host.partial_batch import find_failed_ids
-from tests.support.lambda_host import OBEY, Queue, new_queue, sqs_server, wait_until
+from tests.support.lambda_host import OBEY, PATIENCE_SECONDS, Queue, new_queue, sqs_server
+from tests.support.wait import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_a_handled_message_is_deleted_and_was_seen_as_lambda_shows_it(
         MessageBody=json.dumps({"do": "keep", "file": str(tmp_path / "record")}),
         MessageAttributes={"colour": {"DataType": "String", "StringValue": "red"}},
     )
-    wait_until(queue.is_empty, "the message is not deleted")
+    wait_until(queue.is_empty, PATIENCE_SECONDS, "the message is not deleted")
     record = json.loads((tmp_path / "record").read_text())
     assert record["eventSource"] == "aws:sqs"
     assert record["eventSourceARN"].startswith("arn:aws:sqs:us-east-1:")
@@ -108,8 +109,8 @@ def test_only_the_failed_messages_of_a_batch_stay_on_the_queue(
         {"do": "leave", "file": str(tmp_path / "left")},
     )
     feed(batch_size=10)
-    wait_until((tmp_path / "left").exists, "the function has not run")
-    wait_until(lambda: queue.size() == 1, "the good message is not deleted")
+    wait_until((tmp_path / "left").exists, PATIENCE_SECONDS, "the function has not run")
+    wait_until(lambda: queue.size() == 1, PATIENCE_SECONDS, "the good message is not deleted")
     assert (tmp_path / "record").exists()
 
 
@@ -121,7 +122,9 @@ def test_a_message_that_fails_each_time_reaches_the_dead_letter_queue(
     queue.hide_for(0)
     queue.send(command)
     feed()
-    wait_until(lambda: queue.dead_letters() == 1, "nothing in the dead-letter queue")
+    wait_until(
+        lambda: queue.dead_letters() == 1, PATIENCE_SECONDS, "nothing in the dead-letter queue"
+    )
     assert queue.is_empty()
 
 
@@ -134,6 +137,7 @@ def test_a_message_comes_back_when_the_function_says(
     feed()
     wait_until(
         lambda: deliveries.exists() and len(deliveries.read_text().splitlines()) == 2,
+        PATIENCE_SECONDS,
         "the message did not come back",
     )
     (first, first_at), (second, second_at) = (
@@ -152,7 +156,7 @@ def test_a_queue_that_goes_away_and_comes_back_is_served_again(
     queue.sqs.delete_queue(QueueUrl=queue.url)
     queue.sqs.create_queue(QueueName=name)
     queue.send({"do": "keep", "file": str(tmp_path / "record")})
-    wait_until((tmp_path / "record").exists, "the new queue is not served")
+    wait_until((tmp_path / "record").exists, PATIENCE_SECONDS, "the new queue is not served")
 
 
 def test_two_messages_run_at_once_and_a_third_waits_on_the_queue(
@@ -161,7 +165,11 @@ def test_two_messages_run_at_once_and_a_third_waits_on_the_queue(
     """With a concurrency of two, nothing is received while no sandbox is free."""
     feed(concurrency=2)
     queue.send(*[{"do": "hold", "folder": str(tmp_path)}] * 3)
-    wait_until(lambda: len(list(tmp_path.glob("running-*"))) == 2, "two do not run at once")
+    wait_until(
+        lambda: len(list(tmp_path.glob("running-*"))) == 2,
+        PATIENCE_SECONDS,
+        "two do not run at once",
+    )
     assert queue.waiting() == 1
     (tmp_path / "go-on").touch()
-    wait_until(queue.is_empty, "the third message is not handled")
+    wait_until(queue.is_empty, PATIENCE_SECONDS, "the third message is not handled")

@@ -19,8 +19,8 @@ from tests.support.lambda_host import (
     is_alive,
     new_queue,
     sqs_server,
-    wait_until,
 )
+from tests.support.wait import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,16 @@ def start_host(queue: Queue, tmp_path: Path) -> Iterator[Callable[..., Host]]:
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         hosts.append(Host(process))
-        wait_until(lambda: hosts[-1].says("lambda host ready"), "the host is not ready")
+        wait_until(
+            lambda: hosts[-1].says("lambda host ready"), PATIENCE_SECONDS, "the host is not ready"
+        )
         return hosts[-1]
 
     yield start
     for host in hosts:
         host.process.kill()
         host.process.wait()
-        wait_until(host.has_no_sandbox, "a sandbox outlives its host")
+        wait_until(host.has_no_sandbox, PATIENCE_SECONDS, "a sandbox outlives its host")
 
 
 def test_a_host_that_is_told_to_stop_waits_for_what_runs(
@@ -74,9 +76,13 @@ def test_a_host_that_is_told_to_stop_waits_for_what_runs(
     """The running invocation ends as always, its message is deleted, nothing is left behind."""
     host = start_host()
     queue.send({"do": "hold", "folder": str(tmp_path)})
-    wait_until(lambda: list(tmp_path.glob("running-*")), "the function does not run")
+    wait_until(
+        lambda: list(tmp_path.glob("running-*")), PATIENCE_SECONDS, "the function does not run"
+    )
     host.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: host.says("lambda host stopping"), "the host ignores SIGTERM")
+    wait_until(
+        lambda: host.says("lambda host stopping"), PATIENCE_SECONDS, "the host ignores SIGTERM"
+    )
     queue.send({"do": "keep", "file": str(tmp_path / "record")})
     (tmp_path / "go-on").touch()
     assert host.process.wait(timeout=PATIENCE_SECONDS) == 0
@@ -92,7 +98,9 @@ def test_what_runs_longer_than_the_grace_is_told_and_may_still_answer(
     """A function that obeys SIGTERM in time ends as always, and its answer counts."""
     host = start_host(SHUTDOWN_GRACE_SECONDS="0.2")
     queue.send({"do": "hold", "folder": str(tmp_path), "ends_on_sigterm": True})
-    wait_until(lambda: list(tmp_path.glob("running-*")), "the function does not run")
+    wait_until(
+        lambda: list(tmp_path.glob("running-*")), PATIENCE_SECONDS, "the function does not run"
+    )
     assert host.stop(signal.SIGTERM) == 0
     assert list(tmp_path.glob("done-*"))
     assert queue.is_empty()
@@ -104,7 +112,9 @@ def test_what_runs_longer_than_the_grace_is_ended_and_its_message_kept(
     """A function that knows no SIGTERM dies of it; its message comes back later."""
     host = start_host(SHUTDOWN_GRACE_SECONDS="0.2")
     queue.send({"do": "hold", "folder": str(tmp_path)})
-    wait_until(lambda: list(tmp_path.glob("running-*")), "the function does not run")
+    wait_until(
+        lambda: list(tmp_path.glob("running-*")), PATIENCE_SECONDS, "the function does not run"
+    )
     assert host.stop(signal.SIGTERM) == 0
     assert not host.sandbox_pids()
     assert not queue.is_empty()
@@ -116,9 +126,13 @@ def test_a_second_signal_ends_the_host_at_once(
     """The grace of a minute is cut short."""
     host = start_host()
     queue.send({"do": "hold", "folder": str(tmp_path)})
-    wait_until(lambda: list(tmp_path.glob("running-*")), "the function does not run")
+    wait_until(
+        lambda: list(tmp_path.glob("running-*")), PATIENCE_SECONDS, "the function does not run"
+    )
     host.process.send_signal(signal.SIGINT)
-    wait_until(lambda: host.says("lambda host stopping"), "the host ignores SIGINT")
+    wait_until(
+        lambda: host.says("lambda host stopping"), PATIENCE_SECONDS, "the host ignores SIGINT"
+    )
     assert host.stop(signal.SIGINT) == 0
     assert not host.sandbox_pids()
 
@@ -129,12 +143,16 @@ def test_a_killed_host_leaves_no_process_behind(
     """Neither a running function nor a frozen one outlives it."""
     host = start_host()
     queue.send({"do": "hold", "folder": str(tmp_path)})
-    wait_until(lambda: list(tmp_path.glob("running-*")), "the function does not run")
-    wait_until((tmp_path / "marks").exists, "the reaper has not run")
+    wait_until(
+        lambda: list(tmp_path.glob("running-*")), PATIENCE_SECONDS, "the function does not run"
+    )
+    wait_until((tmp_path / "marks").exists, PATIENCE_SECONDS, "the reaper has not run")
     pids = host.sandbox_pids()
     assert len(pids) == 2
     host.stop(signal.SIGKILL)
-    wait_until(lambda: not any(is_alive(pid) for pid in pids), "a process is left")
+    wait_until(
+        lambda: not any(is_alive(pid) for pid in pids), PATIENCE_SECONDS, "a process is left"
+    )
 
 
 def test_the_reaper_runs_at_start_and_then_on_schedule(
@@ -144,7 +162,9 @@ def test_the_reaper_runs_at_start_and_then_on_schedule(
     host = start_host(SWEEP_SECONDS="0.2")
     marks = tmp_path / "marks"
     wait_until(
-        lambda: marks.exists() and len(marks.read_text().splitlines()) >= 3, "it runs too rarely"
+        lambda: marks.exists() and len(marks.read_text().splitlines()) >= 3,
+        PATIENCE_SECONDS,
+        "it runs too rarely",
     )
     assert len(set(marks.read_text().splitlines())) == 1
     assert marks.read_text().splitlines()[0].endswith("Scheduled Event")

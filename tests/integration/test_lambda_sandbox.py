@@ -14,7 +14,14 @@ import pytest
 from local.lambda_host.conversation import InvocationStatus
 from local.lambda_host.function import LambdaFunction
 from local.lambda_host.sandbox import Sandbox
-from tests.support.lambda_host import FUNCTIONS, OBEY, is_alive, process_state, wait_until
+from tests.support.lambda_host import (
+    FUNCTIONS,
+    OBEY,
+    PATIENCE_SECONDS,
+    is_alive,
+    process_state,
+)
+from tests.support.wait import wait_until
 
 
 @pytest.fixture
@@ -126,7 +133,9 @@ def test_a_kill_from_outside_during_an_invocation_is_a_crash_at_once(
         target=lambda: results.append(sandbox.invoke({"do": "hold", "folder": str(tmp_path)}))
     )
     call.start()
-    wait_until(lambda: list(tmp_path.glob("running-*")), "the function does not run")
+    wait_until(
+        lambda: list(tmp_path.glob("running-*")), PATIENCE_SECONDS, "the function does not run"
+    )
     assert sandbox.pid is not None
     os.kill(sandbox.pid, signal.SIGKILL)
     call.join(timeout=2.0)
@@ -167,10 +176,10 @@ def test_a_handler_that_cannot_be_loaded_is_an_error_of_each_invocation(
 def test_a_process_is_frozen_between_invocations(sandbox: Sandbox) -> None:
     """All its threads are stopped after a response, and go on with the next invocation."""
     sandbox.invoke({"do": "tick"})
-    wait_until(lambda: _state(sandbox) == "T", "the process is not stopped")
+    wait_until(lambda: _state(sandbox) == "T", PATIENCE_SECONDS, "the process is not stopped")
     ticks_of = [int(sandbox.invoke({"do": "tick"}).payload) for _ in range(2)]
     frozen_at = time.monotonic()
-    wait_until(lambda: time.monotonic() > frozen_at + 0.3, "time stands still")
+    wait_until(lambda: time.monotonic() > frozen_at + 0.3, PATIENCE_SECONDS, "time stands still")
     ticks = int(sandbox.invoke({"do": "tick"}).payload)
     assert ticks - ticks_of[-1] < 100
 
@@ -182,7 +191,9 @@ def test_a_process_runs_on_where_freezing_is_off(
     sandbox = new_sandbox(LambdaFunction(OBEY, 5, function.environment, freezes=False))
     sandbox.invoke({"do": "tick"})
     wait_until(
-        lambda: int(sandbox.invoke({"do": "tick"}).payload) > 50, "the thread does not count"
+        lambda: int(sandbox.invoke({"do": "tick"}).payload) > 50,
+        PATIENCE_SECONDS,
+        "the thread does not count",
     )
     assert _state(sandbox) != "T"
 
@@ -206,4 +217,4 @@ def _state(sandbox: Sandbox) -> str:
 def _kill(pid: int | None) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_alive(pid), "the process survives")
+    wait_until(lambda: not is_alive(pid), PATIENCE_SECONDS, "the process survives")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
+
+from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -24,14 +26,6 @@ OBEY = f"{FUNCTIONS}.obey"
 PATIENCE_SECONDS = 15.0
 HIDDEN_SECONDS = 60
 """Visibility timeout of messages that must not come back within a test."""
-
-
-def wait_until(predicate: Callable[[], object], saying: str) -> None:
-    """Poll until the predicate holds; fail with `saying` when it takes too long."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not predicate():
-        assert time.monotonic() < until, saying
-        time.sleep(0.01)
 
 
 def process_state(pid: int) -> str:
@@ -71,7 +65,7 @@ def sqs_server() -> Iterator[str]:
             return client.connect_ex(("127.0.0.1", port)) == 0
 
     try:
-        wait_until(answers, "moto's server does not listen")
+        wait_until(answers, PATIENCE_SECONDS, "moto's server does not listen")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()

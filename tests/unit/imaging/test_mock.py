@@ -17,7 +17,8 @@ from shared.errors import (
     RateLimited,
     SoftTimeLimitReached,
 )
-from shared.imaging.mock import MockProvider, block_in_c
+from shared.imaging.c_block import block_in_c
+from shared.imaging.mock import MockProvider
 from shared.imaging.provider import ChargeState, ProviderAnswer, ProviderCall
 from shared.imaging.service import ImageService
 

@@ -1,0 +1,103 @@
+"""The lock files: pinned by hash, free of hosts and paths, in step with pyproject.toml."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PROJECT = Path(__file__).parents[2]
+LOCK_NAMES = ("requirements.lock", "requirements-dev.lock")
+PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)", re.MULTILINE)
+
+
+def entries_of(lock_name: str) -> list[str]:
+    """Return the entries of a lock file, each with its continuation lines, without comments."""
+    lines = (PROJECT / lock_name).read_text().splitlines()
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    return [entry for entry in re.split(r"(?<!\\)\n", text) if entry.strip()]
+
+
+def versions_of(lock_name: str) -> dict[str, str]:
+    """Return the pinned version of each package."""
+    pins = PIN.finditer((PROJECT / lock_name).read_text())
+    return {pin["name"]: pin["version"] for pin in pins}
+
+
+def wanted(project: dict[str, Any], *groups: str) -> list[Requirement]:
+    """Return what pyproject.toml asks for: dependencies, all extras, and these groups."""
+    words = list(project["project"]["dependencies"])
+    for extra in project["project"]["optional-dependencies"].values():
+        words += extra
+    for group in groups:
+        words += project["dependency-groups"][group]
+    return [Requirement(word) for word in words]
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """Give the contents of pyproject.toml."""
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text())
+
+
+@pytest.mark.parametrize("lock_name", LOCK_NAMES)
+def test_every_entry_of_a_lock_is_a_version_with_hashes(lock_name: str) -> None:
+    """No entry is a range, an address or an option of pip."""
+    entries = entries_of(lock_name)
+
+    assert len(entries) > 50
+    assert [entry for entry in entries if not PIN.match(entry)] == []
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+@pytest.mark.parametrize("name", [*LOCK_NAMES, "pyproject.toml", "Makefile", ".ci/run"])
+def test_build_files_name_no_host_and_no_path_of_a_machine(name: str) -> None:
+    """Which index serves the packages is the machine's affair."""
+    found = re.findall(r"https?:|file:|/home/|/root/|/opt/|/tmp/|(?<!emit-)index-url", read(name))
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("lock_name", "groups"),
+    [("requirements.lock", ["setup"]), ("requirements-dev.lock", ["setup", "dev"])],
+)
+def test_lock_satisfies_every_requirement_of_the_project(
+    project: dict[str, Any], lock_name: str, groups: list[str]
+) -> None:
+    """Each requirement is in the lock, in a version that it allows."""
+    versions = versions_of(lock_name)
+
+    unmet = [
+        str(requirement)
+        for requirement in wanted(project, *groups)
+        if not requirement.specifier.contains(
+            versions.get(canonicalize_name(requirement.name), "0")
+        )
+    ]
+
+    assert unmet == []
+
+
+def test_development_lock_agrees_with_the_run_time_lock() -> None:
+    """What is tested is what runs: same versions, only more packages."""
+    runtime, development = (versions_of(name) for name in LOCK_NAMES)
+
+    assert runtime.items() < development.items()
+
+
+def test_build_requirements_are_in_the_run_time_lock(project: dict[str, Any]) -> None:
+    """The project is installed without asking an index for its build tools."""
+    requirements = [Requirement(word) for word in project["build-system"]["requires"]]
+    versions = versions_of("requirements.lock")
+
+    assert requirements
+    assert all(item.specifier.contains(versions[item.name]) for item in requirements)
+
+
+def read(name: str) -> str:
+    """Return the text of a file of the project."""
+    return (PROJECT / name).read_text()

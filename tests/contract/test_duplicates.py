@@ -1,0 +1,54 @@
+"""More envelopes than jobs, and attempts that come back from the dead."""
+
+from tests.support.runtime import Runtime
+from tests.support.story import (
+    PLAIN,
+    lines_of,
+    outcomes,
+    refusals,
+    storage_keys,
+    story_of,
+)
+from tests.support.wait import wait_until
+
+
+def test_five_envelopes_at_once_make_one_attempt(runtime: Runtime) -> None:
+    """Four find nothing to run; the worker tells Queued first, as nobody else has."""
+    job = runtime.accept("a red mug [[slow:1]]")
+    for _ in range(4):
+        runtime.dispatch(job)
+    runtime.queue.send(str(job.id))
+    assert outcomes(runtime.finish(job)) == ["completed"]
+    wait_until(lambda: refusals(runtime, job) == 4, 20, "four envelopes to be refused")
+    assert runtime.steps(job) == PLAIN
+    assert runtime.channel.of(job.task_id) == [step.as_json() for step in PLAIN]
+
+
+def test_envelopes_of_a_running_and_of_an_ended_job_change_nothing(runtime: Runtime) -> None:
+    """They are acknowledged: rows, stream, channel and record stay as they are."""
+    job = runtime.submit("a red mug [[slow:0.8]]")
+    runtime.wait_for_step(job, 30)
+    runtime.dispatch(job)
+    runtime.finish(job)
+    wait_until(lambda: refusals(runtime, job) == 1, 20, "the first copy to be refused")
+    story = story_of(runtime, job)
+    assert outcomes(story.rows) == ["completed"]
+    assert story.steps == PLAIN
+    runtime.dispatch(job)
+    runtime.queue.send(str(job.id))
+    wait_until(lambda: refusals(runtime, job) == 3, 20, "the other copies to be refused")
+    assert story_of(runtime, job) == story
+
+
+def test_attempt_that_wakes_up_after_it_lost_its_lease_changes_nothing(runtime: Runtime) -> None:
+    """Frozen for longer than its lease, it finds its job completed by another."""
+    job, companion = runtime.submit("a red mug [[slow:0.5]]"), runtime.submit("a blue mug")
+    runtime.finish(companion)
+    runtime.wait_for_step(job, 30)
+    with runtime.frozen_worker(job):
+        rows = runtime.finish(job)
+        story = story_of(runtime, job)
+    wait_until(lambda: lines_of(runtime, job, "attempt overtaken"), 20, "the stale one to give up")
+    assert story_of(runtime, job) == story
+    assert outcomes(rows) == ["lost", "completed"]
+    assert storage_keys(rows) == [f"{job.id}/2/0"]

@@ -1,0 +1,94 @@
+"""What ends an attempt that takes too long: the deadline, the soft limit, the hard one."""
+
+from datetime import timedelta
+
+from shared.jobs.model import Job
+from shared.status import PREPARING, QUEUED, STARTING, failed, rendering
+from tests.support.runtime import SLOTS, Rows, Runtime
+from tests.support.story import outcomes
+
+CLAIM_SECONDS = 1.0
+"""What may pass between the start of the clock and the row's `started_at`."""
+
+AT_ONCE_SECONDS = 2.0
+"""What "at once" may take on a busy machine."""
+
+
+def test_soft_limit_ends_what_runs_in_python_and_what_blocks_in_c(runtime: Runtime) -> None:
+    """Both slots are stopped after the limit, before the hard one, and free for the next jobs."""
+    jobs = [runtime.submit(f"a mug {script}") for script in ("[[hang]]", "[[block:3.5]]")]
+    for job in jobs:
+        rows = runtime.finish(job)
+        assert_stopped_at_soft_limit(runtime, job, rows, progress=30)
+        assert duration_seconds(rows) >= runtime.settings.soft_time_limit - CLAIM_SECONDS
+    assert_slots_are_free(runtime)
+
+
+def test_cooperative_deadline_ends_an_attempt_that_goes_from_call_to_call(
+    runtime: Runtime,
+) -> None:
+    """It stops by itself, with the same words as at the soft limit."""
+    job = runtime.submit("a mug [[slow:9]]")
+    rows = runtime.finish(job)
+    assert_stopped_at_soft_limit(runtime, job, rows, progress=30)
+    assert duration_seconds(rows) >= runtime.settings.soft_time_limit * 0.95 - CLAIM_SECONDS
+    assert_slots_are_free(runtime)
+
+
+def test_soft_limit_ends_an_attempt_that_waits_for_the_database(runtime: Runtime) -> None:
+    """The statement that would complete the job is given up; no picture of it is shown."""
+    job = runtime.submit("a mug [[slow:1.2]]")
+    runtime.wait_for_step(job, 30)
+    with runtime.locked_images():
+        rows = runtime.finish(job)
+    assert_stopped_at_soft_limit(runtime, job, rows, progress=95)
+    assert duration_seconds(rows) >= runtime.settings.soft_time_limit - CLAIM_SECONDS
+    assert rows.attempts[0]["charge_state"] == "none"
+    assert rows.images == []
+    assert_slots_are_free(runtime)
+
+
+def test_hard_limit_ends_what_nothing_else_can_stop(runtime: Runtime) -> None:
+    """The process is killed, the job fails for good, and the slot runs the next one."""
+    job = runtime.submit("a mug [[block]]")
+    rows = runtime.finish(job)
+    reason = "Killed at the time limit of 5 s"
+    assert rows.job["error"] == {
+        "code": "time_limit",
+        "message": reason,
+        "retryable": False,
+        "attempt": 1,
+    }
+    assert runtime.steps(job) == [QUEUED, STARTING, PREPARING, rendering(30), failed(30, reason)]
+    assert outcomes(rows) == ["lost"]
+    assert rows.attempts[0]["charge_state"] == "unknown"
+    limit = runtime.settings.time_limit
+    at_most = limit + runtime.settings.sweep_seconds + AT_ONCE_SECONDS
+    assert limit - CLAIM_SECONDS <= duration_seconds(rows) < at_most
+    assert_slots_are_free(runtime)
+
+
+def assert_stopped_at_soft_limit(runtime: Runtime, job: Job, rows: Rows, progress: int) -> None:
+    """One attempt, which says where it stood and why it ended, before it had to be killed."""
+    reason = "Stopped at the soft time limit of 3 s"
+    assert rows.job["error"] == {
+        "code": "soft_time_limit",
+        "message": reason,
+        "retryable": False,
+        "attempt": 1,
+    }
+    assert runtime.steps(job)[-1] == failed(progress, reason)
+    assert (rows.job["status"], outcomes(rows)) == ("FAILED", ["failed"])
+    assert duration_seconds(rows) < runtime.settings.time_limit
+
+
+def assert_slots_are_free(runtime: Runtime) -> None:
+    """As many jobs as there are slots start at once, and complete."""
+    for job in [runtime.submit("a mug") for _ in range(SLOTS)]:
+        assert outcomes(runtime.finish(job)) == ["completed"]
+
+
+def duration_seconds(rows: Rows) -> float:
+    """Return how long the only attempt took."""
+    [attempt] = rows.attempts
+    return (attempt["finished_at"] - attempt["started_at"]) / timedelta(seconds=1)

@@ -1,0 +1,74 @@
+"""A runtime that is told to stop: it waits for a while, then hands back what still runs."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+
+from shared.jobs.model import Job
+from tests.support.faults import other_settings, stopping
+from tests.support.runtime import Runtime
+from tests.support.story import PLAIN, lines_of, outcomes
+
+ENDING_SECONDS = 10.0
+"""For a loaded machine: what the processes of a runtime may take to end, beside any job."""
+
+
+PATIENT = {"SHUTDOWN_GRACE_SECONDS": "60", "SOFT_TIME_LIMIT": "120", "TIME_LIMIT": "150"}
+
+
+def test_short_job_finishes_before_the_runtime_stops(runtime: Runtime) -> None:
+    """Nothing waits once it is done; a job that was just being claimed loses no attempt."""
+    with ExitStack() as lock, other_settings(runtime, **PATIENT):
+        job, late = runtime.submit("a red mug [[slow:2]]"), runtime.accept("a blue mug")
+        runtime.wait_for_step(job, 30)
+        lock.enter_context(runtime.locked_row(late))
+        runtime.dispatch(late)
+        runtime.pid_waiting_for_lock()
+        with ends_cleanly(runtime), stopping(runtime):
+            lock.close()
+        assert outcomes(runtime.rows(job)) == ["completed"]
+    assert runtime.steps(job) == PLAIN
+    runtime.start()
+    assert outcomes(runtime.finish(late)) == ["completed"]
+
+
+def test_long_job_is_handed_back_after_the_grace_and_runs_again_at_once(runtime: Runtime) -> None:
+    """Its lease is given up, not left to run out, and its next attempt follows the restart."""
+    with other_settings(runtime, LEASE_SECONDS="4.5", SHUTDOWN_GRACE_SECONDS="0.5"):
+        job = runtime.submit("a red mug [[hang]]")
+        runtime.wait_for_step(job, 30)
+        with ends_cleanly(runtime), stopping(runtime):
+            pass
+        assert len(lines_of(runtime, job, "attempt given up")) == 1
+        assert lease_is_over(runtime, job)
+    runtime.start()
+    runtime.wait_for_step(job, 30, attempt=2)
+    runtime.services.cancel(job.id)
+    assert outcomes(runtime.finish(job)) == ["lost", "failed"]
+
+
+@contextmanager
+def ends_cleanly(runtime: Runtime) -> Iterator[None]:
+    """Check that the runtime ends in the block, in time, without a trace but its log."""
+    text_before = runtime.log_path.read_text()
+    processes = [psutil.Process(runtime.process.pid), *runtime.process.descendants()]
+    began_at = time.monotonic()
+    yield
+    assert time.monotonic() - began_at < ENDING_SECONDS
+    assert [process for process in processes if process.is_running()] == []
+    text = runtime.log_path.read_text()[len(text_before) :]
+    assert "Traceback" not in text
+    assert '"level": "error"' not in text
+
+
+def lease_is_over(runtime: Runtime, job: Job) -> bool:
+    """Return whether anybody may take the job over, by the database's clock."""
+    with runtime.database() as cursor:
+        cursor.execute(
+            "SELECT coalesce(lease_until < now(), true) AS is_over FROM generation_jobs"
+            " WHERE id = %s",
+            (str(job.id),),
+        )
+        return bool(cursor.fetchone()["is_over"])

@@ -1,0 +1,57 @@
+"""The sweep finds what nobody else looks after, whatever the slots are doing."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from shared.jobs.model import Job
+from shared.status import COMPLETED, waiting
+from tests.support.faults import claim_on_lost_machine
+from tests.support.runtime import SLOTS, Runtime
+from tests.support.story import PLAIN, RUN, outcomes
+from tests.support.wait import wait_until
+
+
+def test_job_whose_process_died_after_the_commit_runs(runtime: Runtime) -> None:
+    """Neither event nor envelope was sent; the sweep sends both, in that order."""
+    job = runtime.accept("a red mug")
+    assert outcomes(runtime.finish(job)) == ["completed"]
+    assert runtime.steps(job) == PLAIN
+    assert runtime.channel.of(job.task_id) == [step.as_json() for step in PLAIN]
+
+
+def test_lost_job_is_revived_while_every_slot_is_busy(runtime: Runtime) -> None:
+    """The sweep needs no slot: the job waits for attempt 2 before any slot is free."""
+    busy = [runtime.submit("a red mug [[block:3.6]]") for _ in range(SLOTS)]
+    for other in busy:
+        runtime.wait_for_step(other, 30)
+    job = runtime.submit("a blue mug")
+    claim_on_lost_machine(runtime, job)
+    wait_until(lambda: waiting(2, 3) in runtime.steps(job), 20, "the job to be revived")
+    assert [_status(runtime, other) for other in busy] == ["PROCESSING"] * SLOTS
+    assert _status(runtime, job) == "PENDING"
+    assert outcomes(runtime.finish(job)) == ["lost", "completed"]
+
+
+def test_sweeps_at_the_same_time_revive_each_job_once(runtime: Runtime) -> None:
+    """Those of the runtime and two by hand: each job gets one new attempt, told once."""
+    lost = [runtime.accept("a blue mug") for _ in range(4)]
+    for job in lost:
+        claim_on_lost_machine(runtime, job)
+
+    def sweep_until_revived() -> None:
+        def revived() -> bool:
+            runtime.services.sweep()
+            return all(waiting(2, 3) in runtime.steps(job) for job in lost)
+
+        wait_until(revived, 20, "the lost jobs to be revived")
+
+    with ThreadPoolExecutor(max_workers=2) as sweeps:
+        for sweep in [sweeps.submit(sweep_until_revived) for _ in range(2)]:
+            sweep.result()
+    for job in lost:
+        assert outcomes(runtime.finish(job)) == ["lost", "completed"]
+        assert runtime.steps(job) == [waiting(2, 3), *RUN, COMPLETED]
+
+
+def _status(runtime: Runtime, job: Job) -> str:
+    status: str = runtime.rows(job).job["status"]
+    return status

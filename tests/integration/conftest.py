@@ -1,0 +1,67 @@
+"""What the integration tests share: empty tables, an empty Redis, and connections to both."""
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+
+from local.stack import EmbeddedRedis
+from shared.events.connection import connect_redis
+from shared.events.publisher import EventPublisher
+from shared.jobs.attempts import AttemptStore
+from shared.jobs.recovery import RecoveryStore
+from shared.jobs.session import create_pooled_engine
+from shared.jobs.store import JobStore
+from tests.support.builders import build_settings
+from tests.support.database import Database
+
+
+@pytest.fixture
+def database(database_url: str) -> Database:
+    """Give the module's database with no job in it."""
+    database = Database(database_url)
+    database.clear()
+    return database
+
+
+@pytest.fixture(scope="module")
+def engine(database_url: str) -> Iterator[Engine]:
+    """Give the connections of a process that runs jobs."""
+    engine = create_pooled_engine(build_settings(database_url).database_url, "darkroom-test")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def jobs(engine: Engine, database: Database) -> JobStore:
+    """Give the store of jobs."""
+    return JobStore(engine)
+
+
+@pytest.fixture
+def attempts(engine: Engine, database: Database) -> AttemptStore:
+    """Give the store of attempts, of a worker on Celery."""
+    return AttemptStore(
+        engine, runtime="celery", owner="host:1", lease_seconds=30, time_limit_seconds=100
+    )
+
+
+@pytest.fixture
+def recovery(engine: Engine, database: Database) -> RecoveryStore:
+    """Give the store of the sweep."""
+    return RecoveryStore(engine)
+
+
+@pytest.fixture
+def redis(redis_server: EmbeddedRedis) -> Iterator[Redis]:
+    """Give a client of an empty Redis, made as the product makes it."""
+    client = connect_redis(redis_server.url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def publisher(redis: Redis) -> EventPublisher:
+    """Give a publisher with short streams."""
+    return EventPublisher(redis, ttl_seconds=60, stream_length=50)

@@ -1,0 +1,273 @@
+"""The command line as its users meet it: real processes, from the first line to the last."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+from PIL import Image
+
+from local.stack import EmbeddedStack
+from shared.jobs.store import NewJob
+from shared.settings import Settings
+from shared.wiring import build_services
+from tests.support.wait import wait_until
+
+PROJECT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 60
+GONE_WITHIN_SECONDS = 10
+
+MARK = "DARKROOM_TEST_RUN"
+"""Every process below a command inherits this variable, and is known by its value."""
+
+
+def processes_with(mark: str) -> list[psutil.Process]:
+    """Return the processes that a command with this mark has left."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture
+def environment() -> Iterator[Mapping[str, str]]:
+    """Give an environment in which commands must leave neither process nor temporary file."""
+    folder = Path(tempfile.mkdtemp(prefix="cli-", dir="/tmp"))
+    # The account that PostgreSQL runs as in place of root must get through.
+    folder.chmod(0o711)
+    mark = uuid4().hex
+    given = {name: os.environ[name] for name in ("HOME", "PATH", "LANG") if name in os.environ}
+    yield {
+        **given,
+        "PYTHONPATH": str(PROJECT),
+        "TMPDIR": str(folder),
+        "MOCK_STEP_SECONDS": "0.05",
+        MARK: mark,
+    }
+    try:
+        wait_until(lambda: not processes_with(mark), GONE_WITHIN_SECONDS, "a process is left")
+        assert list(folder.iterdir()) == []
+    finally:
+        for process in processes_with(mark):
+            process.kill()
+        shutil.rmtree(folder)
+
+
+def command(*arguments: str) -> list[str]:
+    """Return the command line of `darkroom` with these arguments."""
+    return [sys.executable, "-P", "-m", "local.cli", *arguments]
+
+
+def darkroom(
+    environment: Mapping[str, str], *arguments: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `darkroom` to its end."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+
+
+class Session:
+    """A `darkroom` that is watched while it runs."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path, *arguments: str) -> None:
+        self._out, self._err = folder / "out", folder / "err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                command(*arguments),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
+
+    @property
+    def out(self) -> str:
+        """Standard output so far."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """Standard error so far."""
+        return self._err.read_text()
+
+    def wait_for(self, text: str) -> None:
+        """Wait until standard output holds the text."""
+        wait_until(
+            lambda: text in self.out or self.process.poll() is not None,
+            PATIENCE_SECONDS,
+            f"{text!r} did not come",
+        )
+        assert text in self.out, self.err
+
+    def wait(self) -> int:
+        """Wait for the end; return the exit code."""
+        return self.process.wait(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize("runtime", ["celery", "lambda"])
+def test_demo_shows_progress_and_leaves_pictures_that_open(
+    runtime: str, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """One line for each event, then the pictures' paths; nothing on standard error."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    # Modules of these names must not be imported from the current folder.
+    (folder / "celery.py").write_text("raise RuntimeError")
+    (folder / "functions.py").write_text("raise RuntimeError")
+    done = darkroom(environment, "demo", "--runtime", runtime, "--out", "out", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    progress = [int(found) for found in re.findall(r"^ *(\d+) %", done.stdout, re.MULTILINE)]
+    assert progress == [0, 5, 10, 30, 50, 70, 90, 95, 100]
+    paths = re.findall(r"^(\S+\.png)  1024 x 1024 px", done.stdout, re.MULTILINE)
+    assert len(paths) == 2
+    for path in paths:
+        with Image.open(folder / path) as picture:
+            picture.load()
+            assert (picture.format, picture.size) == ("PNG", (1024, 1024))
+
+
+def test_demo_says_in_one_line_why_its_job_failed(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A rejected prompt is the job's fault, not the demo's: no traceback."""
+    done = darkroom(environment, "demo", "--prompt", "[[reject]]  a mug", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "darkroom: the job failed: The mock provider rejects this prompt (prompt_rejected)\n"
+    )
+
+
+def test_demo_interrupted_in_its_job_ends_in_order(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Ctrl-C ends a job that would hang for ever; a second one does not cut the end short."""
+    arguments = ("demo", "--prompt", "[[hang]]", "--out", str(tmp_path / "pictures"))
+    session = Session(environment, tmp_path, *arguments)
+    session.wait_for("30 %")
+    session.process.send_signal(signal.SIGINT)
+    session.wait_for("Stopping")
+    session.process.send_signal(signal.SIGINT)
+    assert session.wait() == 128 + signal.SIGINT
+    assert session.err == ""
+
+
+def test_demo_terminated_while_it_starts_ends_in_order(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A supervisor's SIGTERM is heeded at any time."""
+    arguments = ("demo", "--runtime", "lambda", "--out", str(tmp_path / "pictures"))
+    session = Session(environment, tmp_path, *arguments)
+    session.wait_for("Starting the lambda runtime")
+    session.process.send_signal(signal.SIGTERM)
+    assert session.wait() == 128 + signal.SIGTERM
+    assert session.err == ""
+
+
+def test_up_says_how_to_submit_and_when_its_runtime_has_died(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """What it prints works in another shell, as it is."""
+    session = Session(environment, tmp_path, "up", "--runtime", "lambda")
+    session.wait_for("Ctrl-C stops everything.")
+    recipe = re.findall(r"^    (.*)$", session.out, re.MULTILINE)
+    other_shell = {name: environment[name] for name in ("PATH", "PYTHONPATH")}
+    done = subprocess.run(
+        ["sh", "-c", "\n".join(recipe)],
+        env={**other_shell, "QUEUE_URL": "somebody else's"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"status": "completed"' in done.stdout.splitlines()[-1]
+    session.wait_for('"event": "attempt ended"')
+
+    runtime = next(
+        process
+        for process in psutil.Process(session.process.pid).children()
+        if "local.lambda_host" in process.cmdline()
+    )
+    runtime.kill()
+    assert session.wait() == 1
+    assert session.err.startswith("darkroom: the lambda runtime has ended: ")
+    assert session.err.count("\n") == 1
+
+
+def test_bad_setting_is_named_in_one_line(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Usage and settings end with 2."""
+    out = str(tmp_path / "pictures")
+    done = darkroom({**environment, "SOFT_TIME_LIMIT": "400"}, "demo", "--out", out)
+    assert done.returncode == 2
+    assert done.stderr == "darkroom: settings: SOFT_TIME_LIMIT must be less than TIME_LIMIT\n"
+
+
+def test_missing_address_is_named_in_one_line(environment: Mapping[str, str]) -> None:
+    """A migration needs the address of the database, and no other setting."""
+    done = darkroom(environment, "migrate")
+    assert done.returncode == 2
+    assert done.stderr == "darkroom: settings: DATABASE_URL is not set\n"
+
+
+def test_migrations_at_once_and_a_sweep(environment: Mapping[str, str]) -> None:
+    """Both migrations reach the same revision; the sweep sends an envelope that was never sent."""
+    with EmbeddedStack({}) as stack:
+        given = {**environment, **stack.environment}
+        early = darkroom(given, "sweep")
+        assert early.returncode == 2
+        assert "was `darkroom migrate` run?" in early.stderr
+        both = [
+            subprocess.Popen(command("migrate"), env=given, stdout=subprocess.PIPE, text=True)
+            for _ in range(2)
+        ]
+        answers = {process.communicate(timeout=PATIENCE_SECONDS)[0] for process in both}
+        assert [process.returncode for process in both] == [0, 0]
+        assert re.fullmatch(r"database is at revision \w+\n", answers.pop())
+        assert not answers
+
+        settings = Settings(
+            database_url=stack.environment["DATABASE_URL"], redis_url=stack.environment["REDIS_URL"]
+        )
+        with build_services(settings) as services:
+            job = services.jobs.insert(NewJob("default", None, None, {"prompt": "A mug"}, 3))
+            services.jobs.mark_undispatched(job.id)
+        swept = darkroom(given, "sweep")
+        assert swept.returncode == 0
+        assert swept.stdout == "revived 0, ended 0, dispatched 1, announced 0\n"
+
+
+def test_parity_of_one_scenario(environment: Mapping[str, str]) -> None:
+    """Settings of the environment do not count; the table is Markdown for the README."""
+    done = darkroom(
+        {**environment, "DATABASE_URL": "postgresql://nowhere/none", "MAX_ATTEMPTS": "1"},
+        *("parity", "--markdown", "--scenario", "fails-once"),
+    )
+    assert (done.returncode, done.stderr) == (0, "1 scenario, no difference\n")
+    assert done.stdout.splitlines()[-1].endswith("| yes |")
+
+
+def test_help_names_every_command(environment: Mapping[str, str]) -> None:
+    """Without arguments the program says what it can do."""
+    done = darkroom(environment)
+    for name in ("demo", "up", "parity", "migrate", "sweep"):
+        assert f"  {name}" in done.stdout + done.stderr

@@ -1,0 +1,241 @@
+"""Following a job: replay, then live; each event once and in order, whatever breaks."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from local.stack import EmbeddedPostgres, EmbeddedRedis
+from shared.errors import UnknownJob
+from shared.events import keys
+from shared.events.attempt import AttemptEvents
+from shared.events.connection import connect_redis
+from shared.events.follower import FROM_THE_START, Follower
+from shared.events.model import Event
+from shared.events.publisher import EventPublisher
+from shared.generation.announce import Announcer
+from shared.generation.follow import BELL_SECONDS, ROW_SECONDS, JobFollower
+from shared.jobs.model import Job
+from shared.jobs.session import create_pooled_engine
+from shared.jobs.store import JobStore
+from shared.status import COMPLETED, QUEUED, STARTING, Ending, JobStatus, Step, rendering
+from tests.conftest import TEMPLATE
+from tests.support.builders import build_settings, new_job
+from tests.support.wait import wait_until
+
+Follow = Callable[..., "Future[list[Event]]"]
+CANCELLED = Step(JobStatus.FAILED, 0, "Cancelled")
+
+
+@pytest.fixture
+def job(jobs: JobStore) -> Job:
+    """Give a queued job."""
+    return jobs.insert(new_job())
+
+
+@pytest.fixture
+def follow(jobs: JobStore, redis_server: EmbeddedRedis) -> Iterator[Follow]:
+    """Give what follows a job to its end in a thread, with a client of its own."""
+    clients: list[Redis] = []
+    pool = ThreadPoolExecutor(24)
+
+    def start(job: Job, after_id: str = FROM_THE_START) -> "Future[list[Event]]":
+        clients.append(connect_redis(redis_server.url))
+        follower = JobFollower(jobs, Follower(clients[-1]))
+        return pool.submit(lambda: list(follower.follow(job.id, after_id=after_id)))
+
+    yield start
+    pool.shutdown()
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def events(publisher: EventPublisher, job: Job) -> AttemptEvents:
+    """Give the events of the job's first attempt."""
+    publisher.publish_waiting(job.task_id, token=0, attempt=1, max_attempts=3)
+    return AttemptEvents(publisher, job.task_id, token=0, attempt=1, max_attempts=3)
+
+
+def end(job: Job, jobs: JobStore, publisher: EventPublisher) -> None:
+    """End the job in its row, and tell it."""
+    ending = jobs.request_cancel(job.id).ending
+    Announcer(jobs, publisher).announce(ending)
+
+
+def subscribers(redis: Redis, job: Job) -> int:
+    """Return how many listen to the job's channel."""
+    ((_, count),) = redis.pubsub_numsub(keys.channel(job.task_id))
+    return int(count)
+
+
+def test_a_late_follower_gets_everything_and_then_what_comes(
+    redis: Redis,
+    publisher: EventPublisher,
+    jobs: JobStore,
+    job: Job,
+    events: AttemptEvents,
+    follow: Follow,
+) -> None:
+    """First what the stream holds, then live, up to the last."""
+    events.publish(STARTING)
+    following = follow(job)
+    wait_until(lambda: subscribers(redis, job), 5, "the follower to listen")
+    events.publish(rendering(50))
+    end(job, jobs, publisher)
+    followed = following.result(10)
+    assert [event.step for event in followed] == [QUEUED, STARTING, rendering(50), CANCELLED]
+    ids = [entry_id for entry_id, _ in redis.xrange(keys.stream(job.task_id))]
+    assert [event.id for event in followed] == ids
+
+
+def test_a_follower_of_an_ended_job_gets_its_whole_story(
+    publisher: EventPublisher, jobs: JobStore, job: Job, events: AttemptEvents, follow: Follow
+) -> None:
+    """And returns, as nothing follows."""
+    events.publish(STARTING)
+    end(job, jobs, publisher)
+    steps = [event.step for event in follow(job).result(10)]
+    assert steps == [QUEUED, STARTING, CANCELLED]
+
+
+def test_a_follower_that_comes_back_goes_on_where_it_was(
+    redis: Redis,
+    publisher: EventPublisher,
+    jobs: JobStore,
+    job: Job,
+    events: AttemptEvents,
+    follow: Follow,
+) -> None:
+    """The id of the last event it saw is enough."""
+    for progress in (30, 50, 70):
+        events.publish(rendering(progress))
+    end(job, jobs, publisher)
+    seen, _ = redis.xrange(keys.stream(job.task_id))[2]
+    steps = [event.step for event in follow(job, str(seen)).result(10)]
+    assert steps == [rendering(70), CANCELLED][-len(steps) :]
+    assert len(steps) == 2
+
+
+def test_twenty_followers_see_each_event_once_while_connections_are_killed(
+    redis: Redis,
+    publisher: EventPublisher,
+    jobs: JobStore,
+    job: Job,
+    events: AttemptEvents,
+    follow: Follow,
+) -> None:
+    """Pub/sub forgets, and hides it; the stream does not."""
+    followers = [follow(job) for _ in range(20)]
+    wait_until(lambda: subscribers(redis, job) == 20, 10, "all to listen")
+    for number in range(45):
+        assert events.publish(rendering(10 + number)).outcome == "appended"
+        if number % 5 == 0:
+            kind = "pubsub" if number % 2 else "normal"
+            redis.client_kill_filter(_type=kind, skipme=True)
+    end(job, jobs, publisher)
+    told = [QUEUED, *(rendering(10 + number) for number in range(45)), CANCELLED]
+    for follower in followers:
+        followed = follower.result(20)
+        assert [event.step for event in followed] == told
+        assert len({event.id for event in followed}) == len(told)
+
+
+def test_the_end_comes_from_the_row_when_the_stream_is_gone(
+    redis: Redis, publisher: EventPublisher, jobs: JobStore, job: Job, follow: Follow
+) -> None:
+    """Redis was flushed, or the stream has expired."""
+    end(job, jobs, publisher)
+    redis.flushall()
+    assert follow(job).result(10) == [Event(None, CANCELLED)]
+
+
+def test_the_end_comes_from_the_row_when_nobody_told_it(
+    redis: Redis, jobs: JobStore, job: Job, events: AttemptEvents, follow: Follow
+) -> None:
+    """Its worker died between commit and event, and no sweep has come yet."""
+    events.publish(STARTING)
+    following = follow(job)
+    wait_until(lambda: subscribers(redis, job), 5, "the follower to listen")
+    jobs.request_cancel(job.id)
+    *before, last = following.result(15)
+    assert [event.step for event in before] == [QUEUED, STARTING]
+    assert last == Event(None, CANCELLED)
+
+
+def test_the_end_comes_from_the_row_when_redis_is_down(
+    redis_server: EmbeddedRedis, jobs: JobStore, job: Job, follow: Follow
+) -> None:
+    """The whole time, from before the follower came."""
+    redis_server.kill()
+    following = follow(job)
+    jobs.request_cancel(job.id)
+    assert following.result(10) == [Event(None, CANCELLED)]
+
+
+def test_a_follower_outlives_a_restart_of_redis(
+    redis: Redis,
+    redis_server: EmbeddedRedis,
+    publisher: EventPublisher,
+    jobs: JobStore,
+    job: Job,
+    events: AttemptEvents,
+    follow: Follow,
+) -> None:
+    """What is told after it is heard, though the stream before it is lost."""
+    following = follow(job)
+    wait_until(lambda: subscribers(redis, job), 5, "the follower to listen")
+    redis_server.kill()
+    redis_server.start()
+    end(job, jobs, publisher)
+    *before, last = following.result(15)
+    assert last.step == CANCELLED
+    assert [event.step for event in before] in ([], [QUEUED])
+
+
+def test_a_follower_needs_no_database_while_redis_speaks(
+    redis: Redis, publisher: EventPublisher, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis
+) -> None:
+    """It asks the row now and then, and goes on when there is no answer."""
+    url = postgres.create_database("vanishing", template=TEMPLATE)
+    engine = create_pooled_engine(build_settings(url).database_url, "vanishing-test")
+    job = JobStore(engine).insert(new_job())
+    with closing(connect_redis(redis_server.url)) as client, ThreadPoolExecutor(1) as pool:
+        follower = JobFollower(JobStore(engine), Follower(client))
+        following = pool.submit(lambda: list(follower.follow(job.id)))
+        wait_until(lambda: subscribers(redis, job), 5, "the follower to listen")
+        postgres.drop_database("vanishing")
+        asked_at = time.monotonic() + ROW_SECONDS + BELL_SECONDS
+        wait_until(lambda: time.monotonic() > asked_at, 10, "the follower to ask the row")
+        ending = Ending(job.id, job.task_id, 1, COMPLETED, job.created_at)
+        publisher.publish_ending(ending)
+        assert [event.step for event in following.result(10)] == [COMPLETED]
+    engine.dispose()
+
+
+def test_an_unknown_job_cannot_be_followed(
+    jobs: JobStore, redis_server: EmbeddedRedis
+) -> None:
+    """Nor one of another workspace; known before the first event."""
+    job = jobs.insert(new_job())
+    with closing(connect_redis(redis_server.url)) as client:
+        follower = JobFollower(jobs, Follower(client))
+        for arguments in ((uuid4(), None), (job.id, "other")):
+            with pytest.raises(UnknownJob):
+                next(follower.follow(*arguments))
+
+
+def test_a_follower_that_leaves_stops_listening(
+    redis: Redis, jobs: JobStore, job: Job, events: AttemptEvents, redis_server: EmbeddedRedis
+) -> None:
+    """Closing the iterator gives the connection back."""
+    with closing(connect_redis(redis_server.url)) as client:
+        following = JobFollower(jobs, Follower(client)).follow(job.id)
+        assert next(following).step == QUEUED
+        assert subscribers(redis, job) == 1
+        following.close()  # type: ignore[attr-defined] # a generator, told as an iterator
+        wait_until(lambda: not subscribers(redis, job), 5, "it to stop listening")

@@ -1,0 +1,88 @@
+"""Faults that need more than one line: what breaks when machines, servers and wires break."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from redis import Redis
+
+from local.runtimes import RuntimeProcess
+from shared.jobs.attempts import AttemptStore
+from shared.jobs.model import Claim, Job
+from tests.support.runtime import SLOTS, Runtime
+from tests.support.wait import wait_until
+
+
+def kill_process(runtime: Runtime, pid: int) -> None:
+    """End a worker process by SIGKILL, together with its database sessions.
+
+    PostgreSQL finds out that its client is gone only when it has something to say; a statement
+    that waits for a lock would otherwise still take effect after its process has died.
+    """
+    os.kill(pid, signal.SIGKILL)
+    with runtime.database() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
+            (f"darkroom-%-{pid}",),
+        )
+
+
+def cut_database_connections(runtime: Runtime) -> None:
+    """Have PostgreSQL end all sessions of the runtime, idle or not."""
+    with runtime.database() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name LIKE 'darkroom-%'"
+        )
+
+
+def cut_redis_connections(runtime: Runtime) -> None:
+    """Have Redis close all connections but those of subscribers: a blip of the network."""
+    with contextlib.closing(Redis.from_url(runtime.settings.redis_url)) as redis:
+        redis.client_kill_filter(_type="normal")
+
+
+def claim_on_lost_machine(runtime: Runtime, job: Job) -> Claim:
+    """Claim a job as a worker of another machine that is lost at once."""
+    attempts = AttemptStore(
+        runtime.services.engine,
+        runtime=runtime.process.name,
+        owner="lost-machine:1",
+        lease_seconds=runtime.settings.lease_seconds,
+        time_limit_seconds=runtime.settings.time_limit,
+    )
+    claim = attempts.claim(job.id)
+    assert isinstance(claim, Claim), claim
+    return claim
+
+
+@contextlib.contextmanager
+def other_settings(runtime: Runtime, **settings: str) -> Iterator[None]:
+    """Run the runtime's processes with other settings for the length of the block."""
+    usual = runtime.process
+    usual.stop()
+    environment = {**runtime.environment, **settings}
+    runtime.process = RuntimeProcess(usual.name, environment, runtime.log_path, SLOTS)
+    try:
+        runtime.start()
+        yield
+    finally:
+        runtime.process.kill()
+        runtime.process = usual
+
+
+@contextlib.contextmanager
+def stopping(runtime: Runtime) -> Iterator[None]:
+    """Tell the runtime to stop; enter the block once it has heard, leave it when it has ended."""
+    lines_before = len(runtime.log_lines())
+
+    def has_heard() -> bool:
+        return any("stop" in line.get("event", "") for line in runtime.log_lines()[lines_before:])
+
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        stopped = executor.submit(runtime.stop)
+        wait_until(has_heard, 20, "the runtime to hear that it is to stop")
+        yield
+        stopped.result()

@@ -1,0 +1,383 @@
+"""What a contract test sees of a runtime: jobs in, messages, rows and records out, and faults.
+
+Tests never ask which runtime they are on.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psutil
+import psycopg2
+import psycopg2.extras
+from redis import Redis
+from redis.exceptions import RedisError
+
+from local.runtimes import RuntimeProcess
+from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, EmbeddedStack
+from shared.events.connection import connect_redis
+from shared.imaging.request import GenerationRequest
+from shared.jobs.migrate import migrate
+from shared.jobs.model import Job
+from shared.jobs.store import NewJob
+from shared.settings import Settings
+from shared.status import JobStatus, Step
+from shared.wiring import Services
+from tests.support.queues import CeleryQueue, SqsQueue
+from tests.support.wait import wait_until
+from tests.support.waits import Wait, note_waits, noted_waits
+
+TIMINGS = {
+    "SOFT_TIME_LIMIT": "3",
+    "TIME_LIMIT": "5",
+    "LEASE_SECONDS": "1.5",
+    "SWEEP_SECONDS": "0.5",
+    "DISPATCH_GRACE_SECONDS": "3",
+    "RETRY_BACKOFF": "1",
+    "RETRY_BACKOFF_MAX": "2",
+    "SHUTDOWN_GRACE_SECONDS": "1.5",
+    "MOCK_STEP_SECONDS": "0.05",
+}
+"""All limits are shortened by settings; the lease stays well below the time limit."""
+
+SLOTS = 2
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one job, each as a mapping of its columns."""
+
+    job: Mapping[str, Any]
+    attempts: list[Mapping[str, Any]]
+    images: list[Mapping[str, Any]]
+
+
+class ChannelTap:
+    """Keeps every message of all jobs' channels, as a subscriber of Redis gets them."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = connect_redis(url)
+        self._messages: list[tuple[str, str]] = []
+        self._is_listening = threading.Event()
+        self._is_closed = False
+        threading.Thread(target=self._listen, name="channel-tap", daemon=True).start()
+        assert self._is_listening.wait(10)
+
+    def of(self, task_id: str) -> list[str]:
+        """Return the messages of one job so far, byte for byte."""
+        return [data for channel, data in self._messages if channel == f"task_updates:{task_id}"]
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._is_closed = True
+        self._redis.close()
+
+    def _listen(self) -> None:
+        while not self._is_closed:
+            with contextlib.suppress(RedisError, OSError, ValueError):
+                self._listen_while_connected()
+            time.sleep(0.05)
+
+    def _listen_while_connected(self) -> None:
+        with self._redis.pubsub() as pubsub:
+            pubsub.psubscribe("task_updates:*")
+            while not self._is_closed:
+                message = pubsub.get_message(timeout=0.2)
+                if message and message["type"] == "psubscribe":
+                    self._is_listening.set()
+                if message and message["type"] == "pmessage":
+                    self._messages.append((message["channel"], message["data"]))
+
+
+class Runtime:
+    """One runtime with servers of its own; made once a session."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._stack = EmbeddedStack(
+            {},
+            with_sqs=name == "lambda",
+            persistent_redis=True,
+            visibility_timeout_seconds=30,
+            max_receive_count=4,
+        )
+        self._stack.__enter__()
+        self.image_dir = folder / "images"
+        self.log_path = folder / "runtime.log"
+        servers = self._stack.environment
+        # boto3 reads the address and keys of SQS from the environment of the process.
+        os.environ.update({key: value for key, value in servers.items() if "AWS" in key})
+        self.environment = {**os.environ, **servers, **TIMINGS, "IMAGE_DIR": str(self.image_dir)}
+        self.settings = _settings(self.environment)
+        migrate(self.settings.database_url)
+        self.process = RuntimeProcess(name, self.environment, self.log_path, SLOTS)
+        self.services = Services(self.settings)
+        self.queue = CeleryQueue(self.settings) if name == "celery" else SqsQueue(self._stack)
+        self.channel = ChannelTap(self.settings.redis_url)
+        with self.database() as cursor:
+            note_waits(cursor)
+        self.process.start()
+
+    # -- jobs in ---------------------------------------------------------------------------
+
+    def submit(self, prompt: str, **request: Any) -> Job:
+        """Submit a job through the Python API."""
+        return self.services.submit(GenerationRequest(prompt=prompt, **{**_SMALL, **request}))
+
+    def accept(self, prompt: str, **request: Any) -> Job:
+        """Commit a job's row and nothing else, as a process that dies right after does."""
+        wanted = GenerationRequest(prompt=prompt, **{**_SMALL, **request})
+        return self.services.jobs.insert(
+            NewJob(wanted.workspace_id, None, None, wanted.params(), self.settings.max_attempts)
+        )
+
+    def write_row(self, params: Mapping[str, Any]) -> Job:
+        """Write a job's row as a foreign producer may: its params, and no word to anybody."""
+        with self.database() as cursor:
+            cursor.execute(
+                "INSERT INTO generation_jobs (workspace_id, params) VALUES ('default', %s)"
+                " RETURNING id",
+                (json.dumps(params),),
+            )
+            return self.services.get(UUID(str(cursor.fetchone()["id"])))
+
+    def dispatch(self, job: Job) -> None:
+        """Put one more envelope of the job on the queue."""
+        self.services.dispatcher.dispatch(job.id, job.task_id)
+
+    # -- what comes out --------------------------------------------------------------------
+
+    def finish(self, job: Job, within: float = 30) -> Rows:
+        """Wait for the end of a job, announced, and return its rows."""
+
+        def ended() -> Rows | None:
+            rows = self.rows(job)
+            return rows if rows.job["announced_at"] is not None else None
+
+        return wait_until(ended, within, f"job {job.id} to end and be announced")
+
+    def steps(self, job: Job) -> list[Step]:
+        """Return the steps in the job's stream so far."""
+        entries = self.redis_client.xrange(f"task_events:{job.task_id}")
+        return [_step(fields["event"]) for _, fields in entries]
+
+    def messages(self, job: Job, at_least: int) -> list[str]:
+        """Return the messages of the job's channel, byte for byte, once so many have come."""
+        wait_until(
+            lambda: len(self.channel.of(job.task_id)) >= at_least, 10, f"{at_least} messages"
+        )
+        return self.channel.of(job.task_id)
+
+    def rows(self, job: Job) -> Rows:
+        """Read the job's rows from the database."""
+        key = (str(job.id),)
+        with self.database() as cursor:
+            cursor.execute("SELECT * FROM generation_jobs WHERE id = %s", key)
+            row = cursor.fetchone()
+            assert row is not None
+            cursor.execute(
+                "SELECT * FROM generation_attempts WHERE job_id = %s ORDER BY number", key
+            )
+            attempts = cursor.fetchall()
+            cursor.execute("SELECT * FROM images WHERE job_id = %s ORDER BY position", key)
+            return Rows(row, attempts, cursor.fetchall())
+
+    def wait_for_step(self, job: Job, progress: int, within: float = 20, attempt: int = 1) -> None:
+        """Wait until an attempt of the job has told at least this progress."""
+
+        def reached() -> bool:
+            started = 0
+            for step in self.steps(job):
+                started += step.progress == 5 and step.status is JobStatus.PROCESSING
+                if started == attempt and step.progress >= progress:
+                    return True
+            return False
+
+        wait_until(reached, within, f"attempt {attempt} of job {job.id} to reach {progress}")
+
+    def provider_calls(self, job: Job) -> int:
+        """Return how often the provider was called: each call tells its first step."""
+        return sum(step.progress == 30 for step in self.steps(job))
+
+    def saved_keys(self, job: Job) -> list[str]:
+        """Return the keys of all pictures of a job that lie in the image store."""
+        saved = (self.image_dir / str(job.id)).glob("*/*")
+        return sorted(
+            str(path.relative_to(self.image_dir)) for path in saved if path.suffix != ".json"
+        )
+
+    def waits(self, job: Job) -> list[Wait]:
+        """Return when the job was told to wait for another attempt, and until when."""
+        with self.database() as cursor:
+            return noted_waits(cursor, job.id)
+
+    def record(self, job: Job) -> Mapping[str, Any] | None:
+        """Return the Celery result record of the job."""
+        data = self.redis_client.get(f"celery-task-meta-{job.task_id}")
+        return None if data is None else json.loads(str(data))
+
+    def log_lines(self) -> list[Mapping[str, Any]]:
+        """Return the JSON lines that the runtime has logged since the session began."""
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    # -- faults ----------------------------------------------------------------------------
+
+    def worker_pid(self, job: Job) -> int:
+        """Return the process that holds the job's lease."""
+
+        def holder() -> str | None:
+            owner: str | None = self.rows(job).job["lease_owner"]
+            return owner
+
+        owner = wait_until(holder, 20, f"a worker to claim job {job.id}")
+        return int(owner.rpartition(":")[2])
+
+    def kill_worker(self, job: Job) -> None:
+        """kill -9 the process that runs the job."""
+        os.kill(self.worker_pid(job), signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def frozen_worker(self, job: Job) -> Iterator[None]:
+        """Stop the process that runs the job, and let it go on afterwards."""
+        process = psutil.Process(self.worker_pid(job))
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the runtime from taking jobs: its main process stands still meanwhile."""
+        process = psutil.Process(self.process.pid)
+        process.suspend()
+        try:
+            yield
+        finally:
+            process.resume()
+
+    def kill_machine(self) -> None:
+        """kill -9 every process of the runtime, as a machine that is lost."""
+        self.process.kill()
+
+    def start(self) -> None:
+        """Start the runtime again after it was killed or stopped."""
+        self.process.start()
+
+    def stop(self) -> None:
+        """Tell the runtime to stop, and wait for it."""
+        self.process.stop()
+
+    @contextlib.contextmanager
+    def locked_row(self, job: Job) -> Iterator[None]:
+        """Hold a lock on the job's row: whoever writes it waits, for lock_timeout at most."""
+        with contextlib.closing(psycopg2.connect(self.postgres.url)) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(job.id),)
+                )
+            yield
+            connection.rollback()
+
+    @contextlib.contextmanager
+    def locked_images(self) -> Iterator[None]:
+        """Keep all from writing rows of images: a finish waits, for lock_timeout at most."""
+        with contextlib.closing(psycopg2.connect(self.postgres.url)) as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE images IN EXCLUSIVE MODE")
+            yield
+            connection.rollback()
+
+    def pid_waiting_for_lock(self, within: float = 20) -> int:
+        """Return the process of the runtime whose statement waits for a lock."""
+
+        def waiting() -> int | None:
+            with self.database() as cursor:
+                cursor.execute(
+                    "SELECT application_name FROM pg_stat_activity"
+                    " WHERE wait_event_type = 'Lock' AND application_name LIKE 'darkroom-%'"
+                )
+                row = cursor.fetchone()
+            found = re.search(r"-(\d+)$", row["application_name"]) if row else None
+            return int(found.group(1)) if found else None
+
+        return wait_until(waiting, within, "a worker to wait for the locked row")
+
+    # -- servers ---------------------------------------------------------------------------
+
+    @property
+    def redis(self) -> EmbeddedRedis:
+        """The Redis server, to be killed, frozen and restarted; keeps its data."""
+        assert self._stack.redis is not None
+        return self._stack.redis
+
+    @property
+    def postgres(self) -> EmbeddedPostgres:
+        """The PostgreSQL server, to be killed and restarted; keeps its data."""
+        assert self._stack.postgres is not None
+        return self._stack.postgres
+
+    @property
+    def queue_server(self) -> EmbeddedServer:
+        """The server that keeps the envelopes."""
+        return self._stack.sqs or self.redis
+
+    @property
+    def redis_client(self) -> Redis:
+        """A client that decodes what it reads."""
+        return self.services.redis
+
+    @contextlib.contextmanager
+    def database(self) -> Iterator[Any]:
+        """Yield a cursor of a new connection, in autocommit, whose rows are mappings."""
+        with contextlib.closing(psycopg2.connect(self.postgres.url)) as connection:
+            connection.autocommit = True
+            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                yield cursor
+
+    def make_ready(self) -> None:
+        """Bring everything up that a test before has left down, or cut off from here."""
+        self.services.engine.dispose()
+        for server in self._stack.servers:
+            if not server.is_running:
+                server.start()
+        if not self.process.is_running:
+            self.process.start()
+
+    def forget_jobs(self) -> None:
+        """Delete all jobs and their keys, so that the next test finds none."""
+        with self.database() as cursor:
+            cursor.execute("DELETE FROM generation_jobs")
+        for pattern in ("task_*", "celery-task-meta-*"):
+            for key in self.redis_client.scan_iter(pattern):
+                self.redis_client.delete(key)
+
+    def close(self) -> None:
+        """End everything."""
+        self.process.kill()
+        self.channel.close()
+        self.services.close()
+        self._stack.__exit__(None, None, None)
+
+
+_SMALL = {"size": "256x256", "seed": 7}
+
+
+def _settings(environment: Mapping[str, str]) -> Settings:
+    fields = Settings.model_fields
+    given = {name: environment[name.upper()] for name in fields if name.upper() in environment}
+    return Settings(**given)  # type: ignore[arg-type] # texts, as the environment has them
+
+
+def _step(data: str) -> Step:
+    values = json.loads(data)
+    return Step(JobStatus(values["status"]), values["progress"], values["message"])

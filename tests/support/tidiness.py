@@ -1,0 +1,83 @@
+"""What must hold after every contract test, whatever it broke."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from redis import Redis
+
+from tests.support.runtime import Runtime
+from tests.support.wait import wait_until
+
+OWN_KEYS = ("task_events:*", "task_fence:*", "celery-task-meta-*")
+CONNECTIONS_AT_MOST = 16
+"""Of one runtime and its test: two slots with two each, the sweep, the test's own."""
+
+
+def assert_tidy(runtime: Runtime) -> None:
+    """Check that jobs have ended, nothing is open, nothing lives for ever, all agree."""
+    wait_until(lambda: _ended_jobs(runtime) is not None, 30, "every job to have ended")
+    jobs = _ended_jobs(runtime) or []
+    assert_ledger_is_closed(runtime)
+    assert_keys_expire(runtime.redis_client)
+    assert_no_connection_leaks(runtime)
+    for job in jobs:
+        assert_one_story(runtime, job)
+
+
+def assert_ledger_is_closed(runtime: Runtime) -> None:
+    """No attempt is open once its job has ended, and none has more than it may."""
+    with runtime.database() as cursor:
+        cursor.execute("SELECT count(*) FROM generation_attempts WHERE finished_at IS NULL")
+        assert cursor.fetchone()["count"] == 0, "an attempt is still open"
+        cursor.execute(
+            "SELECT count(*) FROM generation_jobs job WHERE attempt <>"
+            " (SELECT count(*) FROM generation_attempts WHERE job_id = job.id)"
+        )
+        assert cursor.fetchone()["count"] == 0, "the ledger and the row count differently"
+
+
+def assert_keys_expire(redis: Redis) -> None:
+    """Every key of ours has a TTL."""
+    for key in itertools.chain.from_iterable(redis.scan_iter(name) for name in OWN_KEYS):
+        assert redis.ttl(key) != -1, f"{key} has no TTL"
+
+
+def assert_no_connection_leaks(runtime: Runtime) -> None:
+    """Nobody sits in a transaction, and there are no more connections than slots need."""
+
+    def settled() -> bool:
+        with runtime.database() as cursor:
+            cursor.execute(
+                "SELECT count(*) FILTER (WHERE state LIKE 'idle in%') AS idle_in_transaction,"
+                " count(*) AS connections FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            )
+            row = cursor.fetchone()
+        return row["idle_in_transaction"] == 0 and row["connections"] <= CONNECTIONS_AT_MOST
+
+    wait_until(settled, 10, "connections to be given back")
+
+
+def assert_one_story(runtime: Runtime, job: Mapping[str, Any]) -> None:
+    """The events end with what the row says, once, and nothing follows or falls."""
+    stream = runtime.redis_client.xrange(f"task_events:{job['task_id']}")
+    steps = [json.loads(fields["event"]) for _, fields in stream]
+    ends = [step for step in steps if step["status"] in ("completed", "failed")]
+    assert len(ends) == 1, f"{len(ends)} last events: {steps}"
+    assert steps[-1] == ends[0], f"something follows the last event: {steps}"
+    row = (job["status"].lower(), job["progress"], job["message"])
+    assert tuple(steps[-1].values()) == row, "the last event and the row differ"
+    for before, after in itertools.pairwise(steps):
+        assert after["progress"] >= before["progress"] or _begins_anew(after), f"fell: {steps}"
+
+
+def _begins_anew(step: Mapping[str, Any]) -> bool:
+    return bool(step["status"] == "pending")
+
+
+def _ended_jobs(runtime: Runtime) -> list[Mapping[str, Any]] | None:
+    with runtime.database() as cursor:
+        cursor.execute("SELECT * FROM generation_jobs")
+        jobs: list[Mapping[str, Any]] = cursor.fetchall()
+    return jobs if all(job["announced_at"] is not None for job in jobs) else None

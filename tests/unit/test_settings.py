@@ -1,0 +1,186 @@
+"""Settings: each rule, broken once, is told in one line that names the variable."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from shared.errors import ConfigurationError
+from shared.settings import Settings, load_settings
+
+DATABASE_URL = "postgresql://shop:s3cret-pw@db/shop"
+REDIS_URL = "redis://:s3cret-pw@cache:6379/0"
+SIGNING_KEY = "s3cret-key-of-at-least-32-characters"
+STAGING = {"ENVIRONMENT": "staging", "AI_MOCK_MODE": "true", "SIGNING_KEY": SIGNING_KEY}
+NUMBERS = [
+    name.upper()
+    for name, field in Settings.model_fields.items()
+    if field.annotation in (int, float)
+]
+
+BROKEN = [
+    ({"DATABASE_URL": "mysql://shop:s3cret-pw@db/shop"}, "DATABASE_URL"),
+    ({"DATABASE_URL": "shop:s3cret-pw@db/shop"}, "DATABASE_URL"),
+    ({"DATABASE_URL": "postgresql+asyncpg://shop:s3cret-pw@db"}, "DATABASE_URL"),
+    ({"REDIS_URL": "amqp://:s3cret-pw@cache"}, "REDIS_URL"),
+    ({"REDIS_URL": "redis+socket:///tmp/redis.sock"}, "REDIS_URL"),
+    ({"ENVIRONMENT": "dev"}, "ENVIRONMENT"),
+    ({"AI_MOCK_MODE": "perhaps"}, "AI_MOCK_MODE"),
+    ({"SOFT_TIME_LIMIT": "0"}, "SOFT_TIME_LIMIT"),
+    ({"SOFT_TIME_LIMIT": "330"}, "SOFT_TIME_LIMIT"),
+    ({"TIME_LIMIT": "2700"}, "TIME_LIMIT"),
+    ({"LEASE_SECONDS": "330"}, "LEASE_SECONDS"),
+    ({"LEASE_SECONDS": "-1"}, "LEASE_SECONDS"),
+    ({"MAX_ATTEMPTS": "0"}, "MAX_ATTEMPTS"),
+    ({"MAX_ATTEMPTS": "21"}, "MAX_ATTEMPTS"),
+    ({"MAX_ATTEMPTS": "many"}, "MAX_ATTEMPTS"),
+    ({"SWEEP_SECONDS": "0"}, "SWEEP_SECONDS"),
+    ({"DISPATCH_GRACE_SECONDS": "0"}, "DISPATCH_GRACE_SECONDS"),
+    ({"RETRY_BACKOFF": "-1"}, "RETRY_BACKOFF"),
+    ({"RETRY_BACKOFF_MAX": "901"}, "RETRY_BACKOFF_MAX"),
+    ({"SHUTDOWN_GRACE_SECONDS": "-1"}, "SHUTDOWN_GRACE_SECONDS"),
+    ({"MOCK_STEP_SECONDS": "61"}, "MOCK_STEP_SECONDS"),
+    ({"EVENT_TTL_SECONDS": "1"}, "EVENT_TTL_SECONDS"),
+    ({"EVENT_STREAM_MAX_LENGTH": "1"}, "EVENT_STREAM_MAX_LENGTH"),
+    ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+    ({"AWS_LAMBDA_FUNCTION_NAME": "worker"}, "ENVIRONMENT"),
+    ({"ENVIRONMENT": "staging", "SIGNING_KEY": SIGNING_KEY}, "AI_MOCK_MODE"),
+    ({"ENVIRONMENT": "production", "SIGNING_KEY": SIGNING_KEY}, "AI_MOCK_MODE"),
+    ({"ENVIRONMENT": "staging", "AI_MOCK_MODE": "true"}, "SIGNING_KEY"),
+    ({**STAGING, "SIGNING_KEY": "s3cret-short"}, "SIGNING_KEY"),
+    ({**STAGING, "ENVIRONMENT": "production", "MOCK_SCRIPTS": "true"}, "MOCK_SCRIPTS"),
+]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Give an environment with the two settings that have no default."""
+    monkeypatch.setenv("DATABASE_URL", DATABASE_URL)
+    monkeypatch.setenv("REDIS_URL", REDIS_URL)
+    return monkeypatch
+
+
+def load_with(environment: pytest.MonkeyPatch, variables: dict[str, str]) -> Settings:
+    """Load the settings of an environment with more variables."""
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    return load_settings()
+
+
+@pytest.mark.parametrize(("variables", "name"), BROKEN, ids=str)
+def test_a_broken_rule_is_one_line_that_names_the_variable(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], name: str
+) -> None:
+    """Whoever starts the program learns which variable to change, and no secret is shown."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_with(environment, variables)
+    message = str(caught.value)
+    assert message.startswith("settings: ")
+    assert name in message
+    assert "\n" not in message
+    assert "s3cret" not in message
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", ""])
+def test_a_number_that_is_none_is_refused(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """Infinity would fail much later, inside a timer or an interval of PostgreSQL."""
+    with pytest.raises(ConfigurationError, match=name):
+        load_with(environment, {name: value})
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL"])
+def test_a_missing_server_is_named(environment: pytest.MonkeyPatch, name: str) -> None:
+    """The two settings without a default are named when they are not set."""
+    environment.delenv(name)
+    with pytest.raises(ConfigurationError, match=f"^settings: {name} is not set$"):
+        load_settings()
+
+
+def test_every_wrong_setting_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    """One start shows all that is to be mended."""
+    environment.delenv("REDIS_URL")
+    with pytest.raises(ConfigurationError) as caught:
+        load_with(environment, {"MAX_ATTEMPTS": "0", "LOG_LEVEL": "loud"})
+    for name in ("REDIS_URL is not set", "MAX_ATTEMPTS", "LOG_LEVEL"):
+        assert name in str(caught.value)
+
+
+def test_the_defaults_are_those_of_the_documentation(environment: pytest.MonkeyPatch) -> None:
+    """Two addresses are enough, and give the published limits."""
+    settings = load_settings()
+    assert (settings.soft_time_limit, settings.time_limit) == (300, 330)
+    assert (settings.max_attempts, settings.lease_seconds, settings.sweep_seconds) == (3, 60, 15)
+    assert (settings.retry_backoff, settings.retry_backoff_max) == (2, 300)
+    assert settings.shutdown_grace_seconds == 60
+    assert settings.environment == "local"
+    assert settings.mocks_provider
+    assert settings.obeys_scripts
+    assert settings.image_dir == Path("images")
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_every_usual_address_of_postgresql_names_our_driver(
+    environment: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """SQLAlchemy would look for another driver, or know no `postgres` at all."""
+    settings = load_with(environment, {"DATABASE_URL": f"{scheme}://u:p@h/d?host=/tmp/a"})
+    assert settings.database_url == "postgresql+psycopg2://u:p@h/d?host=/tmp/a"
+
+
+@pytest.mark.parametrize("url", ["redis://h:1/2", "rediss://:p@h", "unix:///tmp/r.sock?db=1"])
+def test_every_address_of_redis_is_kept(environment: pytest.MonkeyPatch, url: str) -> None:
+    """redis-py reads all three schemes itself."""
+    assert load_with(environment, {"REDIS_URL": url}).redis_url == url
+
+
+def test_no_secret_is_shown_with_the_settings(environment: pytest.MonkeyPatch) -> None:
+    """What is printed or logged of the settings holds no password and no key."""
+    settings = load_with(environment, STAGING)
+    for shown in (repr(settings), str(settings), f"{settings}"):
+        assert "s3cret" not in shown
+        assert quote("s3cret") not in shown
+    assert settings.signing_key is not None
+    assert settings.signing_key.get_secret_value() == SIGNING_KEY
+
+
+def test_on_lambda_the_environment_must_be_said(environment: pytest.MonkeyPatch) -> None:
+    """`local` is accepted there once somebody has written it."""
+    variables = {"AWS_LAMBDA_FUNCTION_NAME": "worker", "ENVIRONMENT": "local"}
+    assert load_with(environment, variables).environment == "local"
+
+
+@pytest.mark.parametrize(
+    ("variables", "mocks", "obeys"),
+    [
+        ({}, True, True),
+        ({"AI_MOCK_MODE": "false"}, False, True),
+        ({"MOCK_SCRIPTS": "false"}, True, False),
+        (STAGING, True, False),
+        ({**STAGING, "MOCK_SCRIPTS": "true"}, True, True),
+        ({**STAGING, "ENVIRONMENT": "production", "AI_MOCK_MODE": "false"}, False, False),
+    ],
+)
+def test_mocking_and_scripts_follow_the_environment(
+    environment: pytest.MonkeyPatch, variables: dict[str, str], mocks: bool, obeys: bool
+) -> None:
+    """Local means drawn pictures and scripts; elsewhere each must be asked for."""
+    settings = load_with(environment, variables)
+    assert (settings.mocks_provider, settings.obeys_scripts) == (mocks, obeys)
+
+
+def test_unknown_variables_are_ignored(environment: pytest.MonkeyPatch) -> None:
+    """The environment belongs to others, too."""
+    load_with(environment, {"SOFT_TIME_LIMITS": "1", "PATH_OF_SOMEBODY": "x"})
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_described(name: str) -> None:
+    """The README's table of settings is made of these sentences."""
+    description = Settings.model_fields[name].description
+    assert description
+    assert description.endswith(".")
