@@ -25,6 +25,7 @@ from shared.jobs.retry import RetryPolicy
 log = structlog.get_logger(__name__)
 
 container = build_container()
+jobs = container.handler  # Made now, so that wrong settings end the start and not a job.
 _net = RetryPolicy.from_settings(container.settings)
 
 
@@ -87,7 +88,7 @@ def _run(job_id: str, context: LambdaContext) -> Outcome:
     limit_seconds = _soft_limit_seconds(context)
     try:
         with container.interrupt.after(limit_seconds, SoftTimeLimitReached(limit_seconds)):
-            return container.handler.handle(job_id, Deadline(limit_seconds))
+            return jobs.handle(job_id, Deadline(limit_seconds))
     except SoftTimeLimitReached:
         log.warning("soft limit struck outside an attempt", job_id=job_id)
         return NothingToDo("left_to_sweep")

@@ -18,11 +18,23 @@ from local.worker_steps import SweepStep
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import BROKER_VISIBILITY_TIMEOUT_SECONDS, Settings, load_settings
+from shared.wiring import build_provider
 
 RESULT_BACKEND = "local.result_backend:ReadOnlyRedisBackend"
 
 BROKER_SOCKET_TIMEOUT_SECONDS = 10.0
 """A frozen Redis must not hang a worker for ever; kombu's own blocking read lasts 1 s."""
+
+
+_TRANSPORT_OPTIONS = {
+    # One hour, longer than any attempt and any delay: messages come back through the sweep.
+    "visibility_timeout": BROKER_VISIBILITY_TIMEOUT_SECONDS,
+    "socket_timeout": BROKER_SOCKET_TIMEOUT_SECONDS,
+    "socket_connect_timeout": 3.0,
+    # Notices a peer that is gone although the connection looks open.
+    "socket_keepalive": True,
+    "health_check_interval": 25,
+}
 
 
 def _load_settings() -> Settings:
@@ -33,15 +45,6 @@ def _load_settings() -> Settings:
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
-    transport_options = {
-        # One hour, longer than any attempt and any delay: messages come back through the sweep.
-        "visibility_timeout": BROKER_VISIBILITY_TIMEOUT_SECONDS,
-        "socket_timeout": BROKER_SOCKET_TIMEOUT_SECONDS,
-        "socket_connect_timeout": 3.0,
-        # Notices a peer that is gone although the connection looks open.
-        "socket_keepalive": True,
-        "health_check_interval": 25,
-    }
     return {
         # Jobs and maintenance apart; a worker consumes both unless told otherwise.
         "task_queues": tuple(
@@ -76,8 +79,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # Wait for Redis as long as it takes, at the start and later.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_transport_options": transport_options,
-        "result_backend_transport_options": transport_options,
+        "broker_transport_options": _TRANSPORT_OPTIONS,
+        "result_backend_transport_options": _TRANSPORT_OPTIONS,
         "visibility_timeout": BROKER_VISIBILITY_TIMEOUT_SECONDS,
         # Our logging, not Celery's: one JSON object a line.
         "worker_hijack_root_logger": False,
@@ -101,6 +104,14 @@ def create_app(settings: Settings) -> Celery:
     app.darkroom_settings = settings
     app.steps["worker"].add(SweepStep)
     return app
+
+
+@signals.worker_init.connect
+def _refuse_wrong_settings(**_options: Any) -> None:
+    try:
+        build_provider(celery_app.darkroom_settings)
+    except ConfigurationError as error:
+        sys.exit(f"darkroom: {error}")
 
 
 @signals.setup_logging.connect

@@ -5,7 +5,6 @@ from uuid import UUID
 import structlog
 from celery import Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
-from kombu.exceptions import OperationalError
 
 from local.broker import TASK_NAME
 from local.celery_app import celery_app
@@ -30,6 +29,8 @@ NET_RETRIES = 20
     retry_backoff=settings.retry_backoff,
     retry_backoff_max=settings.retry_backoff_max,
     retry_jitter=True,
+    # Takes over where the backoff is 0, which Celery takes for none; its own default is 180 s.
+    default_retry_delay=1,
     max_retries=NET_RETRIES,
 )
 def generate_images_task(self: Task, job_id: str) -> None:
@@ -57,15 +58,19 @@ def generate_images_task(self: Task, job_id: str) -> None:
 
 
 def _deliver_again(task: Task, job_id: str, delay_seconds: float) -> None:
-    """Put the envelope back, to come when the next attempt is due.
+    """Send the envelope anew, to come when the next attempt is due.
 
-    If the broker does not take it, the sweep finds the waiting row and sends another.
+    Not by `Task.retry`: it ends the task with a pickled traceback of 45 kB, which a parent that
+    is just stopping reads half of and then waits for its child for 30 s; and it waits for a frozen
+    Redis as long as a worker does. If the broker does not take the envelope, the sweep finds the
+    waiting row and sends another.
     """
+    services = WorkerProcess.current(settings).services
     try:
-        raise task.retry(countdown=delay_seconds, max_retries=None)
-    except OperationalError as error:
-        log.warning("redelivery left to the sweep", reason=str(error)[:200])
+        services.dispatcher.dispatch(UUID(job_id), str(task.request.id), delay_seconds)
+    except ServiceUnavailable as error:
+        log.warning("redelivery left to the sweep", reason=str(error))
         try:
-            WorkerProcess.current(settings).services.jobs.mark_undispatched(UUID(job_id))
+            services.jobs.mark_undispatched(UUID(job_id))
         except ServiceUnavailable as second:
             log.warning("not noted either", reason=str(second))

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from typing import Any
 
 import structlog
@@ -49,7 +50,12 @@ def _stop_in_time(sig: str, how: str, **_options: Any) -> None:
     if how != "Warm":
         return
     grace_seconds = celery_app.darkroom_settings.shutdown_grace_seconds
+    # In a thread, because this is called from a signal handler, and the main thread that it
+    # interrupted may hold the lock of the log.
+    threading.Thread(target=_stop_after, args=(sig, grace_seconds), daemon=True).start()
+
+
+def _stop_after(sig: str, grace_seconds: float) -> None:
     log.info("worker stops", signal=sig, grace_seconds=grace_seconds)
-    timer = threading.Timer(grace_seconds, os.kill, (os.getpid(), signal.SIGQUIT))
-    timer.daemon = True
-    timer.start()
+    time.sleep(grace_seconds)
+    os.kill(os.getpid(), signal.SIGQUIT)

@@ -1,8 +1,9 @@
 """What all tests share: a clean environment, and one PostgreSQL and one Redis for the session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 from redis import Redis
@@ -11,6 +12,9 @@ from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
 from shared.jobs.migrate import migrate
 from shared.settings import Settings
 from tests.support.builders import build_settings
+
+if TYPE_CHECKING:
+    from tests.support.runtime import Runtime
 
 TEMPLATE = "migrated"
 
@@ -64,3 +68,22 @@ def redis_server(servers: EmbeddedStack) -> Iterator[EmbeddedRedis]:
 def settings(database_url: str, redis_server: EmbeddedRedis) -> Settings:
     """Give settings that name the module's database and an empty Redis."""
     return build_settings(database_url, redis_server.url)
+
+
+@pytest.fixture(scope="session")
+def runtime_named(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str], "Runtime"]]:
+    """Give each runtime by its name: made at its first use, kept to the end of the session."""
+    from tests.support.runtime import Runtime  # most tests need no runtime, nor what it imports
+
+    made: dict[str, Runtime] = {}
+
+    def named(name: str) -> Runtime:
+        if name not in made:
+            made[name] = Runtime(name, tmp_path_factory.mktemp(name))
+        return made[name]
+
+    yield named
+    for runtime in made.values():
+        runtime.close()

@@ -5,15 +5,15 @@ cancelled, or that it belongs to somebody else now. Either stops the attempt at 
 or in the middle of a provider call, by a signal to the main thread.
 """
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared.deadline import MainThreadInterrupt, discard_pending_soft_limit
-from shared.errors import AttemptError, JobCancelled, LeaseLost, ServiceUnavailable
+from shared.errors import AttemptError, JobCancelled, LeaseLost, ServiceUnavailable, one_line
 from shared.jobs.attempts import AttemptStore, KeptLease
 from shared.jobs.model import Claim
 from shared.status import STARTING, Step
@@ -52,7 +52,7 @@ class LeaseKeeper:
         self._interrupt = interrupt
         self._lock = threading.Lock()
         self._held: dict[int, HeldLease] = {}
-        self._thread_of_pid: int | None = None
+        self._thread: threading.Thread | None = None
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[HeldLease]:
@@ -73,9 +73,10 @@ class LeaseKeeper:
             discard_pending_soft_limit()
 
     def _ensure_thread(self) -> None:
-        if self._thread_of_pid != os.getpid():
-            self._thread_of_pid = os.getpid()
-            threading.Thread(target=self._keep, name="lease-keeper", daemon=True).start()
+        # A thread does not live on in a fork of its process.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
+            self._thread.start()
 
     def _keep(self) -> None:
         tick = threading.Event()
@@ -90,9 +91,11 @@ class LeaseKeeper:
             held = self._attempts.extend(
                 KeptLease(lease.claim.job_id, lease.claim.token, lease.step) for lease in leases
             )
-        except ServiceUnavailable as error:
+        except (ServiceUnavailable, SQLAlchemyError) as error:
+            # Whatever it is, the next extension may succeed, and this thread has no successor
+            # before the next attempt.
             for lease in leases:
-                _log_of(lease).warning("lease not extended", reason=str(error))
+                _log_of(lease).warning("lease not extended", reason=one_line(str(error)))
             return
         for lease in leases:
             is_cancelled = held.get((lease.claim.job_id, lease.claim.token))

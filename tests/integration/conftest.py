@@ -1,6 +1,7 @@
 """What the integration tests share: empty tables, an empty Redis, and connections to both."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from redis import Redis
@@ -9,12 +10,16 @@ from sqlalchemy import Engine
 from local.stack import EmbeddedRedis
 from shared.events.connection import connect_redis
 from shared.events.publisher import EventPublisher
+from shared.generation.announce import Announcer
+from shared.generation.cancel import Canceller
+from shared.imaging.disk_store import DiskImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.recovery import RecoveryStore
 from shared.jobs.session import create_pooled_engine
 from shared.jobs.store import JobStore
-from tests.support.builders import build_settings
+from tests.support.builders import ScriptedProvider, build_settings
 from tests.support.database import Database
+from tests.support.worker import Hire, Told, Worker, steps_told
 
 
 @pytest.fixture
@@ -65,3 +70,32 @@ def redis(redis_server: EmbeddedRedis) -> Iterator[Redis]:
 def publisher(redis: Redis) -> EventPublisher:
     """Give a publisher with short streams."""
     return EventPublisher(redis, ttl_seconds=60, stream_length=50)
+
+
+@pytest.fixture
+def image_store(tmp_path: Path) -> DiskImageStore:
+    """Give an empty image store."""
+    return DiskImageStore(tmp_path)
+
+
+@pytest.fixture
+def hire(engine: Engine, publisher: EventPublisher, image_store: DiskImageStore) -> Hire:
+    """Give what makes workers in this process."""
+
+    def make(provider: ScriptedProvider, **options: object) -> Worker:
+        options.setdefault("image_store", image_store)
+        return Worker(engine, publisher, provider, **options)  # type: ignore[arg-type] # by name
+
+    return make
+
+
+@pytest.fixture
+def canceller(jobs: JobStore, publisher: EventPublisher) -> Canceller:
+    """Give what cancels jobs."""
+    return Canceller(jobs, publisher, Announcer(jobs, publisher))
+
+
+@pytest.fixture
+def told(redis: Redis) -> Told:
+    """Give what reads the steps that a job's stream holds."""
+    return lambda job: steps_told(redis, job)

@@ -102,9 +102,7 @@ def test_a_running_job_is_not_claimed_again(claim: Claim, attempts: AttemptStore
 
 
 @pytest.mark.parametrize("end", ["complete", "fail"])
-def test_an_ended_job_is_not_claimed_again(
-    claim: Claim, attempts: AttemptStore, end: str
-) -> None:
+def test_an_ended_job_is_not_claimed_again(claim: Claim, attempts: AttemptStore, end: str) -> None:
     """A late duplicate changes nothing."""
     if end == "complete":
         attempts.complete(claim, [], {"images": [], "missing": 0}, "none")

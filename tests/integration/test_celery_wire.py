@@ -2,6 +2,7 @@
 
 import json
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -10,7 +11,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from celery import Celery
-from redis import Redis
 
 from local.broker import JOB_QUEUE, TASK_NAME, broker_url, result_backend_url
 from local.dispatcher import CeleryDispatcher
@@ -20,6 +20,7 @@ from shared.events.attempt import AttemptEvents
 from shared.events.publisher import EventPublisher
 from shared.settings import Settings
 from shared.status import COMPLETED, STARTING, Ending, failed, rendering
+from tests.support.channel import RedisClient
 from tests.support.wait import wait_until
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -90,7 +91,7 @@ def test_a_failed_job_raises_its_own_error(app: Celery, publisher: EventPublishe
 
 @pytest.mark.parametrize("end", ["completed", "failed"])
 def test_whoever_waits_is_told_at_the_end(
-    app: Celery, redis: Redis, publisher: EventPublisher, events: AttemptEvents, end: str
+    app: Celery, redis: RedisClient, publisher: EventPublisher, events: AttemptEvents, end: str
 ) -> None:
     """`get()` listens; the steps in between do not wake it."""
     with ThreadPoolExecutor(1) as pool:
@@ -111,7 +112,7 @@ def test_whoever_waits_is_told_at_the_end(
 
 
 def test_our_backend_reads_and_never_writes(
-    settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The script is the one writer; Celery would overwrite an end with a revoke or a loss."""
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
@@ -127,7 +128,7 @@ def test_our_backend_reads_and_never_writes(
     app.close()
 
 
-def read_message(redis: Redis) -> dict[str, Any]:
+def read_message(redis: RedisClient) -> dict[str, Any]:
     """Take the one message from the queue of jobs."""
     (data,) = redis.lrange(JOB_QUEUE, 0, -1)
     message: dict[str, Any] = json.loads(str(data))
@@ -135,7 +136,7 @@ def read_message(redis: Redis) -> dict[str, Any]:
 
 
 def test_an_envelope_is_a_message_that_any_celery_worker_reads(
-    settings: Settings, redis: Redis
+    settings: Settings, redis: RedisClient
 ) -> None:
     """The task by its name, the job as its one argument, under the job's task id."""
     job_id = uuid4()
@@ -143,18 +144,19 @@ def test_an_envelope_is_a_message_that_any_celery_worker_reads(
     message = read_message(redis)
     assert (message["headers"]["task"], message["headers"]["id"]) == (TASK_NAME, TASK)
     assert message["headers"]["eta"] is None
-    assert message["headers"]["ignore_result"] is True
     assert message["content-type"] == "application/json"
+    args, kwargs, _ = json.loads(b64decode(message["body"]))
+    assert (args, kwargs) == ([str(job_id)], {})
 
 
-def test_a_delayed_envelope_names_its_time(settings: Settings, redis: Redis) -> None:
+def test_a_delayed_envelope_names_its_time(settings: Settings, redis: RedisClient) -> None:
     """The worker holds it until then."""
     CeleryDispatcher(settings).dispatch(uuid4(), TASK, delay_seconds=60)
     eta = datetime.fromisoformat(read_message(redis)["headers"]["eta"])
     assert 50 < (eta - datetime.now(UTC)).total_seconds() <= 60
 
 
-def test_a_dispatcher_opens_no_channel(settings: Settings, redis: Redis) -> None:
+def test_a_dispatcher_opens_no_channel(settings: Settings, redis: RedisClient) -> None:
     """One with a result backend would open one for each envelope."""
     dispatcher = CeleryDispatcher(settings)
     for _ in range(10):

@@ -8,7 +8,15 @@ import pytest
 from sqlalchemy import Engine, select
 
 from shared.jobs.session import get_db_context
-from shared.jobs.tables import Asset, GenerationAttempt, GenerationJob, Image, Product, User, Workspace
+from shared.jobs.tables import (
+    Asset,
+    GenerationAttempt,
+    GenerationJob,
+    Image,
+    Product,
+    User,
+    Workspace,
+)
 from shared.status import JobStatus
 from tests.support.builders import image_row
 from tests.support.database import Database
@@ -75,7 +83,7 @@ BROKEN_IMAGES = [
 def insert(database: Database, table: str, **values: object) -> None:
     """Insert one row."""
     places = ", ".join(f"%({name})s" for name in values)
-    database.fetch(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", **values)  # noqa: S608
+    database.fetch(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", **values)
 
 
 @pytest.mark.parametrize(("assignments", "constraint"), BROKEN_JOBS)
@@ -115,8 +123,8 @@ def test_an_image_that_breaks_a_rule_is_refused(
     """One row a position, and only of what can be shown."""
     job_id, _ = database.insert_job()
     insert(database, "images", **{**image_row(0, uuid4()), "job_id": str(job_id)})
+    row = {**image_row(1, uuid4()), "job_id": str(job_id), **values}
     with pytest.raises(psycopg2.IntegrityError, match=f'"{constraint}"'):
-        row = {**image_row(1, uuid4()), "job_id": str(job_id), **values}
         insert(database, "images", **row)
 
 
@@ -139,7 +147,7 @@ def test_a_bare_row_needs_a_workspace_and_params_alone(database: Database) -> No
     (row,) = database.fetch("SELECT * FROM generation_jobs")
     assert (row["status"], row["progress"], row["message"]) == ("PENDING", 0, "Queued")
     assert (row["attempt"], row["max_attempts"]) == (0, 3)
-    assert UUID(row["task_id"])
+    assert str(UUID(row["task_id"])) == row["task_id"]
 
 
 def test_attempts_and_images_go_with_their_job(database: Database) -> None:

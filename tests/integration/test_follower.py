@@ -7,7 +7,6 @@ from contextlib import closing
 from uuid import uuid4
 
 import pytest
-from redis import Redis
 
 from local.stack import EmbeddedPostgres, EmbeddedRedis
 from shared.errors import UnknownJob
@@ -25,6 +24,7 @@ from shared.jobs.store import JobStore
 from shared.status import COMPLETED, QUEUED, STARTING, Ending, JobStatus, Step, rendering
 from tests.conftest import TEMPLATE
 from tests.support.builders import build_settings, new_job
+from tests.support.channel import RedisClient
 from tests.support.wait import wait_until
 
 Follow = Callable[..., "Future[list[Event]]"]
@@ -40,7 +40,7 @@ def job(jobs: JobStore) -> Job:
 @pytest.fixture
 def follow(jobs: JobStore, redis_server: EmbeddedRedis) -> Iterator[Follow]:
     """Give what follows a job to its end in a thread, with a client of its own."""
-    clients: list[Redis] = []
+    clients: list[RedisClient] = []
     pool = ThreadPoolExecutor(24)
 
     def start(job: Job, after_id: str = FROM_THE_START) -> "Future[list[Event]]":
@@ -67,14 +67,14 @@ def end(job: Job, jobs: JobStore, publisher: EventPublisher) -> None:
     Announcer(jobs, publisher).announce(ending)
 
 
-def subscribers(redis: Redis, job: Job) -> int:
+def subscribers(redis: RedisClient, job: Job) -> int:
     """Return how many listen to the job's channel."""
     ((_, count),) = redis.pubsub_numsub(keys.channel(job.task_id))
     return int(count)
 
 
 def test_a_late_follower_gets_everything_and_then_what_comes(
-    redis: Redis,
+    redis: RedisClient,
     publisher: EventPublisher,
     jobs: JobStore,
     job: Job,
@@ -104,7 +104,7 @@ def test_a_follower_of_an_ended_job_gets_its_whole_story(
 
 
 def test_a_follower_that_comes_back_goes_on_where_it_was(
-    redis: Redis,
+    redis: RedisClient,
     publisher: EventPublisher,
     jobs: JobStore,
     job: Job,
@@ -122,7 +122,7 @@ def test_a_follower_that_comes_back_goes_on_where_it_was(
 
 
 def test_twenty_followers_see_each_event_once_while_connections_are_killed(
-    redis: Redis,
+    redis: RedisClient,
     publisher: EventPublisher,
     jobs: JobStore,
     job: Job,
@@ -146,7 +146,7 @@ def test_twenty_followers_see_each_event_once_while_connections_are_killed(
 
 
 def test_the_end_comes_from_the_row_when_the_stream_is_gone(
-    redis: Redis, publisher: EventPublisher, jobs: JobStore, job: Job, follow: Follow
+    redis: RedisClient, publisher: EventPublisher, jobs: JobStore, job: Job, follow: Follow
 ) -> None:
     """Redis was flushed, or the stream has expired."""
     end(job, jobs, publisher)
@@ -155,7 +155,7 @@ def test_the_end_comes_from_the_row_when_the_stream_is_gone(
 
 
 def test_the_end_comes_from_the_row_when_nobody_told_it(
-    redis: Redis, jobs: JobStore, job: Job, events: AttemptEvents, follow: Follow
+    redis: RedisClient, jobs: JobStore, job: Job, events: AttemptEvents, follow: Follow
 ) -> None:
     """Its worker died between commit and event, and no sweep has come yet."""
     events.publish(STARTING)
@@ -178,7 +178,7 @@ def test_the_end_comes_from_the_row_when_redis_is_down(
 
 
 def test_a_follower_outlives_a_restart_of_redis(
-    redis: Redis,
+    redis: RedisClient,
     redis_server: EmbeddedRedis,
     publisher: EventPublisher,
     jobs: JobStore,
@@ -198,7 +198,10 @@ def test_a_follower_outlives_a_restart_of_redis(
 
 
 def test_a_follower_needs_no_database_while_redis_speaks(
-    redis: Redis, publisher: EventPublisher, postgres: EmbeddedPostgres, redis_server: EmbeddedRedis
+    redis: RedisClient,
+    publisher: EventPublisher,
+    postgres: EmbeddedPostgres,
+    redis_server: EmbeddedRedis,
 ) -> None:
     """It asks the row now and then, and goes on when there is no answer."""
     url = postgres.create_database("vanishing", template=TEMPLATE)
@@ -217,9 +220,7 @@ def test_a_follower_needs_no_database_while_redis_speaks(
     engine.dispose()
 
 
-def test_an_unknown_job_cannot_be_followed(
-    jobs: JobStore, redis_server: EmbeddedRedis
-) -> None:
+def test_an_unknown_job_cannot_be_followed(jobs: JobStore, redis_server: EmbeddedRedis) -> None:
     """Nor one of another workspace; known before the first event."""
     job = jobs.insert(new_job())
     with closing(connect_redis(redis_server.url)) as client:
@@ -230,7 +231,7 @@ def test_an_unknown_job_cannot_be_followed(
 
 
 def test_a_follower_that_leaves_stops_listening(
-    redis: Redis, jobs: JobStore, job: Job, events: AttemptEvents, redis_server: EmbeddedRedis
+    redis: RedisClient, jobs: JobStore, job: Job, events: AttemptEvents, redis_server: EmbeddedRedis
 ) -> None:
     """Closing the iterator gives the connection back."""
     with closing(connect_redis(redis_server.url)) as client:

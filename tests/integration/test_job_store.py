@@ -75,7 +75,7 @@ def test_a_stranger_is_named(
 ) -> None:
     """What does not exist, or belongs to another workspace, is no owner."""
     with pytest.raises(InvalidRequest) as caught:
-        jobs.insert(new_job(**owners))
+        jobs.insert(new_job(n=1, max_attempts=3, **owners))
     assert str(caught.value).startswith(f"{name}: ")
     assert repr(value) in str(caught.value)
     assert shop.fetch("SELECT 1 FROM generation_jobs") == []

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from redis import Redis
 
 from local.stack import EmbeddedRedis
 from shared.events import keys
@@ -16,8 +15,18 @@ from shared.events.attempt import BACKLOG_EVENTS, AttemptEvents
 from shared.events.connection import connect_redis
 from shared.events.model import parse_event
 from shared.events.publisher import PAUSE_SECONDS, EventPublisher
-from shared.status import COMPLETED, QUEUED, SAVING, STARTING, Ending, Step, failed, rendering, waiting
-from tests.support.channel import ChannelReader
+from shared.status import (
+    COMPLETED,
+    QUEUED,
+    SAVING,
+    STARTING,
+    Ending,
+    Step,
+    failed,
+    rendering,
+    waiting,
+)
+from tests.support.channel import ChannelReader, RedisClient
 from tests.support.wait import wait_until
 
 TASK = "task-1"
@@ -37,18 +46,20 @@ def ending(token: int = 9, step: Step = COMPLETED, code: str = "") -> Ending:
     return Ending(UUID(int=1), TASK, token, step, NOW, ("/v1/images/a",), code)
 
 
-def steps(redis: Redis) -> list[Step]:
+def steps(redis: RedisClient) -> list[Step]:
     """Return what the stream holds."""
-    return [parse_event(id_, fields["event"]).step for id_, fields in redis.xrange(keys.stream(TASK))]
+    return [
+        parse_event(id_, fields["event"]).step for id_, fields in redis.xrange(keys.stream(TASK))
+    ]
 
 
-def record(redis: Redis) -> dict[str, object] | None:
+def record(redis: RedisClient) -> dict[str, object] | None:
     """Return the result record."""
     data = redis.get(keys.celery_record(TASK))
     return None if data is None else json.loads(str(data))
 
 
-def test_a_whole_job_is_told_in_order(redis: Redis, publisher: EventPublisher) -> None:
+def test_a_whole_job_is_told_in_order(redis: RedisClient, publisher: EventPublisher) -> None:
     """Channel and stream say the same, byte for byte; entry ids rise."""
     with ChannelReader(redis, keys.channel(TASK)) as reader:
         publisher.publish_waiting(TASK, token=0, attempt=1, max_attempts=3)
@@ -65,7 +76,7 @@ def test_a_whole_job_is_told_in_order(redis: Redis, publisher: EventPublisher) -
     assert ids == sorted(set(ids))
 
 
-def test_the_record_follows_the_events(redis: Redis, publisher: EventPublisher) -> None:
+def test_the_record_follows_the_events(redis: RedisClient, publisher: EventPublisher) -> None:
     """None while the job is queued, then its steps, at last its end; published as it changes."""
     with ChannelReader(redis, keys.celery_record(TASK)) as reader:
         publisher.publish_waiting(TASK, token=0, attempt=1, max_attempts=3)
@@ -86,7 +97,7 @@ def test_the_record_follows_the_events(redis: Redis, publisher: EventPublisher) 
 
 @pytest.mark.parametrize("write", ["waiting", "running", "last", "cancel"])
 def test_every_key_has_a_time_to_live_after_every_write(
-    redis: Redis, publisher: EventPublisher, write: str
+    redis: RedisClient, publisher: EventPublisher, write: str
 ) -> None:
     """Whatever was written last, nothing of a job stays for ever."""
     for _ in range(2):
@@ -104,7 +115,7 @@ def test_every_key_has_a_time_to_live_after_every_write(
     assert redis.exists(keys.fence(TASK))
 
 
-def test_an_event_renews_the_time_to_live(redis: Redis, publisher: EventPublisher) -> None:
+def test_an_event_renews_the_time_to_live(redis: RedisClient, publisher: EventPublisher) -> None:
     """The keys live as long as the job does, and then for the whole time."""
     events = attempt_events(publisher)
     events.publish(STARTING)
@@ -114,7 +125,7 @@ def test_an_event_renews_the_time_to_live(redis: Redis, publisher: EventPublishe
     assert all(redis.ttl(key) > 50 for key in KEYS)
 
 
-def test_a_stream_is_bounded(redis: Redis, publisher: EventPublisher) -> None:
+def test_a_stream_is_bounded(redis: RedisClient, publisher: EventPublisher) -> None:
     """Redis trims in whole blocks of a hundred, so the bound is not exact."""
     events = attempt_events(publisher)
     for _ in range(400):
@@ -122,7 +133,7 @@ def test_a_stream_is_bounded(redis: Redis, publisher: EventPublisher) -> None:
     assert redis.xlen(keys.stream(TASK)) <= 50 + 100
 
 
-def test_a_repeated_event_is_appended_once(redis: Redis, publisher: EventPublisher) -> None:
+def test_a_repeated_event_is_appended_once(redis: RedisClient, publisher: EventPublisher) -> None:
     """redis-py itself repeats what it got no answer to."""
     first = attempt_events(publisher)
     first.publish(STARTING)
@@ -130,7 +141,7 @@ def test_a_repeated_event_is_appended_once(redis: Redis, publisher: EventPublish
     assert steps(redis) == [QUEUED, STARTING]
 
 
-def test_an_outdated_attempt_tells_nothing(redis: Redis, publisher: EventPublisher) -> None:
+def test_an_outdated_attempt_tells_nothing(redis: RedisClient, publisher: EventPublisher) -> None:
     """Its lease was lost: events, waits and record stay those of the newer attempt."""
     old, new = attempt_events(publisher), attempt_events(publisher, token=2, attempt=2)
     old.publish(STARTING)
@@ -146,7 +157,7 @@ def test_an_outdated_attempt_tells_nothing(redis: Redis, publisher: EventPublish
     assert (steps(redis), record(redis)) == before
 
 
-def test_nothing_follows_the_end(redis: Redis, publisher: EventPublisher) -> None:
+def test_nothing_follows_the_end(redis: RedisClient, publisher: EventPublisher) -> None:
     """Not even from whoever holds a newer token."""
     publisher.publish_ending(ending(token=3))
     before = steps(redis), record(redis)
@@ -162,7 +173,7 @@ def test_nothing_follows_the_end(redis: Redis, publisher: EventPublisher) -> Non
 
 
 def test_the_end_is_told_once_by_two_who_know_it(
-    redis: Redis, redis_server: EmbeddedRedis
+    redis: RedisClient, redis_server: EmbeddedRedis
 ) -> None:
     """The worker that ended the job, and a sweep that found nobody had told."""
 
@@ -177,7 +188,7 @@ def test_the_end_is_told_once_by_two_who_know_it(
     assert steps(redis) == [COMPLETED]
 
 
-def test_waiting_is_told_once_an_attempt(redis: Redis, publisher: EventPublisher) -> None:
+def test_waiting_is_told_once_an_attempt(redis: RedisClient, publisher: EventPublisher) -> None:
     """By submission, by the worker that failed, by the sweep: whoever comes first."""
     for token, attempt in ((0, 1), (0, 1), (5, 1), (5, 2), (6, 2), (6, 1)):
         publisher.publish_waiting(TASK, token=token, attempt=attempt, max_attempts=3)
@@ -185,7 +196,7 @@ def test_waiting_is_told_once_an_attempt(redis: Redis, publisher: EventPublisher
 
 
 def test_a_sweep_tells_the_wait_that_a_worker_could_not(
-    redis: Redis, publisher: EventPublisher
+    redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """It died between the commit of the retry and its event: the token is still the same."""
     events = attempt_events(publisher)
@@ -199,7 +210,7 @@ def test_a_sweep_tells_the_wait_that_a_worker_could_not(
 
 
 def test_an_attempt_brings_along_the_wait_that_nobody_told(
-    redis: Redis, publisher: EventPublisher
+    redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """A job that was inserted by hand, or whose worker died between commit and event."""
     attempt_events(publisher).publish(STARTING)
@@ -207,7 +218,7 @@ def test_an_attempt_brings_along_the_wait_that_nobody_told(
     assert steps(redis) == [QUEUED, STARTING, waiting(2, 3), STARTING]
 
 
-def test_a_released_attempt_waits_again(redis: Redis, publisher: EventPublisher) -> None:
+def test_a_released_attempt_waits_again(redis: RedisClient, publisher: EventPublisher) -> None:
     """It is said although the attempt was waited for before; then it starts anew."""
     first = attempt_events(publisher)
     first.publish(STARTING)
@@ -217,7 +228,7 @@ def test_a_released_attempt_waits_again(redis: Redis, publisher: EventPublisher)
 
 
 def test_a_released_attempt_that_died_before_it_could_say_so_waits_again(
-    redis: Redis, publisher: EventPublisher
+    redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """Progress never falls inside an attempt: its second start is preceded by its wait."""
     first = attempt_events(publisher)
@@ -228,7 +239,7 @@ def test_a_released_attempt_that_died_before_it_could_say_so_waits_again(
 
 
 def test_a_request_to_cancel_comes_back_with_the_next_event(
-    redis: Redis, publisher: EventPublisher
+    redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """With every event from then on."""
     events = attempt_events(publisher)
@@ -239,7 +250,7 @@ def test_a_request_to_cancel_comes_back_with_the_next_event(
 
 
 def test_the_last_progress_is_that_of_a_running_attempt(
-    redis: Redis, publisher: EventPublisher
+    redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """A sweep ends a job with the progress that its followers saw."""
     assert publisher.find_last_progress(TASK) is None
@@ -250,7 +261,7 @@ def test_the_last_progress_is_that_of_a_running_attempt(
 
 
 def test_what_redis_missed_is_told_in_order_once_it_is_back(
-    redis: Redis, publisher: EventPublisher, redis_server: EmbeddedRedis
+    redis: RedisClient, publisher: EventPublisher, redis_server: EmbeddedRedis
 ) -> None:
     """A killed and restarted server has forgotten the rest, but misses nothing new."""
     events = attempt_events(publisher)
@@ -261,11 +272,15 @@ def test_what_redis_missed_is_told_in_order_once_it_is_back(
     redis_server.start()
     wait_until(lambda: events.flush().outcome == "appended", PAUSE_SECONDS + 5, "it to be sent")
     assert events.publish(SAVING).outcome == "appended"
-    assert [step for step in steps(redis) if step != QUEUED] == [rendering(30), rendering(50), SAVING]
+    assert [step for step in steps(redis) if step != QUEUED] == [
+        rendering(30),
+        rendering(50),
+        SAVING,
+    ]
 
 
 def test_a_restart_that_keeps_the_keys_goes_unnoticed(
-    redis: Redis, publisher: EventPublisher
+    redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """Connections cut and scripts forgotten, between two events."""
     events = attempt_events(publisher)
@@ -291,7 +306,7 @@ def test_a_server_that_is_down_costs_little_time(
 
 
 def test_a_frozen_server_costs_a_bounded_time(
-    redis: Redis, publisher: EventPublisher, redis_server: EmbeddedRedis
+    redis: RedisClient, publisher: EventPublisher, redis_server: EmbeddedRedis
 ) -> None:
     """What was sent into the freeze and took effect after it is not told twice."""
     events = attempt_events(publisher)

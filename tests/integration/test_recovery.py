@@ -7,7 +7,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
-from shared.errors import JobCancelled, ServiceUnavailable, TimeLimitReached, WorkerLost, error_record
+from shared.errors import (
+    JobCancelled,
+    ServiceUnavailable,
+    TimeLimitReached,
+    WorkerLost,
+    error_record,
+)
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, LostJob, Verdict, judge_lost
 from shared.jobs.recovery import RecoveryStore
@@ -260,7 +266,10 @@ def test_the_oldest_are_taken_first_and_no_more_than_asked(
     order = [database.insert_job()[0] for _ in range(5)]
     taken = [recovery.take_due(GRACE_SECONDS, 2) for _ in range(4)]
     assert [len(batch) for batch in taken] == [2, 2, 1, 0]
-    assert [{due.job_id for due in batch} for batch in taken[:2]] == [set(order[:2]), set(order[2:4])]
+    assert [{due.job_id for due in batch} for batch in taken[:2]] == [
+        set(order[:2]),
+        set(order[2:4]),
+    ]
 
 
 def test_two_sweeps_at_once_take_each_due_job_once(
@@ -283,9 +292,7 @@ def test_ends_that_nobody_told_are_found(
     attempts.complete(done, [], {"images": [{"url": "/v1/images/a"}], "missing": 0}, "none")
     assert recovery.find_unannounced(10) == []
     for seconds, job_id in ((9, done.job_id), (5, cancelled.id)):
-        database.update_job(
-            job_id, "finished_at = now() - make_interval(secs => %(s)s)", s=seconds
-        )
+        database.update_job(job_id, "finished_at = now() - make_interval(secs => %(s)s)", s=seconds)
     found = recovery.find_unannounced(10)
     assert found == [jobs.get(done.job_id).ending, jobs.get(cancelled.id).ending]
     assert found[0].image_urls == ("/v1/images/a",)

@@ -23,11 +23,16 @@ def build_settings(
     return Settings(database_url=database_url, redis_url=redis_url, **values)
 
 
-def new_job(*, n: int = 1, max_attempts: int = 3, **others: Any) -> NewJob:
+def new_job(*, n: int = 1, max_attempts: int = 3, **owners: str) -> NewJob:
     """Return a request for n small pictures of a mug, ready to be inserted."""
     params = {"prompt": "a mug", "size": "256x256", "n": n, "seed": 7}
-    values = {"workspace_id": "default", "user_id": None, "product_id": None, **others}
-    return NewJob(params=params, max_attempts=max_attempts, **values)
+    return NewJob(
+        workspace_id=owners.get("workspace_id", "default"),
+        user_id=owners.get("user_id"),
+        product_id=owners.get("product_id"),
+        params=params,
+        max_attempts=max_attempts,
+    )
 
 
 def image_row(position: int, image_id: UUID) -> dict[str, Any]:
@@ -81,6 +86,29 @@ class ScriptedProvider:
         made = self._makes[number] if number < len(self._makes) else len(call.positions)
         images = tuple(picture(position) for position in call.positions[:made])
         return ProviderAnswer(images, ChargeState.CHARGED)
+
+
+class LateProvider(ScriptedProvider):
+    """A provider during whose answer something happens."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def generate(self, call: ProviderCall) -> ProviderAnswer:
+        """Make every picture; then let it happen, and answer."""
+        answer = super().generate(call)
+        self._meanwhile()
+        return answer
+
+
+def fail(error: BaseException) -> Work:
+    """Return work that raises."""
+
+    def work(_call: ProviderCall) -> None:
+        raise error
+
+    return work
 
 
 class FaultyImageStore:

@@ -2,15 +2,16 @@
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from redis import Redis
+RedisClient = Any
+"""A `redis.Redis`, whose types say of every answer that it may have to be awaited."""
 
 
 class ChannelReader:
     """Collects the messages of one channel, byte for byte, from the moment it is entered."""
 
-    def __init__(self, redis: Redis, channel: str) -> None:
+    def __init__(self, redis: RedisClient, channel: str) -> None:
         self._pubsub = redis.pubsub()
         self._channel = channel
         self.messages: list[str] = []

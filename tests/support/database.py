@@ -62,13 +62,13 @@ class Database:
         }
         names = ", ".join(values)
         places = ", ".join(f"%({name})s" for name in values)
-        self.fetch(f"INSERT INTO generation_jobs ({names}) VALUES ({places})", **values)  # noqa: S608
+        self.fetch(f"INSERT INTO generation_jobs ({names}) VALUES ({places})", **values)
         return UUID(values["id"]), values["task_id"]
 
     def update_job(self, job_id: UUID, assignments: str, **parameters: Any) -> None:
         """Set columns of a job, as time or somebody else would."""
         self.fetch(
-            f"UPDATE generation_jobs SET {assignments} WHERE id = %(id)s",  # noqa: S608
+            f"UPDATE generation_jobs SET {assignments} WHERE id = %(id)s",
             id=str(job_id),
             **parameters,
         )

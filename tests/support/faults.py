@@ -22,6 +22,11 @@ def kill_process(runtime: Runtime, pid: int) -> None:
     that waits for a lock would otherwise still take effect after its process has died.
     """
     os.kill(pid, signal.SIGKILL)
+    cut_connections_of(runtime, pid)
+
+
+def cut_connections_of(runtime: Runtime, pid: int) -> None:
+    """Have PostgreSQL end all sessions of one worker process."""
     with runtime.database() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
@@ -62,7 +67,7 @@ def claim_on_lost_machine(runtime: Runtime, job: Job) -> Claim:
 def other_settings(runtime: Runtime, **settings: str) -> Iterator[None]:
     """Run the runtime's processes with other settings for the length of the block."""
     usual = runtime.process
-    usual.stop()
+    usual.kill()
     environment = {**runtime.environment, **settings}
     runtime.process = RuntimeProcess(usual.name, environment, runtime.log_path, SLOTS)
     try:

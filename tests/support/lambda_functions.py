@@ -12,7 +12,7 @@ from typing import Any
 _ticks = 0
 
 
-def obey(event: dict[str, Any], context: Any) -> Any:  # noqa: ANN401 - any JSON, Lambda's context
+def obey(event: dict[str, Any], context: Any) -> Any:
     """Carry out a direct event, or the bodies of SQS records and then report the failed ones."""
     if "Records" not in event:
         return _COMMANDS[event["do"]](event, context)
@@ -31,7 +31,7 @@ def mark(event: dict[str, Any], _context: object) -> None:
         file.write(f"{os.getpid()} {event['detail-type']}\n")
 
 
-def _describe(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401
+def _describe(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "thread_is_main": threading.current_thread() is threading.main_thread(),

@@ -10,6 +10,9 @@ from local.broker import JOB_QUEUE, TASK_NAME, broker_url
 from local.stack import EmbeddedStack
 from shared.settings import Settings
 
+BROKEN_BODIES = ("{not json", "[]", "{}", '{"job_id": 5}', '{"job_id": "5"}', '{"job_id": null}')
+"""What no envelope looks like."""
+
 
 class CeleryQueue:
     """Celery's queue on Redis."""
@@ -22,17 +25,33 @@ class CeleryQueue:
         """Send an envelope that names a job, or what should be one."""
         self._producer.send_task(TASK_NAME, args=[job_id], queue=JOB_QUEUE)
 
-    def send_garbage(self) -> None:
-        """Send messages that are no envelopes: an unknown task, a wrong call, a broken body."""
-        self._producer.send_task("no_such_task", args=[], queue=JOB_QUEUE)
-        self._producer.send_task(TASK_NAME, args=[], queue=JOB_QUEUE)
-        self._producer.send_task(TASK_NAME, args=["1", "2", "3"], queue=JOB_QUEUE)
+    def send_garbage(self) -> int:
+        """Send what is no envelope, in all the ways of this queue; return how many."""
+        for body in BROKEN_BODIES:
+            # No message of Celery's: what comes of `redis-cli lpush image_generation ...`.
+            self._redis.lpush(JOB_QUEUE, body)
+            # One of Celery's, with this inside.
+            self._publish(body)
+        for args in ([], ["1", "2", "3"], [5], [None], ["no id"]):
+            self._producer.send_task(TASK_NAME, args=args, queue=JOB_QUEUE)
+        self._producer.send_task("no_such_task", queue=JOB_QUEUE)
+        return 2 * len(BROKEN_BODIES) + 6
 
     def length(self) -> int:
         """Return how many messages wait or are in somebody's hands."""
         waiting = int(self._redis.llen(JOB_QUEUE))  # type: ignore[arg-type] # sync client
         held = int(self._redis.hlen("unacked"))  # type: ignore[arg-type] # sync client
         return waiting + held
+
+    def _publish(self, body: str) -> None:
+        with self._producer.producer_or_acquire() as producer:
+            producer.publish(
+                body,
+                routing_key=JOB_QUEUE,
+                content_type="application/json",
+                content_encoding="utf-8",
+                headers={"task": TASK_NAME, "id": "broken"},
+            )
 
 
 class SqsQueue:
@@ -47,25 +66,35 @@ class SqsQueue:
         """Send an envelope that names a job, or what should be one."""
         self._send(json.dumps({"job_id": job_id}))
 
-    def send_garbage(self) -> None:
-        """Send messages that are no envelopes: no JSON, no object, no job id."""
-        for body in ("{not json", "[]", "{}"):
+    def send_garbage(self) -> int:
+        """Send what is no envelope, in all the ways of this queue; return how many."""
+        for body in BROKEN_BODIES:
             self._send(body)
+        return len(BROKEN_BODIES)
 
     def length(self) -> int:
         """Return how many messages wait or are in somebody's hands."""
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         answer = self._client.get_queue_attributes(
-            QueueUrl=self._sqs.queue_url, AttributeNames=[*names, f"{names[0]}Delayed"]
+            QueueUrl=self._sqs.queue_url,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesNotVisible",
+                "ApproximateNumberOfMessagesDelayed",
+            ],
         )
         return sum(int(value) for value in answer["Attributes"].values())
 
-    def dead_letters(self) -> list[str]:
-        """Return the bodies among the dead letters, without taking them."""
-        answer = self._client.receive_message(
-            QueueUrl=self._sqs.dead_letter_queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0
-        )
-        return [message["Body"] for message in answer.get("Messages", [])]
+    def take_dead_letters(self) -> list[str]:
+        """Take all dead letters away and return their bodies."""
+        url = self._sqs.dead_letter_queue_url
+        bodies = []
+        while messages := self._client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
+            for message in messages:
+                bodies.append(message["Body"])
+                self._client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
 
     def _send(self, body: str) -> None:
         self._client.send_message(QueueUrl=self._sqs.queue_url, MessageBody=body)

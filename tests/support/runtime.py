@@ -30,8 +30,9 @@ from shared.jobs.migrate import migrate
 from shared.jobs.model import Job
 from shared.jobs.store import NewJob
 from shared.settings import Settings
-from shared.status import JobStatus, Step
+from shared.status import JobStatus, Step, rendering
 from shared.wiring import Services
+from tests.support.logs import LogFile
 from tests.support.queues import CeleryQueue, SqsQueue
 from tests.support.wait import wait_until
 from tests.support.waits import Wait, note_waits, noted_waits
@@ -112,6 +113,7 @@ class Runtime:
         self._stack.__enter__()
         self.image_dir = folder / "images"
         self.log_path = folder / "runtime.log"
+        self.log = LogFile(self.log_path)
         servers = self._stack.environment
         # boto3 reads the address and keys of SQS from the environment of the process.
         os.environ.update({key: value for key, value in servers.items() if "AWS" in key})
@@ -205,7 +207,7 @@ class Runtime:
 
     def provider_calls(self, job: Job) -> int:
         """Return how often the provider was called: each call tells its first step."""
-        return sum(step.progress == 30 for step in self.steps(job))
+        return sum(step == rendering(30) for step in self.steps(job))
 
     def saved_keys(self, job: Job) -> list[str]:
         """Return the keys of all pictures of a job that lie in the image store."""
@@ -226,8 +228,7 @@ class Runtime:
 
     def log_lines(self) -> list[Mapping[str, Any]]:
         """Return the JSON lines that the runtime has logged since the session began."""
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        return self.log.lines()
 
     # -- faults ----------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
 """What must hold after every contract test, whatever it broke."""
 
+import contextlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis import Redis
 
@@ -15,6 +17,18 @@ CONNECTIONS_AT_MOST = 16
 """Of one runtime and its test: two slots with two each, the sweep, the test's own."""
 
 
+@contextlib.contextmanager
+def tidy(runtime: Runtime) -> Iterator[Runtime]:
+    """Yield a runtime that is up and has no job; check afterwards what must always hold."""
+    runtime.make_ready()
+    yield runtime
+    try:
+        runtime.make_ready()
+        assert_tidy(runtime)
+    finally:
+        runtime.forget_jobs()
+
+
 def assert_tidy(runtime: Runtime) -> None:
     """Check that jobs have ended, nothing is open, nothing lives for ever, all agree."""
     wait_until(lambda: _ended_jobs(runtime) is not None, 30, "every job to have ended")
@@ -24,6 +38,7 @@ def assert_tidy(runtime: Runtime) -> None:
     assert_no_connection_leaks(runtime)
     for job in jobs:
         assert_one_story(runtime, job)
+    assert_log_keeps_secrets(runtime, jobs)
 
 
 def assert_ledger_is_closed(runtime: Runtime) -> None:
@@ -70,6 +85,15 @@ def assert_one_story(runtime: Runtime, job: Mapping[str, Any]) -> None:
     assert tuple(steps[-1].values()) == row, "the last event and the row differ"
     for before, after in itertools.pairwise(steps):
         assert after["progress"] >= before["progress"] or _begins_anew(after), f"fell: {steps}"
+
+
+def assert_log_keeps_secrets(runtime: Runtime, jobs: list[Mapping[str, Any]]) -> None:
+    """No line of the test tells a prompt, the database's password or its query string."""
+    address = urlsplit(runtime.postgres.url)
+    prompts = [job["params"]["prompt"] for job in jobs]
+    text = runtime.log.take_unchecked_text()
+    for secret in (*prompts, address.password, f"?{address.query}"):
+        assert secret not in text, f"the log tells {secret!r}"
 
 
 def _begins_anew(step: Mapping[str, Any]) -> bool:

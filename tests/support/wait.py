@@ -9,7 +9,7 @@ POLL_SECONDS = 0.02
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], within: float, saying: str) -> T:
+def wait_until(predicate: Callable[[], T | None], within: float, saying: str) -> T:
     """Poll until the predicate returns something true, and return that.
 
     Args:

@@ -95,7 +95,7 @@ def test_after_the_deadline_nothing_is_left() -> None:
     deadline = Deadline(100, time.monotonic() - 100)
     assert deadline.remaining_seconds() == 0
     for ask in (deadline.check, lambda: deadline.timeout(1)):
-        with pytest.raises(SoftTimeLimitReached, match="^Stopped at the soft time limit of 100 s$"):
+        with pytest.raises(SoftTimeLimitReached, match=r"limit of 100 s$"):
             ask()
 
 
@@ -111,10 +111,15 @@ def test_a_timeout_is_what_is_left_but_no_more_than_asked() -> None:
 def test_a_shielded_body_runs_to_its_end(number: signal.Signals) -> None:
     """The signal strikes right after it, not in its middle."""
     done = []
-    with pytest.raises(SignalArrived), shielded():
-        strike(number)
-        spin(0.02)
-        done.append(True)
+
+    def work() -> None:
+        with shielded():
+            strike(number)
+            spin(0.02)
+            done.append(True)
+
+    with pytest.raises(SignalArrived):
+        work()
     assert done
 
 
@@ -163,7 +168,7 @@ def test_only_the_main_thread_forgets() -> None:
     def discard() -> None:
         try:
             discard_pending_soft_limit()
-        except BaseException as error:  # noqa: BLE001 - reported by the test
+        except BaseException as error:
             failures.append(error)
 
     thread = threading.Thread(target=discard)
@@ -242,18 +247,30 @@ def test_another_thread_interrupts_the_main_one(interrupt: MainThreadInterrupt) 
     """The lease keeper stops a provider call this way."""
     reason = JobCancelled()
     thread = threading.Thread(target=interrupt.interrupt, args=(reason,))
-    with pytest.raises(JobCancelled) as caught:
+
+    def work() -> None:
         thread.start()
         spin(5)
+
+    with pytest.raises(JobCancelled) as caught:
+        work()
     assert caught.value is reason
     thread.join()
 
 
 def test_an_interrupt_waits_for_a_shielded_body(interrupt: MainThreadInterrupt) -> None:
     """It strikes once signals are let through, or is forgotten before."""
-    with pytest.raises(JobCancelled), shielded():
-        interrupt.interrupt(JobCancelled())
-        spin(0.02)
+    done = []
+
+    def work() -> None:
+        with shielded():
+            interrupt.interrupt(JobCancelled())
+            spin(0.02)
+            done.append(True)
+
+    with pytest.raises(JobCancelled):
+        work()
+    assert done
     with shielded():
         interrupt.interrupt(JobCancelled())
         discard_pending_soft_limit()

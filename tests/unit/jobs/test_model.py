@@ -52,9 +52,7 @@ def test_the_verdict_on_a_lost_job(
     attempt: int, is_cancelled: bool, at_limit: bool, code: str, revives: bool
 ) -> None:
     """Only a worker's death leads to another attempt, and only while there is one."""
-    lost = replace(
-        LOST, attempt=attempt, is_cancelled=is_cancelled, reached_time_limit=at_limit
-    )
+    lost = replace(LOST, attempt=attempt, is_cancelled=is_cancelled, reached_time_limit=at_limit)
     verdict = judge_lost(lost, 330)
     assert (verdict.error.code, verdict.revives) == (code, revives)
 

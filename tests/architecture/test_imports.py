@@ -1,0 +1,91 @@
+"""Who may import whom: the contracts of pyproject.toml, and what a process really loads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+SERVERS = {"DATABASE_URL": "postgresql://u@localhost/d", "REDIS_URL": "redis://localhost/0"}
+AWS = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "x",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "QUEUE_URL": "http://localhost/q",
+}
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the project, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def modules_after(statement: str, **environment: str) -> set[str]:
+    """Return the packages that a process has loaded after a statement."""
+    program = f"{statement}; import json, sys; print(json.dumps(list(sys.modules)))"
+    done = run("-c", program, **environment)
+    assert done.returncode == 0, done.stderr
+    names: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return set(names) | {name.partition(".")[0] for name in names}
+
+
+def test_the_import_contracts_are_kept() -> None:
+    """Layers, independence of siblings, and what each may not know."""
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = run("-c", program, "--no-cache")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("entry", ["functions.worker", "functions.reaper"])
+def test_a_function_loads_nothing_of_celery(entry: str) -> None:
+    """Every library of the other runtime would lengthen each cold start."""
+    loaded = modules_after(f"import {entry}", **SERVERS, **AWS)
+    assert not loaded & {"celery", "kombu", "billiard", "local", "PIL", "alembic"}
+
+
+def test_the_worker_function_loads_no_mapped_classes() -> None:
+    """Jobs are written by plain statements; the tables are for the shop and for migrations."""
+    loaded = modules_after("import functions.worker", **SERVERS, **AWS)
+    assert "shared.jobs.tables" not in loaded
+
+
+def test_the_composition_root_knows_no_runtime() -> None:
+    """A program that submits jobs brings in no more than it uses."""
+    loaded = modules_after("import shared.wiring")
+    assert not loaded & {"celery", "kombu", "boto3", "botocore", "fastapi", "mangum", "uvicorn"}
+
+
+def test_importing_shared_needs_no_environment_and_makes_nothing() -> None:
+    """No client, engine or settings object exists before somebody asks for one."""
+    modules = sorted(
+        ".".join(path.relative_to(PROJECT).with_suffix("").parts)
+        for path in (PROJECT / "shared").rglob("*.py")
+        if not {"migrations", "__init__.py"} & set(path.parts)
+    )
+    program = (
+        f"import gc, {', '.join(modules)}; from redis import Redis; from sqlalchemy import Engine;"
+        " from shared.settings import Settings;"
+        " print([o for o in gc.get_objects() if type(o) in (Redis, Engine, Settings)])"
+    )
+    done = run("-c", program)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+@pytest.mark.parametrize("entry", ["local.celery_app", "functions.worker", "functions.reaper"])
+def test_an_entry_point_says_in_one_line_what_is_not_set(entry: str) -> None:
+    """Whoever starts it learns the name of the setting."""
+    done = run("-c", f"import {entry}", **AWS)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "DATABASE_URL is not set; REDIS_URL is not set" in last

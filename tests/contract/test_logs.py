@@ -1,0 +1,57 @@
+"""What a runtime writes: one JSON object a line, with the ids of its job.
+
+That no line tells a secret is checked after every test, by `tests.support.tidiness`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.jobs.model import Job
+from tests.support.faults import cut_connections_of
+from tests.support.runtime import Runtime
+from tests.support.story import lines_of
+from tests.support.wait import wait_until
+
+OF_OTHER_PROCESSES = ("swept", "nothing to run")
+"""What the sweep, and the second slot for a duplicate, may say on a busy machine meanwhile."""
+
+
+def test_every_line_of_a_running_job_carries_its_ids(runtime: Runtime) -> None:
+    """Those of both attempts, their libraries and the thread that keeps the lease among them."""
+    logged, others = len(runtime.log_lines()), len(runtime.log.other_lines())
+    job = runtime.submit("a mug [[fail:1]] [[slow:1]]")
+    runtime.wait_for_step(job, 30, attempt=2)
+    cut_connections_of(runtime, runtime.worker_pid(job))
+    runtime.finish(job)
+    wait_until(lambda: len(lines_of(runtime, job, "attempt ended")) == 2, 10, "the last line")
+    lines = runtime.log_lines()[logged:]
+    first, second = [lines_of_attempt(lines, job, number) for number in (1, 2)]
+    assert [line["event"] for line in first] == [
+        "attempt started",
+        "attempt failed",
+        "attempt ended",
+    ]
+    assert {line["event"] for line in second} >= {"attempt started", "lease not extended"}
+    for number, line in [(1, line) for line in first] + [(2, line) for line in second]:
+        ids = {name: line.get(name) for name in ("job_id", "task_id", "attempt", "runtime")}
+        assert ids == {
+            "job_id": str(job.id),
+            "task_id": job.task_id,
+            "attempt": number,
+            "runtime": runtime.process.name,
+        }, f"ids are missing: {line}"
+    assert runtime.log.other_lines()[others:] == []
+
+
+def lines_of_attempt(
+    lines: list[Mapping[str, Any]], job: Job, number: int
+) -> list[Mapping[str, Any]]:
+    """Return all lines from the start of an attempt to its end, whoever wrote them."""
+    edges = [
+        index
+        for index, line in enumerate(lines)
+        if (line.get("job_id"), line.get("attempt")) == (str(job.id), number)
+        and line.get("event") in ("attempt started", "attempt ended")
+    ]
+    start, end = edges
+    return [line for line in lines[start : end + 1] if line.get("event") not in OF_OTHER_PROCESSES]
