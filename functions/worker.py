@@ -65,6 +65,9 @@ def _run_directly(event: Mapping[str, Any], context: LambdaContext) -> dict[str,
 
 def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
     """Process one record; False has SQS deliver it again."""
+    if _soft_limit_seconds(context) < container.settings.soft_time_limit / 2:
+        # A later record of a batch: too late in this invocation for an attempt of its own.
+        return _deliver_again(record, 0)
     try:
         outcome = _run(_job_id_of(_parse(record["body"])), context)
     except (UnknownJob, MalformedEnvelope) as error:

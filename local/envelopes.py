@@ -20,17 +20,17 @@ BROKEN_FORM = (AttributeError, KeyError, TypeError, ValueError)
 log = structlog.get_logger(__name__)
 
 
-class EnvelopeChannel(redis.Channel):
+class EnvelopeChannel(redis.Channel):  # type: ignore[misc] # kombu has no types
     """A channel on which not even JSON is expected."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)  # type: ignore[misc] # not in the stubs
+            return super()._brpop_read(**options)
         except ValueError as error:
             _report(error)
 
 
-class EnvelopeTransport(redis.Transport):
+class EnvelopeTransport(redis.Transport):  # type: ignore[misc] # kombu has no types
     """Redis as a broker, for `kombu.transport.TRANSPORT_ALIASES`."""
 
     Channel = EnvelopeChannel
@@ -42,7 +42,7 @@ class EnvelopeTransport(redis.Transport):
             _report(error)
 
 
-class EnvelopeConsumer(Consumer):
+class EnvelopeConsumer(Consumer):  # type: ignore[misc] # Celery has no types
     """The consumer of a worker, for the setting `worker_consumer`."""
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Message], None]:

@@ -72,6 +72,9 @@ class EmbeddedRedis(EmbeddedServer):
             f"dir {self.folder}\n"
             'save ""\n'
             f"appendonly {'yes' if self._persistent else 'no'}\n"
+            # The data is gone with the folder, so it need not survive a crash of the machine. An
+            # fsync that takes long would hold writes back, and a SIGKILL lose them.
+            "appendfsync no\n"
             "maxmemory-policy noeviction\n"
             "daemonize no\n"
         )

@@ -47,16 +47,10 @@ def test_the_import_contracts_are_kept() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("entry", ["functions.worker", "functions.reaper"])
-def test_a_function_loads_nothing_of_celery(entry: str) -> None:
-    """Every library of the other runtime would lengthen each cold start."""
-    loaded = modules_after(f"import {entry}", **SERVERS, **AWS)
+def test_the_functions_load_nothing_of_the_other_runtime() -> None:
+    """Every library of it would lengthen each cold start; so would the mapped classes."""
+    loaded = modules_after("import functions.worker, functions.reaper", **SERVERS, **AWS)
     assert not loaded & {"celery", "kombu", "billiard", "local", "PIL", "alembic"}
-
-
-def test_the_worker_function_loads_no_mapped_classes() -> None:
-    """Jobs are written by plain statements; the tables are for the shop and for migrations."""
-    loaded = modules_after("import functions.worker", **SERVERS, **AWS)
     assert "shared.jobs.tables" not in loaded
 
 
@@ -82,7 +76,7 @@ def test_importing_shared_needs_no_environment_and_makes_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
-@pytest.mark.parametrize("entry", ["local.celery_app", "functions.worker", "functions.reaper"])
+@pytest.mark.parametrize("entry", ["local.celery_app", "functions.worker"])
 def test_an_entry_point_says_in_one_line_what_is_not_set(entry: str) -> None:
     """Whoever starts it learns the name of the setting."""
     done = run("-c", f"import {entry}", **AWS)

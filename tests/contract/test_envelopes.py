@@ -12,12 +12,13 @@ def test_envelopes_that_are_not_ours_are_logged_and_do_not_stop_the_runtime(
 ) -> None:
     """Broken ones and one of an unknown job: the same processes run the next job, alone."""
     main_process, logged = runtime.process.pid, len(runtime.log_lines())
+    left_by_others = runtime.queue.length()
     unknown = str(uuid4())
     runtime.queue.send_garbage()
     runtime.queue.send(unknown)
     job = runtime.submit("a mug")
     assert outcomes(runtime.finish(job)) == ["completed"]
-    wait_until(lambda: runtime.queue.length() == 0, 30, "the queue to be empty")
+    wait_until(lambda: runtime.queue.length() <= left_by_others, 30, "the queue to be empty")
     assert runtime.process.is_running
     assert runtime.process.pid == main_process
     lines = [

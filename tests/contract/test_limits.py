@@ -91,4 +91,4 @@ def assert_slots_are_free(runtime: Runtime) -> None:
 def duration_seconds(rows: Rows) -> float:
     """Return how long the only attempt took."""
     [attempt] = rows.attempts
-    return (attempt["finished_at"] - attempt["started_at"]) / timedelta(seconds=1)
+    return float((attempt["finished_at"] - attempt["started_at"]) / timedelta(seconds=1))

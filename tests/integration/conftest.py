@@ -1,6 +1,7 @@
 """What the integration tests share: empty tables, an empty Redis, and connections to both."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ from tests.support.worker import Hire, Told, Worker, steps_told
 
 
 @pytest.fixture
-def database(database_url: str) -> Database:
+def database(database_url: str) -> Iterator[Database]:
     """Give the module's database with no job in it."""
-    database = Database(database_url)
-    database.clear()
-    return database
+    with closing(Database(database_url)) as database:
+        database.clear()
+        yield database
 
 
 @pytest.fixture(scope="module")

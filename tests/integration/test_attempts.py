@@ -361,7 +361,7 @@ def test_a_row_that_another_holds_makes_the_claim_wait_for_two_seconds_at_most(
 ) -> None:
     """A lock timeout is a server that is away, and is repeated as such."""
     job = jobs.insert(new_job())
-    with database.session(autocommit=False) as cursor:
+    with database.transaction() as cursor:
         cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(job.id),))
         with pytest.raises(ServiceUnavailable, match="lock timeout"):
             attempts.claim(job.id)

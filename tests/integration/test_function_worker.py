@@ -203,6 +203,16 @@ def test_the_soft_limit_is_what_the_invocation_leaves(
     assert error["message"].startswith("Stopped at the soft time limit of 0.5")
 
 
+def test_record_that_comes_too_late_in_an_invocation_is_delivered_again(
+    invoke: Callable[..., Answer], receive: Callable[..., Any], database: Database
+) -> None:
+    """It keeps its attempt for a delivery that has the time for one."""
+    job_id, _ = database.insert_job()
+    answer = invoke(receive(body(job_id)), remaining_ms=MARGIN_MS + 100)
+    assert len(answer["result"]["batchItemFailures"]) == 1
+    assert database.job(job_id)["attempt"] == 0
+
+
 def test_no_timer_is_left_armed(invoke: Callable[..., Answer], database: Database) -> None:
     """One would end the sandbox while it waits for its next invocation."""
     job_id, _ = database.insert_job()

@@ -249,7 +249,7 @@ def test_a_database_that_is_away_at_the_claim_is_told_to_the_runtime(
     job: Job, hire: Hire, database: Database
 ) -> None:
     """Nothing has happened yet, so the envelope comes back as it is."""
-    with database.session(autocommit=False) as cursor:
+    with database.transaction() as cursor:
         cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(job.id),))
         with pytest.raises(ServiceUnavailable):
             hire(ScriptedProvider()).run(job.id)

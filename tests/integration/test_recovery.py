@@ -277,7 +277,7 @@ def test_two_sweeps_at_once_take_each_due_job_once(
 ) -> None:
     """What one has locked is passed over by the other, without waiting."""
     first, second = (database.insert_job()[0] for _ in range(2))
-    with database.session(autocommit=False) as cursor:
+    with database.transaction() as cursor:
         cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(first),))
         assert [due.job_id for due in recovery.take_due(GRACE_SECONDS, 10)] == [second]
     assert [due.job_id for due in recovery.take_due(GRACE_SECONDS, 10)] == [first]

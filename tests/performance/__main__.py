@@ -1,7 +1,5 @@
 """`make bench`: prints ratios, each against something measured in the same run."""
 
-import sys
-
 from tests.performance.imports import measure_imports
 from tests.performance.round_trips import measure_job
 from tests.performance.worker import compare_workers
@@ -20,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

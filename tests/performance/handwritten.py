@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg2
@@ -48,7 +49,7 @@ class _Process:
 _process: _Process | None = None
 
 
-@app.task
+@app.task  # type: ignore[untyped-decorator] # Celery has no types
 def handwritten_task(job_id: str) -> dict[str, object]:
     """Make one picture and tell about it."""
     global _process
@@ -77,7 +78,7 @@ def _publish(process: _Process, channel: str, status: str, progress: int, messag
     process.redis.publish(channel, json.dumps(step))
 
 
-def _start(process: _Process, job_id: str) -> tuple[str, dict[str, str]]:
+def _start(process: _Process, job_id: str) -> tuple[str, dict[str, Any]]:
     with process.database, process.database.cursor() as cursor:
         cursor.execute(
             "UPDATE generation_jobs SET status = 'PROCESSING', progress = 5,"

@@ -8,6 +8,7 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import psycopg2
 
@@ -101,7 +102,7 @@ def _run_handwritten(folder: Path) -> float:
         worker.wait()
 
 
-def _accept(services: Services) -> list[tuple[object, str]]:
+def _accept(services: Services) -> list[tuple[UUID, str]]:
     request = GenerationRequest(prompt="a red mug", size="256x256", style="minimal", seed=7)
     with closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection:
         connection.autocommit = True
@@ -118,7 +119,7 @@ def _rate_when_done() -> float:
 
         def is_done() -> bool:
             cursor.execute("SELECT count(*) FROM generation_jobs WHERE announced_at IS NOT NULL")
-            return (cursor.fetchone() or (0,))[0] == JOBS
+            return bool((cursor.fetchone() or (0,))[0] == JOBS)
 
         wait_until(is_done, 120, f"{JOBS} jobs to end")
         cursor.execute(
@@ -127,5 +128,5 @@ def _rate_when_done() -> float:
             " FROM generation_jobs",
             (WARM_UP - 1,),
         )
-        seconds = (cursor.fetchone() or (1.0,))[0]
+        seconds = float((cursor.fetchone() or (1.0,))[0])
     return (JOBS - WARM_UP) / seconds

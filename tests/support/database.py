@@ -6,29 +6,34 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg2
-import psycopg2.extras
+from psycopg2.extras import RealDictCursor
 
 Row = dict[str, Any]
 
 
 class Database:
-    """Reads and writes rows behind the back of the code under test."""
+    """Reads and writes rows behind the back of the code under test, each statement by itself."""
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._connection = psycopg2.connect(url)
+        self._connection.autocommit = True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
 
     def fetch(self, sql: str, **parameters: Any) -> list[Row]:
         """Run one statement and return its rows, if it has any."""
-        with self.session() as cursor:
+        with self._connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(sql, parameters)
             return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
     @contextmanager
-    def session(self, *, autocommit: bool = True) -> Iterator[Any]:
-        """Yield a cursor of a new connection; without autocommit, it rolls back at the end."""
+    def transaction(self) -> Iterator[Any]:
+        """Yield a cursor of another connection; what it did is rolled back at the end."""
         with closing(psycopg2.connect(self.url)) as connection:
-            connection.autocommit = autocommit
-            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            with connection.cursor() as cursor:
                 yield cursor
             # Closing alone would free the locks a moment later.
             connection.rollback()

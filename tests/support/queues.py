@@ -1,7 +1,7 @@
 """The queues of the two runtimes, as a stranger who writes to them sees them."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 from redis import Redis
@@ -9,6 +9,9 @@ from redis import Redis
 from local.broker import JOB_QUEUE, TASK_NAME, broker_url
 from local.stack import EmbeddedStack
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 BROKEN_BODIES = ("{not json", "[]", "{}", '{"job_id": 5}', '{"job_id": "5"}', '{"job_id": null}')
 """What no envelope looks like."""
@@ -42,6 +45,10 @@ class CeleryQueue:
         waiting = int(self._redis.llen(JOB_QUEUE))  # type: ignore[arg-type] # sync client
         held = int(self._redis.hlen("unacked"))  # type: ignore[arg-type] # sync client
         return waiting + held
+
+    def clear(self) -> None:
+        """Forget all messages, and those that killed workers have left unacknowledged."""
+        self._redis.delete(JOB_QUEUE, "unacked", "unacked_index")
 
     def _publish(self, body: str) -> None:
         with self._producer.producer_or_acquire() as producer:
@@ -84,17 +91,26 @@ class SqsQueue:
         )
         return sum(int(value) for value in answer["Attributes"].values())
 
+    def clear(self) -> None:
+        """Forget all messages but those that are hidden just now: they come back later."""
+        self._take_all(self._sqs.queue_url)
+
     def take_dead_letters(self) -> list[str]:
         """Take all dead letters away and return their bodies."""
-        url = self._sqs.dead_letter_queue_url
+        return self._take_all(self._sqs.dead_letter_queue_url)
+
+    def _send(self, body: str) -> None:
+        self._client.send_message(QueueUrl=self._sqs.queue_url, MessageBody=body)
+
+    def _take_all(self, url: str) -> list[str]:
         bodies = []
-        while messages := self._client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
-            "Messages"
-        ):
+        while messages := self._receive(url):
             for message in messages:
                 bodies.append(message["Body"])
                 self._client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
-    def _send(self, body: str) -> None:
-        self._client.send_message(QueueUrl=self._sqs.queue_url, MessageBody=body)
+    def _receive(self, url: str) -> "list[MessageTypeDef]":
+        return self._client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+            "Messages", []
+        )

@@ -89,7 +89,7 @@ class ChannelTap:
             time.sleep(0.05)
 
     def _listen_while_connected(self) -> None:
-        with self._redis.pubsub() as pubsub:
+        with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call] # redis-py
             pubsub.psubscribe("task_updates:*")
             while not self._is_closed:
                 message = pubsub.get_message(timeout=0.2)
@@ -124,6 +124,7 @@ class Runtime:
         self.services = Services(self.settings)
         self.queue = CeleryQueue(self.settings) if name == "celery" else SqsQueue(self._stack)
         self.channel = ChannelTap(self.settings.redis_url)
+        self._connection: Any = None
         with self.database() as cursor:
             note_waits(cursor)
         self.process.start()
@@ -168,7 +169,7 @@ class Runtime:
 
     def steps(self, job: Job) -> list[Step]:
         """Return the steps in the job's stream so far."""
-        entries = self.redis_client.xrange(f"task_events:{job.task_id}")
+        entries: Any = self.redis_client.xrange(f"task_events:{job.task_id}")
         return [_step(fields["event"]) for _, fields in entries]
 
     def messages(self, job: Job, at_least: int) -> list[str]:
@@ -243,7 +244,7 @@ class Runtime:
         return int(owner.rpartition(":")[2])
 
     def kill_worker(self, job: Job) -> None:
-        """kill -9 the process that runs the job."""
+        """Kill -9 the process that runs the job."""
         os.kill(self.worker_pid(job), signal.SIGKILL)
 
     @contextlib.contextmanager
@@ -267,7 +268,7 @@ class Runtime:
             process.resume()
 
     def kill_machine(self) -> None:
-        """kill -9 every process of the runtime, as a machine that is lost."""
+        """Kill -9 every process of the runtime, as a machine that is lost."""
         self.process.kill()
 
     def start(self) -> None:
@@ -339,11 +340,12 @@ class Runtime:
 
     @contextlib.contextmanager
     def database(self) -> Iterator[Any]:
-        """Yield a cursor of a new connection, in autocommit, whose rows are mappings."""
-        with contextlib.closing(psycopg2.connect(self.postgres.url)) as connection:
-            connection.autocommit = True
-            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
-                yield cursor
+        """Yield a cursor, in autocommit, whose rows are mappings."""
+        if not _answers(self._connection):
+            self._connection = psycopg2.connect(self.postgres.url)
+            self._connection.autocommit = True
+        with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            yield cursor
 
     def make_ready(self) -> None:
         """Bring everything up that a test before has left down, or cut off from here."""
@@ -355,18 +357,20 @@ class Runtime:
             self.process.start()
 
     def forget_jobs(self) -> None:
-        """Delete all jobs and their keys, so that the next test finds none."""
+        """Delete all jobs, their keys and envelopes, so that the next test finds none."""
         with self.database() as cursor:
             cursor.execute("DELETE FROM generation_jobs")
         for pattern in ("task_*", "celery-task-meta-*"):
             for key in self.redis_client.scan_iter(pattern):
                 self.redis_client.delete(key)
+        self.queue.clear()
 
     def close(self) -> None:
         """End everything."""
         self.process.kill()
         self.channel.close()
         self.services.close()
+        self._connection.close()
         self._stack.__exit__(None, None, None)
 
 
@@ -377,6 +381,15 @@ def _settings(environment: Mapping[str, str]) -> Settings:
     fields = Settings.model_fields
     given = {name: environment[name.upper()] for name in fields if name.upper() in environment}
     return Settings(**given)  # type: ignore[arg-type] # texts, as the environment has them
+
+
+def _answers(connection: Any) -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (AttributeError, psycopg2.OperationalError, psycopg2.InterfaceError):
+        return False
+    return True
 
 
 def _step(data: str) -> Step:

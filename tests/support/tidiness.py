@@ -66,17 +66,18 @@ def assert_no_connection_leaks(runtime: Runtime) -> None:
         with runtime.database() as cursor:
             cursor.execute(
                 "SELECT count(*) FILTER (WHERE state LIKE 'idle in%') AS idle_in_transaction,"
-                " count(*) AS connections FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " count(*) AS connections FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend'"
             )
             row = cursor.fetchone()
-        return row["idle_in_transaction"] == 0 and row["connections"] <= CONNECTIONS_AT_MOST
+        return bool(row["idle_in_transaction"] == 0 and row["connections"] <= CONNECTIONS_AT_MOST)
 
     wait_until(settled, 10, "connections to be given back")
 
 
 def assert_one_story(runtime: Runtime, job: Mapping[str, Any]) -> None:
     """The events end with what the row says, once, and nothing follows or falls."""
-    stream = runtime.redis_client.xrange(f"task_events:{job['task_id']}")
+    stream: Any = runtime.redis_client.xrange(f"task_events:{job['task_id']}")
     steps = [json.loads(fields["event"]) for _, fields in stream]
     ends = [step for step in steps if step["status"] in ("completed", "failed")]
     assert len(ends) == 1, f"{len(ends)} last events: {steps}"
