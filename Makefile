@@ -10,6 +10,8 @@ LOG := .venv/setup.log
 UV := $(BIN)/uv --system-certs
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--python-version 3.11 --custom-compile-command "make lock" --all-extras pyproject.toml
+# Most tests wait for processes: three share two processors well.
+PARALLEL := -n 3 --dist loadgroup
 TESTS := tests/unit tests/integration tests/architecture tests/contract tests/runtimes
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -39,7 +41,7 @@ parity: .venv/.runtime ## Run the same scenarios through both runtimes and compa
 	@$(BIN)/darkroom parity
 
 test: .venv/.dev ## Run all tests.
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
 
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import Redis
 
+from local.runtimes import RUNTIMES
 from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
 from shared.jobs.migrate import migrate
 from shared.settings import Settings
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
     from tests.support.runtime import Runtime
 
 TEMPLATE = "migrated"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process have all tests of a runtime, or of a module, when several share the work."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+
+
+def _group_of(item: pytest.Item) -> str:
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if "runtime" in parameters:
+        return str(parameters["runtime"])
+    for name in RUNTIMES:
+        if f"{name}_runtime" in getattr(item, "fixturenames", ()):
+            return name
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(autouse=True, scope="session")

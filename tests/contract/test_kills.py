@@ -4,7 +4,7 @@ from datetime import datetime
 
 from shared.jobs.model import Job
 from shared.status import COMPLETED, JobStatus, waiting
-from tests.support.faults import kill_process
+from tests.support.faults import kill_process, warm_up
 from tests.support.runtime import SLOTS, Runtime
 from tests.support.story import PLAIN, RUN, RUN_WITHOUT_PROVIDER, outcomes, storage_keys
 from tests.support.wait import wait_until
@@ -38,7 +38,7 @@ def test_pictures_stored_before_the_kill_are_used_and_not_paid_for_again(
     runtime: Runtime,
 ) -> None:
     """Killed between bytes and rows: the next attempt takes the bytes and calls no provider."""
-    job = runtime.submit("a red mug [[slow:0.5]]", n=2)
+    job = runtime.submit("a red mug [[slow:1]]", n=2)
     runtime.wait_for_step(job, 30)
     keys = [f"{job.id}/1/0", f"{job.id}/1/1"]
     with runtime.locked_row(job):
@@ -56,7 +56,7 @@ def test_pictures_stored_before_the_kill_are_used_and_not_paid_for_again(
 
 def test_end_that_a_killed_worker_could_not_tell_is_told_by_the_sweep(runtime: Runtime) -> None:
     """Killed between the last commit and the last event: both event and record still come."""
-    job = runtime.submit("a red mug [[slow:0.5]]")
+    job = runtime.submit("a red mug [[slow:1]]")
     runtime.wait_for_step(job, 30)
     pid = runtime.worker_pid(job)
     with runtime.locked_row(job):
@@ -90,6 +90,7 @@ def test_job_that_kills_every_worker_ends_after_its_attempts(runtime: Runtime) -
 
 def test_jobs_of_a_lost_machine_run_on_the_next_one(runtime: Runtime) -> None:
     """Those that ran and one that still waited: all recovered within lease and sweep."""
+    warm_up(runtime)
     running = [runtime.submit("a red mug [[slow:1.5]]") for _ in range(SLOTS)]
     queued = runtime.submit("a blue mug")
     for job in running:

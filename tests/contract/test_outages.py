@@ -15,7 +15,7 @@ FROZEN_REDIS_COSTS_AT_MOST_SECONDS = 3.5
 
 def test_job_completes_while_redis_is_away(runtime: Runtime) -> None:
     """Nobody hears of it until Redis is back; then last event and record appear."""
-    job = runtime.submit("a red mug [[slow:0.5]]")
+    job = runtime.submit("a red mug [[slow:1]]")
     runtime.wait_for_step(job, 10)
     runtime.redis.kill()
     rows = wait_for_completion(runtime, job)

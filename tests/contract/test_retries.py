@@ -46,15 +46,15 @@ def test_transient_failures_are_tried_again_after_the_delays_of_the_policy(
 
 def test_wait_that_the_provider_asks_for_is_honoured(runtime: Runtime) -> None:
     """Retry-After outweighs a shorter backoff, to the fraction of a second."""
-    job = runtime.submit("a mug [[rate-limit:2.5]]")
+    job = runtime.submit("a mug [[rate-limit:1.5]]")
     rows = runtime.finish(job)
     [wait] = runtime.waits(job)
-    assert wait.seconds == 2.5
+    assert wait.seconds == 1.5
     assert_kept([wait], rows)
     assert outcomes(rows) == ["failed", "completed"]
     assert rows.attempts[0]["error"] == {
         "code": "rate_limited",
-        "message": "The mock provider asks to come back in 2.5 s",
+        "message": "The mock provider asks to come back in 1.5 s",
         "retryable": True,
         "attempt": 1,
         "provider_code": "rate_limit_exceeded",

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from tests.support.faults import other_settings, stopping
+from tests.support.faults import other_settings, stopping, warm_up
 from tests.support.runtime import Runtime
 from tests.support.story import PLAIN, lines_of, outcomes
 
@@ -20,7 +20,8 @@ PATIENT = {"SHUTDOWN_GRACE_SECONDS": "60", "SOFT_TIME_LIMIT": "120", "TIME_LIMIT
 def test_short_job_finishes_before_the_runtime_stops(runtime: Runtime) -> None:
     """Nothing waits once it is done; a job that was just being claimed loses no attempt."""
     with ExitStack() as lock, other_settings(runtime, **PATIENT):
-        job, late = runtime.submit("a red mug [[slow:2]]"), runtime.accept("a blue mug")
+        warm_up(runtime)
+        job, late = runtime.submit("a red mug [[slow:1.5]]"), runtime.accept("a blue mug")
         runtime.wait_for_step(job, 30)
         lock.enter_context(runtime.locked_row(late))
         runtime.dispatch(late)

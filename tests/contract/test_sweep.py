@@ -4,31 +4,28 @@ from concurrent.futures import ThreadPoolExecutor
 
 from shared.jobs.model import Job
 from shared.status import COMPLETED, waiting
-from tests.support.faults import claim_on_lost_machine
+from tests.support.faults import claim_on_lost_machine, warm_up
 from tests.support.runtime import SLOTS, Runtime
 from tests.support.story import PLAIN, RUN, outcomes
 from tests.support.wait import wait_until
 
 
-def test_job_whose_process_died_after_the_commit_runs(runtime: Runtime) -> None:
-    """Neither event nor envelope was sent; the sweep sends both, in that order."""
-    job = runtime.accept("a red mug")
-    assert outcomes(runtime.finish(job)) == ["completed"]
-    assert runtime.steps(job) == PLAIN
-    assert runtime.channel.of(job.task_id) == [step.as_json() for step in PLAIN]
-
-
-def test_lost_job_is_revived_while_every_slot_is_busy(runtime: Runtime) -> None:
-    """The sweep needs no slot: the job waits for attempt 2 before any slot is free."""
+def test_sweep_finds_lost_jobs_while_every_slot_is_busy(runtime: Runtime) -> None:
+    """One lost its worker; of the other neither event nor envelope was sent after the commit."""
+    warm_up(runtime)
+    unsent = runtime.accept("a green mug")
     busy = [runtime.submit("a red mug [[block:3.6]]") for _ in range(SLOTS)]
     for other in busy:
         runtime.wait_for_step(other, 30)
-    job = runtime.submit("a blue mug")
-    claim_on_lost_machine(runtime, job)
-    wait_until(lambda: waiting(2, 3) in runtime.steps(job), 20, "the job to be revived")
+    lost = runtime.submit("a blue mug")
+    claim_on_lost_machine(runtime, lost)
+    wait_until(lambda: waiting(2, 3) in runtime.steps(lost), 20, "the lost job to be revived")
     assert [_status(runtime, other) for other in busy] == ["PROCESSING"] * SLOTS
-    assert _status(runtime, job) == "PENDING"
-    assert outcomes(runtime.finish(job)) == ["lost", "completed"]
+    assert _status(runtime, lost) == "PENDING"
+    assert outcomes(runtime.finish(lost)) == ["lost", "completed"]
+    assert outcomes(runtime.finish(unsent)) == ["completed"]
+    assert runtime.steps(unsent) == PLAIN
+    assert runtime.channel.of(unsent.task_id) == [step.as_json() for step in PLAIN]
 
 
 def test_sweeps_at_the_same_time_revive_each_job_once(runtime: Runtime) -> None:

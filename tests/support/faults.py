@@ -34,6 +34,18 @@ def cut_connections_of(runtime: Runtime, pid: int) -> None:
         )
 
 
+def warm_up(runtime: Runtime) -> None:
+    """Have all slots run jobs at once, so that none of them needs a cold start next."""
+
+    def ran_at_once() -> bool:
+        jobs = [runtime.submit("a white mug [[slow:0.2]]") for _ in range(SLOTS)]
+        attempts = [runtime.finish(job).attempts[-1] for job in jobs]
+        last_start = max(attempt["started_at"] for attempt in attempts)
+        return bool(last_start < min(attempt["finished_at"] for attempt in attempts))
+
+    wait_until(ran_at_once, 60, "all slots to run jobs at once")
+
+
 def cut_database_connections(runtime: Runtime) -> None:
     """Have PostgreSQL end all sessions of the runtime, idle or not."""
     with runtime.database() as cursor:

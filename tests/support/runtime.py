@@ -255,7 +255,9 @@ class Runtime:
         try:
             yield
         finally:
-            process.resume()
+            # Its runtime kills even a frozen process at its time limit.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
