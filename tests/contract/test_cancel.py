@@ -30,27 +30,28 @@ def test_job_cancelled_before_it_ran_ends_at_once(runtime: Runtime) -> None:
         assert story.record is not None
         assert story.record["status"] == "FAILURE"
         assert story.record["result"]["exc_message"] == ["cancelled", "Cancelled"]
-    wait_until(lambda: refusals(runtime, job) == 1, 20, "the envelope to be refused")
+    wait_until(lambda: refusals(runtime, job) >= 1, 20, "the envelope to be refused")
     runtime.services.cancel(job.id)
     assert story_of(runtime, job) == story
 
 
-def test_cancelled_attempt_stops_in_the_middle_of_a_provider_call(runtime: Runtime) -> None:
-    """One that steps on and one that hangs: at the next step or lease extension."""
-    stepping, hanging = runtime.submit("a red mug [[slow:2]]"), runtime.submit("a mug [[hang]]")
-    for job in (stepping, hanging):
-        runtime.wait_for_step(job, 30)
-        assert runtime.services.cancel(job.id).finished_at is None
-    for job in (stepping, hanging):
-        rows = runtime.finish(job)
-        assert_cancelled(rows, attempt=1)
-        assert outcomes(rows) == ["failed"]
-        assert rows.attempts[0]["charge_state"] == "unknown"
-        assert rows.images == []
-        took = rows.job["finished_at"] - rows.job["cancel_requested_at"]
-        assert took.total_seconds() < runtime.settings.lease_seconds / 4 + SLACK_SECONDS
+@pytest.mark.parametrize("script", ["[[slow:2]]", "[[hang]]"])
+def test_cancelled_attempt_stops_in_the_middle_of_a_provider_call(
+    runtime: Runtime, script: str
+) -> None:
+    """Whether the provider steps on or hangs: at its next step or lease extension."""
+    job = runtime.submit(f"a red mug {script}")
+    runtime.wait_for_step(job, 30)
+    assert runtime.services.cancel(job.id).finished_at is None
+    rows = runtime.finish(job)
+    assert_cancelled(rows, attempt=1)
+    assert outcomes(rows) == ["failed"]
+    assert rows.attempts[0]["charge_state"] == "unknown"
+    assert rows.images == []
+    took = rows.job["finished_at"] - rows.job["cancel_requested_at"]
+    assert took.total_seconds() < runtime.settings.lease_seconds / 4 + SLACK_SECONDS
     steps = [QUEUED, STARTING, PREPARING, rendering(30), failed(30, "Cancelled")]
-    assert runtime.steps(hanging) == steps
+    assert runtime.steps(job) == steps
 
 
 def test_job_cancelled_while_it_waits_for_a_retry_ends_at_once(runtime: Runtime) -> None:
@@ -62,7 +63,7 @@ def test_job_cancelled_while_it_waits_for_a_retry_ends_at_once(runtime: Runtime)
     assert_cancelled(story.rows, attempt=1)
     assert outcomes(story.rows) == ["failed"]
     assert story.steps == [*PLAIN[:5], waiting(2, 3), failed(0, "Cancelled")]
-    wait_until(lambda: refusals(runtime, job) == 1, 20, "the late envelope to be refused")
+    wait_until(lambda: refusals(runtime, job) >= 1, 20, "the late envelope to be refused")
     assert story_of(runtime, job) == story
 
 

@@ -1,14 +1,15 @@
 """Several jobs at once: they overlap, and each is run by one attempt alone."""
 
-from tests.support.runtime import SLOTS, Rows, Runtime
+from tests.support.faults import warm_up
+from tests.support.runtime import SLOTS, Runtime
 from tests.support.story import PLAIN, outcomes
 
 
 def test_as_many_jobs_as_there_are_slots_run_at_the_same_time(runtime: Runtime) -> None:
     """Each starts before any of them has ended."""
-    # Slots are made at need: once all have been taken together, all are there.
-    run_together(runtime, "a mug [[slow:0.5]]")
-    attempts = [rows.attempts[0] for rows in run_together(runtime, "a mug [[slow:1.5]]")]
+    warm_up(runtime)
+    jobs = [runtime.submit("a mug [[slow:1]]") for _ in range(SLOTS)]
+    attempts = [runtime.finish(job).attempts[0] for job in jobs]
     last_start = max(attempt["started_at"] for attempt in attempts)
     assert last_start < min(attempt["finished_at"] for attempt in attempts)
 
@@ -23,9 +24,3 @@ def test_twenty_quick_jobs_are_completed_once_each(runtime: Runtime) -> None:
     for job in jobs:
         assert runtime.steps(job) == PLAIN
         assert runtime.messages(job, len(PLAIN)) == [step.as_json() for step in PLAIN]
-
-
-def run_together(runtime: Runtime, prompt: str) -> list[Rows]:
-    """Run a job in every slot and return their rows."""
-    jobs = [runtime.submit(prompt) for _ in range(SLOTS)]
-    return [runtime.finish(job) for job in jobs]

@@ -1,8 +1,6 @@
 """More envelopes than jobs, and attempts that come back from the dead."""
 
-import psutil
-
-from tests.support.faults import warm_up
+from tests.support.faults import other_settings, warm_up
 from tests.support.runtime import Runtime
 from tests.support.story import (
     PLAIN,
@@ -10,6 +8,7 @@ from tests.support.story import (
     outcomes,
     refusals,
     storage_keys,
+    stored_keys,
     story_of,
 )
 from tests.support.wait import wait_until
@@ -17,12 +16,12 @@ from tests.support.wait import wait_until
 
 def test_five_envelopes_at_once_make_one_attempt(runtime: Runtime) -> None:
     """Four find nothing to run; the worker tells Queued first, as nobody else has."""
-    job = runtime.accept("a red mug [[slow:1]]")
+    job = runtime.accept("a red mug [[slow:0.4]]")
     for _ in range(4):
         runtime.dispatch(job)
     runtime.queue.send(str(job.id))
     assert outcomes(runtime.finish(job)) == ["completed"]
-    wait_until(lambda: refusals(runtime, job) == 4, 20, "four envelopes to be refused")
+    wait_until(lambda: refusals(runtime, job) >= 4, 20, "four envelopes to be refused")
     assert runtime.steps(job) == PLAIN
     assert runtime.channel.of(job.task_id) == [step.as_json() for step in PLAIN]
 
@@ -33,30 +32,32 @@ def test_envelopes_of_a_running_and_of_an_ended_job_change_nothing(runtime: Runt
     runtime.wait_for_step(job, 30)
     runtime.dispatch(job)
     runtime.finish(job)
-    wait_until(lambda: refusals(runtime, job) == 1, 20, "the first copy to be refused")
+    wait_until(lambda: refusals(runtime, job) >= 1, 20, "the first copy to be refused")
     story = story_of(runtime, job)
     assert outcomes(story.rows) == ["completed"]
     assert story.steps == PLAIN
     runtime.dispatch(job)
     runtime.queue.send(str(job.id))
-    wait_until(lambda: refusals(runtime, job) == 3, 20, "the other copies to be refused")
+    wait_until(lambda: refusals(runtime, job) >= 3, 20, "the other copies to be refused")
     assert story_of(runtime, job) == story
 
 
 def test_attempt_that_wakes_up_after_it_lost_its_lease_changes_nothing(runtime: Runtime) -> None:
-    """Frozen for longer than its lease, it finds its job completed by another."""
-    warm_up(runtime)
-    job = runtime.submit("a red mug [[slow:0.8]]")
-    runtime.wait_for_step(job, 30)
-    stale = psutil.Process(runtime.worker_pid(job))
-    with runtime.frozen_worker(job):
-        rows = runtime.finish(job)
-        story = story_of(runtime, job)
-    wait_until(
-        lambda: lines_of(runtime, job, "attempt overtaken") or not stale.is_running(),
-        20,
-        "the stale attempt to end",
-    )
-    assert story_of(runtime, job) == story
+    """Cut off from both servers it makes and stores its picture: nobody uses it, nobody hears."""
+    with other_settings(runtime, SOFT_TIME_LIMIT="60", TIME_LIMIT="90"):
+        warm_up(runtime)
+        job = runtime.submit("a red mug [[slow:1]]")
+        runtime.wait_for_step(job, 30)
+        with runtime.frozen_worker(job):
+            rows = runtime.finish(job)
+            story = story_of(runtime, job)
+            runtime.redis.kill()
+            runtime.postgres.pause()
+        late_key = f"{job.id}/1/0"
+        wait_until(lambda: late_key in stored_keys(runtime, job), 20, "the late picture")
+        runtime.postgres.resume()
+        runtime.redis.start()
+        wait_until(lambda: lines_of(runtime, job, "attempt overtaken"), 20, "the late end")
+        assert story_of(runtime, job) == story
     assert outcomes(rows) == ["lost", "completed"]
     assert storage_keys(rows) == [f"{job.id}/2/0"]

@@ -3,7 +3,7 @@
 The scenarios, and the comparison of their histories, are those of `darkroom parity`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 import pytest
@@ -14,24 +14,20 @@ from local.parity.play import play, play_together
 from local.parity.report import details
 from local.parity.scenarios import SCENARIOS, Scenario
 from local.runtimes import RUNTIMES
-from tests.support.faults import other_settings
 from tests.support.runtime import Runtime
 from tests.support.tidiness import tidy
-
-PATIENCE = {"DISPATCH_GRACE_SECONDS": "60"}
-"""The second envelope of a job that starts late on a busy machine would be a difference."""
 
 
 @pytest.fixture(scope="module")
 def limited_runtimes(
-    runtime_named: Callable[[str], Runtime],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Mapping[str, Runtime]]:
-    """Give both runtimes with the limits that the scenarios are written for."""
-    runtimes = {name: runtime_named(name) for name in RUNTIMES}
+    """Give both runtimes, with the limits that the scenarios are written for."""
     with ExitStack() as stack:
-        for runtime in runtimes.values():
-            runtime.make_ready()
-            stack.enter_context(other_settings(runtime, **LIMITS, **PATIENCE))
+        runtimes = {}
+        for name in RUNTIMES:
+            runtimes[name] = Runtime(name, tmp_path_factory.mktemp(f"parity-{name}"), LIMITS)
+            stack.callback(runtimes[name].close)
         yield runtimes
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
 import psutil
@@ -102,7 +103,7 @@ class ChannelTap:
 class Runtime:
     """One runtime with servers of its own; made once a session."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, timings: Mapping[str, str] = TIMINGS) -> None:
         self._stack = EmbeddedStack(
             {},
             with_sqs=name == "lambda",
@@ -115,13 +116,14 @@ class Runtime:
         self.log_path = folder / "runtime.log"
         self.log = LogFile(self.log_path)
         servers = self._stack.environment
-        # boto3 reads the address and keys of SQS from the environment of the process.
-        os.environ.update({key: value for key, value in servers.items() if "AWS" in key})
-        self.environment = {**os.environ, **servers, **TIMINGS, "IMAGE_DIR": str(self.image_dir)}
+        self.environment = {**os.environ, **servers, **timings, "IMAGE_DIR": str(self.image_dir)}
         self.settings = _settings(self.environment)
         migrate(self.settings.database_url)
         self.process = RuntimeProcess(name, self.environment, self.log_path, SLOTS)
-        self.services = Services(self.settings)
+        # boto3 reads the address and keys of SQS from the environment of the process.
+        with patch.dict(os.environ, servers):
+            dispatcher = Services(self.settings).dispatcher
+        self.services = Services(self.settings, dispatcher=dispatcher)
         self.queue = CeleryQueue(self.settings) if name == "celery" else SqsQueue(self._stack)
         self.channel = ChannelTap(self.settings.redis_url)
         self._connection: Any = None

@@ -47,6 +47,11 @@ def storage_keys(rows: Rows) -> list[str]:
     return [image["storage_key"] for image in rows.images]
 
 
+def stored_keys(runtime: Runtime, job: Job) -> list[str]:
+    """Return where the pictures lie that a job's next attempt would find."""
+    return [image.storage_key for image in runtime.services.image_store.find_saved(job.id)]
+
+
 def lines_of(runtime: Runtime, job: Job, event: str) -> list[Mapping[str, Any]]:
     """Return the log lines of one job that say this."""
     said = [line for line in runtime.log_lines() if line.get("event") == event]
