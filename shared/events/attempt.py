@@ -51,6 +51,12 @@ class AttemptEvents:
             self._unsent.popleft()
         return delivery
 
+    def flush_before_end(self) -> None:
+        """Send what is still unsent before the last event, after which nothing is taken."""
+        if self._unsent:
+            self._publisher.end_pause()
+            self.flush()
+
     def _send(self, kind: str, attempt: int, step: Step) -> Delivery:
         self._sequence += 1
         if kind == "running":

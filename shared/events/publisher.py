@@ -120,6 +120,10 @@ class EventPublisher:
             return step.progress if step.status is JobStatus.PROCESSING else None
         return None
 
+    def end_pause(self) -> None:
+        """Try Redis again at the next event, however recently it failed."""
+        self._silent_until = 0.0
+
     def send(self, entry: Entry) -> Delivery:
         """Send one event now, unless Redis has just failed."""
         if time.monotonic() < self._silent_until:

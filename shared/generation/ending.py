@@ -64,7 +64,7 @@ class AttemptEnding:
                 claim, rows, result, attempt.charge_state.value, record
             ),
         )
-        attempt.events.flush()
+        attempt.events.flush_before_end()
         self._announcer.announce(
             ending_of(
                 claim.job_id, claim.task_id, claim.token, COMPLETED, finished_at, result=result
@@ -175,7 +175,7 @@ class AttemptEnding:
         finished_at = self._insist_on_ending(
             attempt, lambda: self._attempts.fail(claim, step, record, charge)
         )
-        attempt.events.flush()
+        attempt.events.flush_before_end()
         self._announcer.announce(
             ending_of(claim.job_id, claim.task_id, claim.token, step, finished_at, error=record)
         )

@@ -8,8 +8,6 @@ import json
 import os
 import re
 import signal
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +19,9 @@ import psutil
 import psycopg2
 import psycopg2.extras
 from redis import Redis
-from redis.exceptions import RedisError
 
 from local.runtimes import RuntimeProcess
 from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, EmbeddedStack
-from shared.events.connection import connect_redis
 from shared.imaging.request import GenerationRequest
 from shared.jobs.migrate import migrate
 from shared.jobs.model import Job
@@ -33,6 +29,7 @@ from shared.jobs.store import NewJob
 from shared.settings import Settings
 from shared.status import JobStatus, Step, rendering
 from shared.wiring import Services
+from tests.support.channel_tap import ChannelTap
 from tests.support.logs import LogFile
 from tests.support.queues import CeleryQueue, SqsQueue
 from tests.support.wait import wait_until
@@ -61,43 +58,6 @@ class Rows:
     job: Mapping[str, Any]
     attempts: list[Mapping[str, Any]]
     images: list[Mapping[str, Any]]
-
-
-class ChannelTap:
-    """Keeps every message of all jobs' channels, as a subscriber of Redis gets them."""
-
-    def __init__(self, url: str) -> None:
-        self._redis = connect_redis(url)
-        self._messages: list[tuple[str, str]] = []
-        self._is_listening = threading.Event()
-        self._is_closed = False
-        threading.Thread(target=self._listen, name="channel-tap", daemon=True).start()
-        assert self._is_listening.wait(10)
-
-    def of(self, task_id: str) -> list[str]:
-        """Return the messages of one job so far, byte for byte."""
-        return [data for channel, data in self._messages if channel == f"task_updates:{task_id}"]
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._is_closed = True
-        self._redis.close()
-
-    def _listen(self) -> None:
-        while not self._is_closed:
-            with contextlib.suppress(RedisError, OSError, ValueError):
-                self._listen_while_connected()
-            time.sleep(0.05)
-
-    def _listen_while_connected(self) -> None:
-        with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call] # redis-py
-            pubsub.psubscribe("task_updates:*")
-            while not self._is_closed:
-                message = pubsub.get_message(timeout=0.2)
-                if message and message["type"] == "psubscribe":
-                    self._is_listening.set()
-                if message and message["type"] == "pmessage":
-                    self._messages.append((message["channel"], message["data"]))
 
 
 class Runtime:

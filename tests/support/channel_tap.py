@@ -1,0 +1,46 @@
+"""A subscriber of all jobs' channels, for as long as a runtime is tested."""
+
+import contextlib
+import threading
+import time
+
+from redis.exceptions import RedisError
+
+from shared.events.connection import connect_redis
+
+
+class ChannelTap:
+    """Keeps every message of all jobs' channels, as a subscriber of Redis gets them."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = connect_redis(url)
+        self._messages: list[tuple[str, str]] = []
+        self._is_listening = threading.Event()
+        self._is_closed = False
+        threading.Thread(target=self._listen, name="channel-tap", daemon=True).start()
+        assert self._is_listening.wait(10)
+
+    def of(self, task_id: str) -> list[str]:
+        """Return the messages of one job so far, byte for byte."""
+        return [data for channel, data in self._messages if channel == f"task_updates:{task_id}"]
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._is_closed = True
+        self._redis.close()
+
+    def _listen(self) -> None:
+        while not self._is_closed:
+            with contextlib.suppress(RedisError, OSError, ValueError):
+                self._listen_while_connected()
+            time.sleep(0.05)
+
+    def _listen_while_connected(self) -> None:
+        with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call] # redis-py
+            pubsub.psubscribe("task_updates:*")
+            while not self._is_closed:
+                message = pubsub.get_message(timeout=0.2)
+                if message and message["type"] == "psubscribe":
+                    self._is_listening.set()
+                if message and message["type"] == "pmessage":
+                    self._messages.append((message["channel"], message["data"]))
