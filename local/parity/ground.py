@@ -18,8 +18,8 @@ from shared.wiring import Services, build_services
 
 LIMITS = {
     "MOCK_STEP_SECONDS": "0.05",
-    "SOFT_TIME_LIMIT": "2",
-    "TIME_LIMIT": "3.5",
+    "SOFT_TIME_LIMIT": "3",
+    "TIME_LIMIT": "5",
     # Far from TIME_LIMIT: a lease that runs up to it means that the limit was reached.
     "LEASE_SECONDS": "1.2",
     "SWEEP_SECONDS": "0.4",

@@ -136,7 +136,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "soft-limit-c",
         "The soft limit strikes in a C call",
-        _request("A chair [[block:2.4]]"),
+        _request("A chair [[block:3.4]]"),
         _fails("soft_time_limit"),
     ),
     Scenario(
