@@ -55,6 +55,8 @@ class Ending:
         token: The fence of whoever ended it.
         image_urls: Of a completed job, by position.
         error_code: Of a failed job.
+        waited_for: Of a job that ended before an attempt: the attempt's number, else 0.
+        max_attempts: With `waited_for`: how many the job might have used.
     """
 
     job_id: UUID
@@ -64,6 +66,8 @@ class Ending:
     finished_at: datetime
     image_urls: tuple[str, ...] = ()
     error_code: str = ""
+    waited_for: int = 0
+    max_attempts: int = 0
 
 
 QUEUED = Step(JobStatus.PENDING, 0, "Queued")

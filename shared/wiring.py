@@ -15,6 +15,7 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import Engine
 
+from shared.database.session import create_pooled_engine, create_unpooled_engine
 from shared.deadline import MainThreadInterrupt
 from shared.errors import ConfigurationError
 from shared.events.connection import connect_redis
@@ -31,7 +32,6 @@ from shared.imaging.store import ImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.retry import RetryPolicy
-from shared.jobs.session import create_pooled_engine, create_unpooled_engine
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 

@@ -9,7 +9,8 @@
 --       running  an attempt goes on; its first event brings the waiting event along, which is
 --                appended before it if nobody has published that, or not since another owner
 --                ran (and released) the same attempt
---       last     the job has ended
+--       last     the job has ended; if it was waiting for the attempt, brings the waiting
+--                event along in the same way
 -- Returns the outcome, and 1 if somebody asked for the job to be cancelled.
 local stream, fence, record_key = KEYS[1], KEYS[2], KEYS[3]
 local channel, ttl, length = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -40,7 +41,7 @@ local function append(data, result)
 end
 
 local is_wait_missing = waited_for < attempt or token > seen_token and seen[6] == 'running'
-if kind == 'running' and is_wait_missing and ARGV[10] ~= '' then
+if (kind == 'running' or kind == 'last') and is_wait_missing and ARGV[10] ~= '' then
   append(ARGV[10], ARGV[11])
 end
 append(event, record)

@@ -34,7 +34,8 @@ class Entry:
     Attributes:
         token: The fence of whoever tells it.
         sequence: Rises with each event under one token.
-        attempt: The attempt that the event belongs to, or that the job waits for.
+        attempt: The attempt that the event belongs to, or that the job waits for; 0 with the
+            end of a job that was not waiting.
         kind: `waiting`, `again`, `running` or `last`; see append.lua.
     """
 
@@ -93,7 +94,10 @@ class EventPublisher:
             )
         else:
             record = failed_record(task_id, ending.error_code, step.message, ending.finished_at)
-        return self.send(Entry(task_id, ending.token, 0, 0, 0, "last", step, record))
+        attempt, max_attempts = ending.waited_for, ending.max_attempts
+        return self.send(
+            Entry(task_id, ending.token, 0, attempt, max_attempts, "last", step, record)
+        )
 
     def request_cancel(self, task_id: str) -> None:
         """Let the next event of a running job bring back that it is to stop.
@@ -145,7 +149,8 @@ class EventPublisher:
 
     def _arguments(self, entry: Entry) -> list[str | int]:
         before, before_record = "", ""
-        if entry.kind == "running" and entry.sequence == FIRST:
+        is_first = entry.kind == "running" and entry.sequence == FIRST
+        if is_first or (entry.kind == "last" and entry.attempt):
             step = waiting(entry.attempt, entry.max_attempts)
             before = step.as_json()
             before_record = waiting_record(entry.task_id, step, entry.attempt)

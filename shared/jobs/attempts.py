@@ -13,9 +13,9 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from shared.database.statements import execute, fetch_all, fetch_one
 from shared.errors import LeaseLost, UnknownJob, WorkerLost
 from shared.jobs.model import Claim, ClaimRefused
-from shared.jobs.statements import execute, fetch_all, fetch_one
 from shared.status import COMPLETED, STARTING, JobStatus, Step
 
 # One who finds an expired lease takes over, unless the job was cancelled, has no attempt left

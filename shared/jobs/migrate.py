@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
-from shared.jobs.session import CONNECT_TIMEOUT_SECONDS, reporting_unavailability
+from shared.database.session import CONNECT_TIMEOUT_SECONDS, reporting_unavailability
 
 _FOLDER = Path(__file__).parent / "migrations"
 

@@ -1,7 +1,7 @@
 """What a job is at the moment it was read, and what becomes of one that lost its worker. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -53,6 +53,7 @@ class Job:
             self.finished_at,
             result=self.result,
             error=self.error,
+            attempts=(self.attempt, self.max_attempts),
         )
 
 
@@ -136,7 +137,15 @@ def ending_of(
     *,
     result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
+    attempts: tuple[int, int] | None = None,
 ) -> Ending:
-    """Read the ending of a job out of the columns that tell it."""
+    """Read the ending of a job out of the columns that tell it.
+
+    `attempts` are those begun and the most there may be; None for the ending of an attempt.
+    """
     urls = tuple(image["url"] for image in (result or {}).get("images", ()))
-    return Ending(job_id, task_id, token, step, finished_at, urls, (error or {}).get("code", ""))
+    ending = Ending(job_id, task_id, token, step, finished_at, urls, (error or {}).get("code", ""))
+    # A claim sets the progress to 5: a job that failed at 0 was waiting.
+    if attempts is None or step.status is not JobStatus.FAILED or step.progress > 0:
+        return ending
+    return replace(ending, waited_for=attempts[0] + 1, max_attempts=attempts[1])

@@ -11,10 +11,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from shared.database.session import reporting_unavailability
+from shared.database.statements import execute, fetch_all
 from shared.errors import error_record, one_line
 from shared.jobs.model import LostJob, Verdict, ending_of
-from shared.jobs.session import reporting_unavailability
-from shared.jobs.statements import execute, fetch_all
 from shared.status import Ending, JobStatus, Step, failed, waiting
 
 _LOST_COLUMNS = """
@@ -85,7 +85,8 @@ _TAKE_DUE = """
 """
 
 _FIND_UNANNOUNCED = """
-    SELECT id, task_id, lease_token, status, progress, message, result, error, finished_at
+    SELECT id, task_id, lease_token, status, progress, message, result, error, finished_at,
+        attempt, max_attempts
     FROM generation_jobs
     WHERE finished_at IS NOT NULL AND announced_at IS NULL
         AND finished_at < now() - make_interval(secs => %(settle)s)
@@ -171,6 +172,7 @@ class RecoveryStore:
                 row.finished_at,
                 result=row.result,
                 error=row.error,
+                attempts=(row.attempt, row.max_attempts),
             )
             for row in rows
         ]

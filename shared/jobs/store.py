@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, exc
 
+from shared.database.statements import execute, fetch_all, fetch_one
 from shared.errors import InvalidRequest, JobCancelled, UnknownJob, error_record
 from shared.jobs.model import Job
-from shared.jobs.statements import execute, fetch_all, fetch_one
 from shared.status import QUEUED, JobStatus
 
 _JOB_COLUMNS = """

@@ -9,6 +9,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from local.stack import EmbeddedRedis
+from shared.database.session import create_pooled_engine
 from shared.events.connection import connect_redis
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
@@ -16,7 +17,6 @@ from shared.generation.cancel import Canceller
 from shared.imaging.disk_store import DiskImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.recovery import RecoveryStore
-from shared.jobs.session import create_pooled_engine
 from shared.jobs.store import JobStore
 from tests.support.builders import ScriptedProvider, build_settings
 from tests.support.database import Database

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
+from shared.database.session import create_pooled_engine
 from shared.errors import (
     JobCancelled,
     LeaseLost,
@@ -20,7 +21,6 @@ from shared.errors import (
 )
 from shared.jobs.attempts import AttemptStore, KeptLease
 from shared.jobs.model import Claim, ClaimRefused
-from shared.jobs.session import create_pooled_engine
 from shared.jobs.store import JobStore
 from shared.status import JobStatus, failed, rendering, waiting
 from tests.support.builders import build_settings, image_row, new_job

@@ -7,7 +7,7 @@ import psycopg2.errors
 import pytest
 from sqlalchemy import Engine, select
 
-from shared.jobs.session import get_db_context
+from shared.database.session import get_db_context
 from shared.jobs.tables import (
     Asset,
     GenerationAttempt,

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from local.stack import EmbeddedPostgres, EmbeddedRedis
+from shared.database.session import create_pooled_engine
 from shared.errors import UnknownJob
 from shared.events import keys
 from shared.events.attempt import AttemptEvents
@@ -19,7 +20,6 @@ from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.follow import BELL_SECONDS, ROW_SECONDS, JobFollower
 from shared.jobs.model import Job
-from shared.jobs.session import create_pooled_engine
 from shared.jobs.store import JobStore
 from shared.status import COMPLETED, QUEUED, STARTING, Ending, JobStatus, Step, rendering
 from tests.conftest import TEMPLATE

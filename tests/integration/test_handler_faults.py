@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from local.stack import EmbeddedPostgres, EmbeddedRedis, private_folder
+from shared.database.session import create_pooled_engine
 from shared.errors import PromptRejected, ProviderUnavailable, ServiceUnavailable
 from shared.events.publisher import EventPublisher
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
@@ -14,7 +15,6 @@ from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.provider import GeneratedImage, ProviderCall
 from shared.imaging.store import ImageStore, StoredImage
 from shared.jobs.model import Job
-from shared.jobs.session import create_pooled_engine
 from shared.jobs.store import JobStore
 from tests.support.builders import (
     FaultyImageStore,

@@ -4,6 +4,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -216,6 +217,29 @@ def test_an_attempt_brings_along_the_wait_that_nobody_told(
     attempt_events(publisher).publish(STARTING)
     attempt_events(publisher, token=2, attempt=2).publish(STARTING)
     assert steps(redis) == [QUEUED, STARTING, waiting(2, 3), STARTING]
+
+
+def test_the_end_brings_along_the_wait_that_nobody_told(
+    redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """A job revived while Redis was away, and then cancelled: its progress falls only there."""
+    events = attempt_events(publisher)
+    events.publish(STARTING)
+    events.publish(SAVING)
+    waited = replace(ending(2, failed(0, "Cancelled"), "cancelled"), waited_for=2, max_attempts=3)
+    publisher.publish_ending(waited)
+    told = [waiting(1, 3), STARTING, SAVING, waiting(2, 3), failed(0, "Cancelled")]
+    assert steps(redis) == told
+
+
+def test_the_end_does_not_repeat_a_wait_that_was_told(
+    redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """The plain way of a job that is cancelled in the queue."""
+    publisher.publish_waiting(TASK, token=0, attempt=1, max_attempts=3)
+    waited = replace(ending(1, failed(0, "Cancelled"), "cancelled"), waited_for=1, max_attempts=3)
+    publisher.publish_ending(waited)
+    assert steps(redis) == [QUEUED, failed(0, "Cancelled")]
 
 
 def test_a_released_attempt_waits_again(redis: RedisClient, publisher: EventPublisher) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from shared.database.session import create_unpooled_engine
 from shared.errors import (
     JobCancelled,
     ServiceUnavailable,
@@ -17,7 +18,6 @@ from shared.errors import (
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, LostJob, Verdict, judge_lost
 from shared.jobs.recovery import RecoveryStore
-from shared.jobs.session import create_unpooled_engine
 from shared.jobs.store import JobStore
 from shared.status import Step, failed, rendering, waiting
 from tests.support.builders import build_settings, new_job

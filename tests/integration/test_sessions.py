@@ -9,14 +9,14 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from local.stack import EmbeddedPostgres, private_folder
-from shared.errors import ServiceUnavailable
-from shared.jobs.session import (
+from shared.database.session import (
     IDLE_SECONDS_BEFORE_CHECK,
     create_pooled_engine,
     create_unpooled_engine,
     get_db_context,
 )
-from shared.jobs.statements import execute, fetch_all, fetch_one
+from shared.database.statements import execute, fetch_all, fetch_one
+from shared.errors import ServiceUnavailable
 from shared.jobs.tables import Workspace
 from tests.support.builders import build_settings
 from tests.support.database import Database

@@ -149,7 +149,7 @@ def test_an_end_that_nobody_told_is_announced_once(
     redis: RedisClient,
     redis_server: EmbeddedRedis,
 ) -> None:
-    """Also when Redis comes back only after a sweep has tried."""
+    """Also when Redis comes back only after a sweep has tried; what it missed comes first."""
     job = jobs.request_cancel(jobs.insert(new_job()).id)
     database.update_job(job.id, "finished_at = now() - interval '5 seconds'")
     redis_server.kill()
@@ -160,7 +160,7 @@ def test_an_end_that_nobody_told_is_announced_once(
         reports.append(sweeper.sweep())
     assert reports[-1] == SweepReport(0, 0, 0, 1)
     assert sweeper.sweep() == NOTHING
-    assert steps(redis, job.task_id) == [Step(JobStatus.FAILED, 0, "Cancelled")]
+    assert steps(redis, job.task_id) == [QUEUED, Step(JobStatus.FAILED, 0, "Cancelled")]
 
 
 def test_the_job_of_a_dead_child_waits_for_nobody(

@@ -30,7 +30,7 @@ PARTS = {
     "drawing": ("shared/imaging/drawing",),
     "image store": ("shared/imaging/disk_store",),
     "events": ("shared/events/publisher", "shared/events/attempt"),
-    "statements": ("shared/jobs/statements",),
+    "statements": ("shared/database/statements",),
     "logging": ("structlog",),
 }
 """Cumulative time of the outermost function of each part."""

@@ -80,6 +80,15 @@ def test_the_ending_of_a_failed_job_says_its_code() -> None:
     assert failed(50, "No luck") == step
 
 
+def test_the_ending_of_a_job_that_waited_says_for_which_attempt() -> None:
+    """Whoever announces it may have to tell the wait first."""
+    step = failed(0, "Cancelled")
+    waited = ending_of(UUID(int=1), "task", 3, step, NOW, attempts=(1, 3))
+    assert (waited.waited_for, waited.max_attempts) == (2, 3)
+    ran = ending_of(UUID(int=1), "task", 3, failed(5, "No luck"), NOW, attempts=(1, 3))
+    assert (ran.waited_for, ran.max_attempts) == (0, 0)
+
+
 def test_the_ending_of_a_completed_job_lists_its_images_in_order() -> None:
     """Their addresses stand in the result by position."""
     result = {"images": [{"url": "/v1/images/a"}, {"url": "/v1/images/b"}], "missing": 0}

@@ -1,11 +1,11 @@
-"""Running one SQL statement as one transaction: what the stores of this package stand on."""
+"""Running one SQL statement as one transaction: what the stores stand on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine
 
-from shared.jobs.session import reporting_unavailability
+from shared.database.session import reporting_unavailability
 
 Parameters = Mapping[str, Any]
 

@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL and single statements: what every store stands on."""
