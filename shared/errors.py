@@ -47,6 +47,95 @@ class UnknownJob(DarkroomError):
         super().__init__(f"no job {str(job_id)[:64]!r}")
 
 
+class UnknownImage(DarkroomError):
+    """Somebody asked for an image that there is not, or not for them."""
+
+    code = "unknown_image"
+
+    def __init__(self, image_id: object) -> None:
+        super().__init__(f"no image {str(image_id)[:64]!r}")
+
+
+class UnknownKey(DarkroomError):
+    """Somebody named an API key that there is not."""
+
+    code = "unknown_key"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no API key {key_id[:64]!r} that could be revoked")
+
+
+class Unauthorized(DarkroomError):
+    """A request came without a valid API key, where one is needed."""
+
+    code = "unauthorized"
+
+
+class Forbidden(DarkroomError):
+    """A request came from where none may come from."""
+
+    code = "forbidden"
+
+
+class InvalidToken(DarkroomError):
+    """A signed address was changed, or was signed for something else."""
+
+    code = "invalid_token"
+
+    def __init__(self) -> None:
+        super().__init__("the token of this address is not valid")
+
+
+class ExpiredToken(DarkroomError):
+    """A signed address is too old; asking for the job again gives a new one."""
+
+    code = "expired_token"
+
+    def __init__(self) -> None:
+        super().__init__("the token of this address has expired; get the job again for a new one")
+
+
+class IdempotencyKeyReused(DarkroomError):
+    """An idempotency key came again, with another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"this Idempotency-Key was used for another request, job {job_id}")
+
+
+class LimitReached(DarkroomError):
+    """A workspace has as much of something as it may have at once.
+
+    Attributes:
+        retry_after_seconds: When it may be worth trying again.
+    """
+
+    code = "limit_reached"
+
+    def __init__(self, what: str, limit: int, retry_after_seconds: int) -> None:
+        super().__init__(f"the workspace has its {limit} {what}; try again later")
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyOpenJobs(LimitReached):
+    """The workspace has as many jobs waiting or running as it may."""
+
+    code = "too_many_open_jobs"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("open jobs", limit, retry_after_seconds=5)
+
+
+class TooManyStreams(LimitReached):
+    """The workspace has as many event streams open as it may."""
+
+    code = "too_many_streams"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("open event streams", limit, retry_after_seconds=15)
+
+
 class MalformedEnvelope(DarkroomError):
     """What lay on the queue is not an envelope of ours."""
 

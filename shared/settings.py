@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,7 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 
@@ -109,11 +110,41 @@ class Settings(BaseSettings):
     event_stream_max_length: int = Field(
         1_000, ge=50, description="Events kept for one job (Redis trims about here)."
     )
-    public_base_url: str = Field(
-        "http://localhost:8000", description="Address under which clients reach the API."
+    public_base_url: str | None = Field(
+        None,
+        description="Address under which clients reach the API, as `https://host`; "
+        "without it, addresses given to clients begin with `/`.",
     )
     signing_key: SecretStr | None = Field(
         None, description="Key that signs addresses given to clients. Required outside local."
+    )
+    require_api_keys: bool | None = Field(
+        None,
+        description="Refuse requests without an API key. Local default false: then only this "
+        "machine is served.",
+    )
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_port: int = Field(8000, ge=0, le=65_535, description="Port that the API listens on.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may use the API, separated by commas."
+    )
+    max_open_jobs: int = Field(
+        500, ge=1, description="Jobs that a workspace may have waiting or running."
+    )
+    max_streams: int = Field(
+        1_000, ge=1, description="Event streams that a workspace may have open."
+    )
+    event_token_seconds: int = Field(
+        900, ge=1, description="How long the address of an event stream may be opened."
+    )
+    image_token_seconds: int = Field(
+        3_600, ge=1, description="How long the address of an image is valid."
+    )
+    event_window_seconds: float = Field(
+        20,
+        ge=0,
+        le=28,
+        description="How long an answer waits for an event where it cannot be streamed.",
     )
     aws_lambda_function_name: str | None = Field(
         None, description="Set by AWS Lambda itself: tells that this is a function."
@@ -129,6 +160,24 @@ class Settings(BaseSettings):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         _check_port(url.partition("://")[2])
         return url
+
+    @field_validator("public_base_url")
+    @classmethod
+    def _check_base(cls, url: str | None) -> str | None:
+        if url is not None and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url) is None:
+            raise ValueError("must be an address such as https://images.example.com")
+        return url and url.rstrip("/")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, origins: object) -> object:
+        if not isinstance(origins, str):
+            return origins
+        names = tuple(origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip())
+        for origin in names:
+            if re.fullmatch(r"https?://[^\s/?#*]+", origin) is None:
+                raise ValueError("must list origins such as https://shop.example.com")
+        return names
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -146,9 +195,15 @@ class Settings(BaseSettings):
             raise ValueError("ENVIRONMENT must be set on AWS Lambda")
         if self.environment != "local":
             self._check_outside_local()
+        elif self.require_api_keys and self.signing_key is None:
+            raise ValueError("SIGNING_KEY must be set when REQUIRE_API_KEYS=true")
         return self
 
     def _check_outside_local(self) -> None:
+        if self.require_api_keys is False:
+            raise ValueError(
+                f"REQUIRE_API_KEYS=false is refused when ENVIRONMENT={self.environment}"
+            )
         if self.ai_mock_mode is None:
             raise ValueError(f"AI_MOCK_MODE must be set when ENVIRONMENT={self.environment}")
         if self.signing_key is None or len(self.signing_key.get_secret_value()) < 32:
@@ -169,11 +224,48 @@ class Settings(BaseSettings):
         """Whether the mock provider obeys `[[tags]]` in prompts."""
         return self.environment == "local" if self.mock_scripts is None else self.mock_scripts
 
+    @cached_property
+    def needs_api_keys(self) -> bool:
+        """Whether requests without an API key are refused."""
+        if self.require_api_keys is None:
+            return self.environment != "local"
+        return self.require_api_keys
+
+    @cached_property
+    def signing_secret(self) -> str:
+        """What signs addresses: SIGNING_KEY, or where nobody else is served, a stand-in.
+
+        The stand-in is the same in every process that uses the same database.
+        """
+        if self.signing_key is not None:
+            return self.signing_key.get_secret_value()
+        return sha256(f"darkroom {self.database_url}".encode()).hexdigest()
+
 
 class _DatabaseSettings(BaseSettings):
     model_config = Settings.model_config
 
     database_url: DatabaseUrl
+
+
+class ClientSettings(BaseSettings):
+    """What a client of the HTTP API on the command line needs."""
+
+    model_config = Settings.model_config
+
+    darkroom_url: str = Field(
+        "http://127.0.0.1:8000", description="The API that the command line talks to."
+    )
+    darkroom_api_key: SecretStr | None = Field(
+        None, description="The API key that the command line sends, if one is needed."
+    )
+
+    @field_validator("darkroom_url")
+    @classmethod
+    def _check_scheme(cls, url: str) -> str:
+        if re.fullmatch(r"https?://[^\s?#]+", url) is None:
+            raise ValueError("must begin with http:// or https://")
+        return url.rstrip("/")
 
 
 def load_settings() -> Settings:
@@ -194,6 +286,16 @@ def load_database_url() -> str:
     """
     with _naming_settings():
         return _DatabaseSettings().database_url
+
+
+def load_client_settings() -> ClientSettings:
+    """Read what a client of the HTTP API needs.
+
+    Raises:
+        ConfigurationError: Something is wrong; one line names each setting.
+    """
+    with _naming_settings():
+        return ClientSettings()
 
 
 @contextmanager

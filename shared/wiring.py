@@ -39,6 +39,9 @@ from shared.settings import Settings
 # every cold start.
 if TYPE_CHECKING:
     from shared.events.model import Event
+    from shared.generation.cancel import Canceller
+    from shared.generation.follow import JobFollower
+    from shared.generation.submit import Submitter
     from shared.generation.sweep import Sweeper, SweepReport
     from shared.imaging.request import GenerationRequest
     from shared.jobs.model import Job
@@ -58,6 +61,7 @@ class Services:
         dispatcher: Where envelopes go; None means SQS if QUEUE_URL is set, else Celery.
         image_store: Where bytes go; None means the folder IMAGE_DIR.
         is_pooled: False for a process that forks: each use of PostgreSQL connects anew.
+        threads: How many may use these services at once.
     """
 
     def __init__(
@@ -68,12 +72,14 @@ class Services:
         dispatcher: Dispatcher | None = None,
         image_store: ImageStore | None = None,
         is_pooled: bool = True,
+        threads: int = 2,
     ) -> None:
         self.settings = settings
         self._runtime = runtime
         self._dispatcher = dispatcher
         self._image_store = image_store
         self._is_pooled = is_pooled
+        self._threads = threads
 
     def __enter__(self) -> Self:
         return self
@@ -88,12 +94,7 @@ class Services:
 
     def submit(self, request: "GenerationRequest") -> "Job":
         """Accept a job; see `Submitter.submit`."""
-        from shared.generation.submit import Submitter
-
-        submitter = Submitter(
-            self.jobs, self.publisher, self.dispatcher, self.settings.max_attempts
-        )
-        return submitter.submit(request)
+        return self.submitter.submit(request)
 
     def get(self, job_id: UUID, workspace_id: str | None = None) -> "Job":
         """Return a job as its row says; see `JobStore.get`."""
@@ -101,19 +102,15 @@ class Services:
 
     def cancel(self, job_id: UUID, workspace_id: str | None = None) -> "Job":
         """Ask for the end of a job; see `Canceller.cancel`."""
-        from shared.generation.cancel import Canceller
-
-        return Canceller(self.jobs, self.publisher, self.announcer).cancel(job_id, workspace_id)
+        return self.canceller.cancel(job_id, workspace_id)
 
     def follow(
         self, job_id: UUID, workspace_id: str | None = None, after_id: str | None = None
     ) -> "Iterator[Event]":
         """Yield the events of a job to its end; see `JobFollower.follow`."""
-        from shared.events.follower import FROM_THE_START, Follower
-        from shared.generation.follow import JobFollower
+        from shared.events.follower import FROM_THE_START
 
-        follower = JobFollower(self.jobs, Follower(self.redis))
-        return follower.follow(job_id, workspace_id, after_id or FROM_THE_START)
+        return self.follower.follow(job_id, workspace_id, after_id or FROM_THE_START)
 
     def sweep(self) -> "SweepReport":
         """Finish what others left undone; see `Sweeper.sweep`."""
@@ -151,13 +148,15 @@ class Services:
     @cached_property
     def engine(self) -> Engine:
         """The connections to PostgreSQL."""
-        create = create_pooled_engine if self._is_pooled else create_unpooled_engine
-        return create(self.settings.database_url, f"darkroom-{self._runtime}-{os.getpid()}")
+        name = f"darkroom-{self._runtime}-{os.getpid()}"
+        if self._is_pooled:
+            return create_pooled_engine(self.settings.database_url, name, self._threads)
+        return create_unpooled_engine(self.settings.database_url, name)
 
     @cached_property
     def redis(self) -> Redis:
         """The connections to Redis, for events."""
-        return connect_redis(self.settings.redis_url)
+        return connect_redis(self.settings.redis_url, self._threads + 2)
 
     @cached_property
     def jobs(self) -> JobStore:
@@ -177,6 +176,35 @@ class Services:
     def announcer(self) -> Announcer:
         """What tells the ends of jobs."""
         return Announcer(self.jobs, self.publisher)
+
+    @cached_property
+    def submitter(self) -> "Submitter":
+        """What accepts jobs."""
+        from shared.generation.submit import Submitter
+        from shared.jobs.acceptance import AcceptanceStore
+
+        return Submitter(
+            self.jobs,
+            AcceptanceStore(self.engine),
+            self.publisher,
+            self.dispatcher,
+            self.settings.max_attempts,
+        )
+
+    @cached_property
+    def canceller(self) -> "Canceller":
+        """What asks for the end of jobs."""
+        from shared.generation.cancel import Canceller
+
+        return Canceller(self.jobs, self.publisher, self.announcer)
+
+    @cached_property
+    def follower(self) -> "JobFollower":
+        """What reads the events of jobs."""
+        from shared.events.follower import Follower
+        from shared.generation.follow import JobFollower
+
+        return JobFollower(self.jobs, Follower(self.redis))
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 from redis import Redis, RedisError
 
 from local.parity.history import History, Row
+from shared.database.statements import fetch_all
 from shared.errors import ServiceUnavailable
 from shared.events import keys
 from shared.jobs.model import Job
-from shared.jobs.statements import fetch_all
 from shared.wiring import Services
 
 MESSAGE_TIMEOUT_SECONDS = 5.0

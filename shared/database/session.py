@@ -47,8 +47,10 @@ _UNAVAILABLE = (
 )
 
 
-def create_pooled_engine(database_url: str, application_name: str) -> Engine:
+def create_pooled_engine(database_url: str, application_name: str, size: int = 2) -> Engine:
     """Return an engine for a process that runs jobs: one connection to work, one for leases.
+
+    The API has a `size` of its own: a connection for each of its threads.
 
     Connections that lay idle for a second (an idle worker, a thawed sandbox) are checked before
     use and replaced when dead; in a busy worker that check would cost as much as a statement.
@@ -56,7 +58,7 @@ def create_pooled_engine(database_url: str, application_name: str) -> Engine:
     engine = create_engine(
         database_url,
         isolation_level="AUTOCOMMIT",
-        pool_size=2,
+        pool_size=size,
         max_overflow=1,
         pool_timeout=5,
         pool_use_lifo=True,

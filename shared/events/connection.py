@@ -10,7 +10,7 @@ TIMEOUT_SECONDS = 1.0
 """No job waits longer for one event; `CircuitBreaker` bounds how often."""
 
 
-def connect_redis(redis_url: str) -> Redis:
+def connect_redis(redis_url: str, max_connections: int = 4) -> Redis:
     """Return a client that gives up after a second and reconnects once.
 
     One repeated send is harmless: the script refuses what it has already seen. The client holds
@@ -25,7 +25,7 @@ def connect_redis(redis_url: str) -> Redis:
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         health_check_interval=15,
-        max_connections=4,
+        max_connections=max_connections,
         retry=Retry(NoBackoff(), 1),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
         **keepalive,

@@ -1,15 +1,14 @@
 """Reading events: first what the stream holds, then what comes; each once, in order.
 
-Knows Redis only. Pub/sub forgets, and redis-py hides its gaps, so a message on the channel is
-no more than a doorbell: events are always read from the stream.
+Knows Redis only. Waits at the stream itself: pub/sub forgets, and redis-py hides its gaps.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis, RedisError
-from redis.client import PubSub
 
 from shared.errors import ServiceUnavailable
 from shared.events import keys
@@ -20,58 +19,58 @@ READ_AT_MOST = 500
 
 
 class Follower:
-    """Reads the events of one job at a time; a client of its own, for one thread."""
+    """Reads the events of jobs, for any number of threads with a connection each."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    @contextmanager
-    def subscribed(self, task_id: str) -> Iterator["Doorbell"]:
-        """Listen for new events; what the stream gets after this line rings.
-
-        Raises:
-            ServiceUnavailable: Redis cannot be reached.
-        """
-        pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call] # redis-py
-        try:
-            with _reporting_unavailability():
-                pubsub.subscribe(keys.channel(task_id))
-                pubsub.get_message(timeout=1.0)
-            yield Doorbell(pubsub)
-        finally:
-            pubsub.close()
-
     def read(self, task_id: str, after_id: str) -> list[Event]:
-        """Return the events after the given one, oldest first.
+        """Return the events after the given one, oldest first; `READ_AT_MOST` of them.
 
         Raises:
             ServiceUnavailable: Redis cannot be reached.
         """
-        with _reporting_unavailability():
+        with reporting_unavailability():
             entries: Any = self._redis.xrange(
                 keys.stream(task_id), min=f"({after_id}", count=READ_AT_MOST
             )
-        return [parse_event(entry_id, fields["event"]) for entry_id, fields in entries]
+        return events_of(entries)
 
+    def wait(self, task_id: str, after_id: str, timeout_seconds: float) -> list[Event]:
+        """Return the events after the given one, once there are any; none after the timeout.
 
-class Doorbell:
-    """Rings when the job's channel got a message."""
-
-    def __init__(self, pubsub: PubSub) -> None:
-        self._pubsub = pubsub
-
-    def wait(self, timeout_seconds: float) -> bool:
-        """Return whether it rang within the time.
+        The timeout must be less than that of the connection.
 
         Raises:
             ServiceUnavailable: Redis cannot be reached.
         """
-        with _reporting_unavailability():
-            return self._pubsub.get_message(timeout=timeout_seconds) is not None
+        # BLOCK 0 would wait for ever.
+        milliseconds = max(1, math.ceil(timeout_seconds * 1000))
+        with reporting_unavailability():
+            answer: Any = self._redis.xread(
+                {keys.stream(task_id): after_id}, count=READ_AT_MOST, block=milliseconds
+            )
+        return events_of(answer[0][1]) if answer else []
+
+    def find_last(self, task_id: str) -> Event | None:
+        """Return the newest event, if the stream holds any.
+
+        Raises:
+            ServiceUnavailable: Redis cannot be reached.
+        """
+        with reporting_unavailability():
+            entries: Any = self._redis.xrevrange(keys.stream(task_id), count=1)
+        return next(iter(events_of(entries)), None)
+
+
+def events_of(entries: Any) -> list[Event]:
+    """Read the entries of a stream."""
+    return [parse_event(entry_id, fields["event"]) for entry_id, fields in entries]
 
 
 @contextmanager
-def _reporting_unavailability() -> Iterator[None]:
+def reporting_unavailability() -> Iterator[None]:
+    """Turn what the client raises into ServiceUnavailable."""
     try:
         yield
     except RedisError as error:

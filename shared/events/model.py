@@ -1,6 +1,7 @@
 """What an event is, and the result record that Celery's clients read. Pure."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +16,10 @@ class Event:
     """One event as a follower gets it.
 
     Attributes:
-        id: Its entry in the stream; None when it was read from the row instead.
+        id: Of its entry in the stream, or made from the row's end (`row_event`).
     """
 
-    id: str | None
+    id: str
     step: Step
 
     @property
@@ -32,6 +33,43 @@ def parse_event(entry_id: str, data: str) -> Event:
     values = json.loads(data)
     step = Step(JobStatus(values["status"]), values["progress"], values["message"])
     return Event(entry_id, step)
+
+
+_EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
+
+ROW_SEQUENCE = 2**64 - 1
+"""The greatest that Redis has for an entry's second part, and which no entry reaches."""
+
+
+def row_event(step: Step, finished_at: datetime) -> Event:
+    """Make the last event of a job from its row, for followers of a stream that lost it.
+
+    Its id is the same whoever makes it, so that a follower who comes back with it is known to
+    have heard all.
+    """
+    return Event(f"{int(finished_at.timestamp() * 1000)}-{ROW_SEQUENCE}", step)
+
+
+def is_of_row(event_id: str) -> bool:
+    """Whether the id is that of a last event which was made from a row."""
+    return event_id.endswith(f"-{ROW_SEQUENCE}")
+
+
+def is_event_id(text: str) -> bool:
+    """Whether a text can be the id of an event; it comes from outside."""
+    if _EVENT_ID.fullmatch(text) is None:
+        return False
+    return all(int(part) <= ROW_SEQUENCE for part in text.split("-"))
+
+
+def follows(event_id: str, other_id: str) -> bool:
+    """Whether an event comes after another one."""
+    return _order(event_id) > _order(other_id)
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = event_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
 
 
 def running_record(task_id: str, step: Step) -> str:

@@ -1,5 +1,6 @@
 """Following a job to its end: the stream while it speaks, the row when it does not."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,17 +8,19 @@ from uuid import UUID
 
 from shared.errors import ServiceUnavailable
 from shared.events.follower import FROM_THE_START, Follower
-from shared.events.model import Event
+from shared.events.model import Event, follows, is_of_row, row_event
 from shared.jobs.model import Job
 from shared.jobs.store import JobStore
 
-BELL_SECONDS = 1.0
+WAIT_SECONDS = 0.8
+"""Less than the timeout of the connection to Redis."""
+
 ROW_SECONDS = 3.0
 """After so long without an event the row is read: it knows the end, whatever Redis lost."""
 
 
 class JobFollower:
-    """Reads the events of jobs for one thread."""
+    """Reads the events of jobs, and their ends from their rows; for any number of threads."""
 
     def __init__(self, jobs: JobStore, follower: Follower) -> None:
         self._jobs = jobs
@@ -28,8 +31,7 @@ class JobFollower:
     ) -> Iterator[Event]:
         """Yield every event after the given one, once and in order; end with the last.
 
-        When Redis is away or has forgotten, the last event is read from the row instead; its
-        id is then None.
+        When Redis is away or has forgotten, the last event is made from the row instead.
 
         Raises:
             UnknownJob: There is no such job (in that workspace).
@@ -37,43 +39,61 @@ class JobFollower:
         """
         job = self._jobs.get(job_id, workspace_id)
         while True:
-            try:
-                for event in self._listen(job, after_id):
-                    after_id = event.id or after_id
-                    yield event
-                    if event.is_last:
-                        return
-            except ServiceUnavailable:
-                time.sleep(BELL_SECONDS)
-                left = self._find_rest(job, after_id)
-                yield from left
-                if left:
+            for event in self.wait(job, after_id, math.inf):
+                after_id = event.id
+                yield event
+                if event.is_last:
                     return
 
-    def _listen(self, job: Job, after_id: str) -> Iterator[Event]:
-        with self._follower.subscribed(job.task_id) as bell:
-            silent_since = time.monotonic()
-            while True:
-                for event in self._follower.read(job.task_id, after_id):
-                    after_id, silent_since = event.id or after_id, time.monotonic()
-                    yield event
-                if time.monotonic() - silent_since >= ROW_SECONDS:
-                    silent_since = time.monotonic()
+    def wait(self, job: Job, after_id: str, until: float) -> list[Event]:
+        """Return the events after the given one, once there are any; none when it is too late.
+
+        `until` is a time of `time.monotonic()`.
+
+        Raises:
+            ServiceUnavailable: Neither Redis nor PostgreSQL can be reached.
+        """
+        row_at = time.monotonic() + ROW_SECONDS
+        while True:
+            left_seconds = max(0.0, min(WAIT_SECONDS, until - time.monotonic()))
+            try:
+                events = self._follower.wait(job.task_id, after_id, left_seconds)
+            except ServiceUnavailable:
+                time.sleep(left_seconds)
+                events = self.find_rest(job, after_id)
+            else:
+                if not events and time.monotonic() >= row_at:
+                    row_at = time.monotonic() + ROW_SECONDS
                     # As long as Redis answers, PostgreSQL may be away.
                     with suppress(ServiceUnavailable):
-                        yield from self._find_rest(job, after_id)
-                bell.wait(BELL_SECONDS)
+                        events = self.find_rest(job, after_id)
+            if events or time.monotonic() >= until:
+                return events
 
-    def _find_rest(self, job: Job, after_id: str) -> list[Event]:
-        """Return what is left to tell of a job that has ended; nothing while it has not."""
-        row = self._jobs.get(job.id)
-        if not row.status.is_terminal:
-            return []
-        rest: list[Event] = []
-        with suppress(ServiceUnavailable):
-            while late := self._follower.read(job.task_id, after_id):
-                rest += late
-                after_id = late[-1].id or after_id
-        if not any(event.is_last for event in rest):
-            rest.append(Event(None, row.step))
-        return rest
+    def find_rest(self, job: Job, after_id: str) -> list[Event]:
+        """Return what is left to tell of a job that has ended; nothing while it has not.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached.
+        """
+        for row in self._jobs.find_ended([job.id]):
+            rest: list[Event] = []
+            with suppress(ServiceUnavailable):
+                while late := self._follower.read(job.task_id, after_id):
+                    rest += late
+                    after_id = late[-1].id
+            if not any(event.is_last for event in rest):
+                rest.append(row_event(row.step, row.ending.finished_at))
+            return rest
+        return []
+
+    def has_heard_all(self, job: Job, after_id: str) -> bool:
+        """Return whether an ended job's last event is the given one, or came before it.
+
+        Raises:
+            ServiceUnavailable: Redis cannot be reached.
+        """
+        if is_of_row(after_id):
+            return True
+        last = self._follower.find_last(job.task_id)
+        return last is not None and last.is_last and not follows(last.id, after_id)

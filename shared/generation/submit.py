@@ -6,6 +6,7 @@ import structlog
 
 from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
+from shared.jobs.acceptance import AcceptanceStore, Accepted, Terms
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.model import Job
 from shared.jobs.store import JobStore, NewJob
@@ -20,9 +21,15 @@ class Submitter:
     """Turns requests into jobs that will run, whatever is down after the row is committed."""
 
     def __init__(
-        self, jobs: JobStore, publisher: EventPublisher, dispatcher: Dispatcher, max_attempts: int
+        self,
+        jobs: JobStore,
+        acceptance: AcceptanceStore,
+        publisher: EventPublisher,
+        dispatcher: Dispatcher,
+        max_attempts: int,
     ) -> None:
         self._jobs = jobs
+        self._acceptance = acceptance
         self._publisher = publisher
         self._dispatcher = dispatcher
         self._max_attempts = max_attempts
@@ -34,21 +41,39 @@ class Submitter:
             InvalidRequest: The workspace, user or product does not exist.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
-        job = self._jobs.insert(
-            NewJob(
-                workspace_id=request.workspace_id,
-                user_id=request.user_id,
-                product_id=request.product_id,
-                params=request.params(),
-                max_attempts=self._max_attempts,
-            )
+        job = self._jobs.insert(self._new_job(request))
+        self._set_off(job)
+        return job
+
+    def submit_on(self, request: "GenerationRequest", terms: Terms) -> Accepted:
+        """Accept a request within its workspace's limits, once for its idempotency key.
+
+        Raises:
+            InvalidRequest: The workspace, user or product does not exist.
+            IdempotencyKeyReused: The key came with another request within 24 hours.
+            TooManyOpenJobs: The workspace has as many as it may; nothing was accepted.
+            ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
+        """
+        accepted = self._acceptance.accept(self._new_job(request), terms)
+        if accepted.is_new:
+            self._set_off(accepted.job)
+        return accepted
+
+    def _new_job(self, request: "GenerationRequest") -> NewJob:
+        return NewJob(
+            workspace_id=request.workspace_id,
+            user_id=request.user_id,
+            product_id=request.product_id,
+            params=request.params(),
+            max_attempts=self._max_attempts,
         )
+
+    def _set_off(self, job: Job) -> None:
         # Published before the envelope is sent, so that no worker's event can come first.
         self._publisher.publish_waiting(
             job.task_id, token=0, attempt=1, max_attempts=job.max_attempts
         )
         self._dispatch(job)
-        return job
 
     def _dispatch(self, job: Job) -> None:
         try:

@@ -76,6 +76,7 @@ class Sweeper:
         announced = sum(
             self._announcer.announce(ending) for ending in self._recovery.find_unannounced(BATCH)
         )
+        self._recovery.forget_idempotency_keys(BATCH)
         report = SweepReport(revived, ended, dispatched, announced)
         if not report.is_empty:
             log.info(

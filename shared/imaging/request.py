@@ -42,8 +42,8 @@ MetadataKey = Annotated[
 MetadataValue = Annotated[str, StringConstraints(max_length=512), AfterValidator(_printable)]
 
 
-class GenerationRequest(BaseModel):
-    """One request for n images of one prompt."""
+class ImageOrder(BaseModel):
+    """What a client asks for: n images of one prompt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -62,14 +62,19 @@ class GenerationRequest(BaseModel):
         strict=True,
         description="The same seed and prompt give the same images; drawn at random if absent.",
     )
-    workspace_id: OwnerId = Field(default="default", description="Workspace the job belongs to.")
-    user_id: OwnerId | None = Field(default=None, description="User who asked for the images.")
     product_id: OwnerId | None = Field(default=None, description="Product the images are of.")
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict,
         max_length=METADATA_MAX_KEYS,
         description="The caller's own labels, kept with the job and not interpreted.",
     )
+
+
+class GenerationRequest(ImageOrder):
+    """An order, and for whom it is."""
+
+    workspace_id: OwnerId = Field(default="default", description="Workspace the job belongs to.")
+    user_id: OwnerId | None = Field(default=None, description="User who asked for the images.")
 
     @classmethod
     def from_untrusted(cls, data: object) -> Self:

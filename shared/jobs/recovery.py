@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from shared.database.session import reporting_unavailability
 from shared.database.statements import execute, fetch_all
 from shared.errors import error_record, one_line
+from shared.jobs.acceptance import IDEMPOTENCY_SECONDS
 from shared.jobs.model import LostJob, Verdict, ending_of
 from shared.status import Ending, JobStatus, Step, failed, waiting
 
@@ -91,6 +92,14 @@ _FIND_UNANNOUNCED = """
     WHERE finished_at IS NOT NULL AND announced_at IS NULL
         AND finished_at < now() - make_interval(secs => %(settle)s)
     ORDER BY finished_at LIMIT %(limit)s
+"""
+
+_FORGET_KEYS = """
+    DELETE FROM idempotency_keys WHERE (workspace_id, key) IN (
+        SELECT workspace_id, key FROM idempotency_keys
+        WHERE created_at < now() - make_interval(secs => %(kept_seconds)s)
+        LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    )
 """
 
 ANNOUNCE_AFTER_SECONDS = 1.0
@@ -176,6 +185,11 @@ class RecoveryStore:
             )
             for row in rows
         ]
+
+    def forget_idempotency_keys(self, limit: int) -> int:
+        """Delete idempotency keys that bind nobody any more; return how many."""
+        parameters = {"kept_seconds": IDEMPOTENCY_SECONDS, "limit": limit}
+        return execute(self._engine, _FORGET_KEYS, parameters)
 
     def _recover(
         self,

@@ -1,7 +1,7 @@
 """The rows of jobs as their owners see them: accepted, read, cancelled, announced."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,7 +13,7 @@ from shared.errors import InvalidRequest, JobCancelled, UnknownJob, error_record
 from shared.jobs.model import Job
 from shared.status import QUEUED, JobStatus
 
-_JOB_COLUMNS = """
+JOB_COLUMNS = """
     id, task_id, workspace_id, user_id, product_id, status, progress, message, params, result,
     error, attempt, max_attempts, next_attempt_at, lease_token, cancel_requested_at,
     announced_at, created_at, started_at, finished_at
@@ -21,19 +21,29 @@ _JOB_COLUMNS = """
 
 # `dispatched_at` is set before the envelope is sent: most sends succeed, and the sweep repeats
 # those that did not after the grace period.
+INSERTED_COLUMNS = (
+    """id, task_id, workspace_id, user_id, product_id, params, max_attempts, message,
+        dispatched_at, dispatches""",
+    """%(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s, %(params)s::jsonb,
+        %(max_attempts)s, %(message)s, now(), 1""",
+)
+"""Names and values of a new row."""
+
 _INSERT = f"""
-    INSERT INTO generation_jobs
-        (id, task_id, workspace_id, user_id, product_id, params, max_attempts, message,
-         dispatched_at, dispatches)
-    VALUES
-        (%(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s, %(params)s,
-         %(max_attempts)s, %(message)s, now(), 1)
-    RETURNING {_JOB_COLUMNS}
+    INSERT INTO generation_jobs ({INSERTED_COLUMNS[0]}) VALUES ({INSERTED_COLUMNS[1]})
+    RETURNING {JOB_COLUMNS}
 """
 
 _SELECT = f"""
-    SELECT {_JOB_COLUMNS} FROM generation_jobs
+    SELECT {JOB_COLUMNS} FROM generation_jobs
     WHERE id = %(id)s AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
+"""
+
+# One that ended a moment ago and was not announced is about to be: its own event comes.
+_FIND_ENDED = f"""
+    SELECT {JOB_COLUMNS} FROM generation_jobs
+    WHERE id = ANY(%(ids)s::uuid[]) AND finished_at IS NOT NULL
+        AND (announced_at IS NOT NULL OR finished_at < now() - interval '2 seconds')
 """
 
 _REQUEST_CANCEL = f"""
@@ -48,7 +58,7 @@ _REQUEST_CANCEL = f"""
         lease_token = lease_token + CASE WHEN status = 'PENDING' THEN 1 ELSE 0 END
     WHERE id = %(id)s AND status IN ('PENDING', 'PROCESSING')
         AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
-    RETURNING {_JOB_COLUMNS}
+    RETURNING {JOB_COLUMNS}
 """
 
 _MARK_ANNOUNCED = """
@@ -87,26 +97,16 @@ class JobStore:
             InvalidRequest: The workspace, user or product does not exist, or the user or
                 product belongs to another workspace.
         """
-        parameters = {
-            "id": str(uuid4()),
-            "task_id": str(uuid4()),
-            "workspace_id": new.workspace_id,
-            "user_id": new.user_id,
-            "product_id": new.product_id,
-            "params": json.dumps(new.params),
-            "max_attempts": new.max_attempts,
-            "message": QUEUED.message,
-        }
         try:
-            [row] = fetch_all(self._engine, _INSERT, parameters)
+            [row] = fetch_all(self._engine, _INSERT, insert_parameters(new))
         except exc.IntegrityError as error:
-            raise InvalidRequest(_explain_missing_owner(new, error)) from error
-        return _job_of(row)
+            raise InvalidRequest(explain_missing_owner(new, error)) from error
+        return job_of(row)
 
     def find(self, job_id: UUID, workspace_id: str | None = None) -> Job | None:
         """Return the job, or None; with a workspace, only if it belongs to it."""
         row = fetch_one(self._engine, _SELECT, _keys(job_id, workspace_id))
-        return None if row is None else _job_of(row)
+        return None if row is None else job_of(row)
 
     def get(self, job_id: UUID, workspace_id: str | None = None) -> Job:
         """Return the job.
@@ -118,6 +118,11 @@ class JobStore:
         if job is None:
             raise UnknownJob(job_id)
         return job
+
+    def find_ended(self, job_ids: Sequence[UUID]) -> list[Job]:
+        """Return those of the jobs whose end is told, or should have been by now."""
+        parameters = {"ids": [str(job_id) for job_id in job_ids]}
+        return [job_of(row) for row in fetch_all(self._engine, _FIND_ENDED, parameters)]
 
     def request_cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
         """End a waiting job at once; leave a note for the worker of a running one.
@@ -135,7 +140,7 @@ class JobStore:
             "error": json.dumps(error),
         }
         row = fetch_one(self._engine, _REQUEST_CANCEL, parameters)
-        return self.get(job_id, workspace_id) if row is None else _job_of(row)
+        return self.get(job_id, workspace_id) if row is None else job_of(row)
 
     def mark_announced(self, job_id: UUID) -> None:
         """Note that the last event and the result record of an ended job are out."""
@@ -150,14 +155,30 @@ def _keys(job_id: UUID, workspace_id: str | None) -> dict[str, str | None]:
     return {"id": str(job_id), "workspace_id": workspace_id}
 
 
-def _job_of(row: Any) -> Job:
-    values = row._asdict()
+def insert_parameters(new: NewJob) -> dict[str, Any]:
+    """Return the parameters of `INSERTED_COLUMNS`, with ids of the job's own."""
+    return {
+        "id": str(uuid4()),
+        "task_id": str(uuid4()),
+        "workspace_id": new.workspace_id,
+        "user_id": new.user_id,
+        "product_id": new.product_id,
+        "params": json.dumps(new.params),
+        "max_attempts": new.max_attempts,
+        "message": QUEUED.message,
+    }
+
+
+def job_of(row: Any) -> Job:
+    """Read a job out of a row of `JOB_COLUMNS`, or out of its values by name."""
+    values = row if isinstance(row, dict) else row._asdict()
     values["id"] = UUID(str(values["id"]))
     values["status"] = JobStatus[values["status"]]
     return Job(**values)
 
 
-def _explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
+def explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
+    """Say which of the request's owners does not exist."""
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", "") or ""
     for name, value in (("user", new.user_id), ("product", new.product_id)):
         if name in constraint:

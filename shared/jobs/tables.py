@@ -168,6 +168,11 @@ class GenerationJob(Base):
             "finished_at",
             postgresql_where=text("finished_at IS NOT NULL AND announced_at IS NULL"),
         ),
+        Index(
+            "ix_generation_jobs_open",
+            "workspace_id",
+            postgresql_where=text("status IN ('PENDING', 'PROCESSING')"),
+        ),
         Index(None, "workspace_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
         Index(None, "workspace_id", "product_id", postgresql_where=text("product_id IS NOT NULL")),
     )
@@ -276,3 +281,31 @@ class Image(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     job: Mapped[GenerationJob] = relationship(back_populates="images")
+
+
+class ApiKey(Base):
+    """A key of a workspace; only its hash is kept."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (CheckConstraint("key_sha256 ~ '^[0-9a-f]{64}$'", name="key_sha256"),)
+
+    id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
+    name: Mapped[str] = mapped_column(String(_KEY_CHARS))
+    key_sha256: Mapped[str] = mapped_column(String(_ID_CHARS), unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(Base):
+    """What a client called a request, so that it may repeat it; of no use after a day."""
+
+    __tablename__ = "idempotency_keys"
+
+    workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    key: Mapped[str] = mapped_column(String(_KEY_CHARS), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(_ID_CHARS))
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("generation_jobs.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

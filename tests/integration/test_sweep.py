@@ -17,6 +17,7 @@ from shared.generation.cancel import Canceller
 from shared.generation.submit import Submitter
 from shared.generation.sweep import Sweeper, SweepReport
 from shared.imaging.request import GenerationRequest
+from shared.jobs.acceptance import AcceptanceStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim
 from shared.jobs.recovery import RecoveryStore
@@ -53,10 +54,10 @@ def sweeper(
 
 @pytest.fixture
 def submit(
-    jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher
+    engine: Engine, jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher
 ) -> Callable[[], UUID]:
     """Give what submits a job."""
-    submitter = Submitter(jobs, publisher, dispatcher, max_attempts=3)
+    submitter = Submitter(jobs, AcceptanceStore(engine), publisher, dispatcher, max_attempts=3)
     return lambda: submitter.submit(GenerationRequest(prompt="a mug")).id
 
 

@@ -25,6 +25,15 @@ def obey(event: dict[str, Any], context: Any) -> Any:
     return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in failed]}
 
 
+def serve_http(http_event: dict[str, Any], context: Any) -> Any:
+    """Obey the command that is posted to /obey; else answer with the event and the process."""
+    if http_event["rawPath"] == "/obey":
+        command = json.loads(http_event["body"])
+        return _COMMANDS[command["do"]](command, context)
+    body = json.dumps({"pid": os.getpid(), "event": http_event})
+    return {"statusCode": 200, "headers": {"content-type": "application/json"}, "body": body}
+
+
 def mark(event: dict[str, Any], _context: object) -> None:
     """Stand in for a scheduled function: one line in a file for each invocation."""
     with Path(os.environ["MARK_FILE"]).open("a") as file:
@@ -42,6 +51,10 @@ def _describe(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "size": len(event.get("padding", "")),
         "padding": "x" * event.get("answer_bytes", 0),
     }
+
+
+def _answer(event: dict[str, Any], _context: object) -> Any:
+    return event["answer"]
 
 
 def _raise(event: dict[str, Any], _context: object) -> None:
@@ -103,6 +116,7 @@ def _keep(event: dict[str, Any], _context: object) -> None:
 
 
 _COMMANDS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
+    "answer": _answer,
     "describe": _describe,
     "raise": _raise,
     "hold": _hold,

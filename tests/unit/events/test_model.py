@@ -4,7 +4,14 @@ import json
 from datetime import UTC, datetime
 
 from shared.events.keys import celery_record, channel, fence, stream
-from shared.events.model import Event, completed_record, failed_record, parse_event, running_record
+from shared.events.model import (
+    Event,
+    completed_record,
+    failed_record,
+    parse_event,
+    row_event,
+    running_record,
+)
 from shared.status import COMPLETED, QUEUED, failed, rendering
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -26,7 +33,7 @@ def test_what_was_published_is_read_back() -> None:
 
 def test_the_last_event_knows_that_it_is() -> None:
     """Followers stop there."""
-    assert Event(None, COMPLETED).is_last
+    assert row_event(COMPLETED, datetime(2026, 1, 2, tzinfo=UTC)).is_last
     assert Event("1-0", failed(0, "x")).is_last
     assert not Event("1-0", QUEUED).is_last
     assert not Event("1-0", rendering(90)).is_last

@@ -1,0 +1,1 @@
+"""Who may do what: API keys of workspaces, signed addresses, open streams."""

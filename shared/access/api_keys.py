@@ -1,0 +1,144 @@
+"""API keys: each belongs to one workspace, is shown once, and is kept as a hash."""
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Engine, exc
+
+from shared.database.statements import execute, fetch_all, fetch_one
+from shared.errors import InvalidRequest, Unauthorized, UnknownKey
+
+_ID_BYTES = 6
+_SECRET_BYTES = 32
+_KEY = re.compile(r"dk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
+_WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME_MAX_CHARS = 255
+
+_MAKE_WORKSPACE = """
+    INSERT INTO workspaces (id, name) VALUES (%(workspace_id)s, %(workspace_id)s)
+    ON CONFLICT (id) DO NOTHING
+"""
+
+_INSERT = """
+    INSERT INTO api_keys (id, workspace_id, name, key_sha256)
+    VALUES (%(id)s, %(workspace_id)s, %(name)s, %(key_sha256)s)
+    RETURNING id, workspace_id, name, created_at, revoked_at
+"""
+
+_LIST = """
+    SELECT id, workspace_id, name, created_at, revoked_at FROM api_keys
+    WHERE %(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s
+    ORDER BY created_at, id
+"""
+
+_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL"
+
+_FIND = """
+    SELECT id, workspace_id FROM api_keys WHERE key_sha256 = %(key_sha256)s AND revoked_at IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What may be known of a key once it was handed out."""
+
+    id: str
+    workspace_id: str
+    name: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request.
+
+    Attributes:
+        key_id: The key that proves it; None where none is needed.
+    """
+
+    workspace_id: str
+    key_id: str | None = None
+
+
+class ApiKeyStore:
+    """Makes, finds and revokes keys.
+
+    Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(
+        self, workspace_id: str, name: str, *, makes_workspace: bool = False
+    ) -> tuple[ApiKey, str]:
+        """Make a key and return it with its text, which nobody can find out again.
+
+        Raises:
+            InvalidRequest: There is no such workspace, or a name is not allowed.
+        """
+        _check_names(workspace_id, name)
+        key_id = secrets.token_hex(_ID_BYTES)
+        text = f"dk_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+        parameters = {
+            "id": key_id,
+            "workspace_id": workspace_id,
+            "name": name,
+            "key_sha256": _hash(text),
+        }
+        if makes_workspace:
+            execute(self._engine, _MAKE_WORKSPACE, parameters)
+        try:
+            [row] = fetch_all(self._engine, _INSERT, parameters)
+        except exc.IntegrityError as error:
+            raise InvalidRequest(f"workspace: no workspace {workspace_id!r}") from error
+        return _key_of(row), text
+
+    def list(self, workspace_id: str | None = None) -> list[ApiKey]:
+        """Return all keys, or those of a workspace, oldest first; revoked ones too."""
+        rows = fetch_all(self._engine, _LIST, {"workspace_id": workspace_id})
+        return [_key_of(row) for row in rows]
+
+    def revoke(self, key_id: str) -> None:
+        """Make a key worthless, from the next request on.
+
+        Raises:
+            UnknownKey: There is none, or it was revoked before.
+        """
+        if execute(self._engine, _REVOKE, {"id": key_id}) == 0:
+            raise UnknownKey(key_id)
+
+    def identify(self, text: str) -> Caller:
+        """Return whose key this is.
+
+        Raises:
+            Unauthorized: Nobody's, or it was revoked.
+        """
+        # By its hash alone: how long the search takes tells nothing about any key.
+        row = None
+        if _KEY.fullmatch(text):
+            row = fetch_one(self._engine, _FIND, {"key_sha256": _hash(text)})
+        if row is None:
+            raise Unauthorized("this API key is not valid")
+        return Caller(row.workspace_id, row.id)
+
+
+def _check_names(workspace_id: str, name: str) -> None:
+    if _WORKSPACE.fullmatch(workspace_id) is None:
+        raise InvalidRequest("workspace: must be 1 to 64 letters, digits, dots, - or _")
+    if not name.strip() or len(name) > NAME_MAX_CHARS or not name.isprintable():
+        raise InvalidRequest(f"name: must be 1 to {NAME_MAX_CHARS} printable characters")
+
+
+def _hash(text: str) -> str:
+    # 256 random bits need no slow hash.
+    return sha256(text.encode()).hexdigest()
+
+
+def _key_of(row: Any) -> ApiKey:
+    return ApiKey(row.id, row.workspace_id, row.name, row.created_at, row.revoked_at)
