@@ -46,6 +46,10 @@ class SqsDispatcher:
             VisibilityTimeout=math.ceil(delay_seconds),
         )
 
+    def check(self) -> None:
+        """Make a round trip to the queue; see the port. Lambda itself takes from it."""
+        self._call("get_queue_attributes", AttributeNames=["QueueArn"])
+
     def _call(self, operation: str, **parameters: Any) -> None:
         if self._queue_url is None:
             raise ServiceUnavailable("SQS: QUEUE_URL is not set")

@@ -8,6 +8,8 @@ from redis.exceptions import RedisError
 
 from local.broker import JOB_QUEUE, TASK_NAME, broker_url
 from shared.errors import ServiceUnavailable
+from shared.events import keys
+from shared.events.connection import connect_redis
 from shared.settings import Settings
 
 SOCKET_TIMEOUT_SECONDS = 1.0
@@ -21,6 +23,7 @@ class CeleryDispatcher:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._redis = connect_redis(settings.redis_url)
         self._producer = Celery(
             "darkroom-producer",
             broker=broker_url(settings.redis_url),
@@ -50,3 +53,12 @@ class CeleryDispatcher:
             )
         except (OperationalError, RedisError, OSError) as error:
             raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
+
+    def check(self) -> None:
+        """Ask the broker whether a worker was seen lately; see the port."""
+        try:
+            seen = self._redis.exists(keys.WORKER_SEEN)
+        except RedisError as error:
+            raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
+        if not seen:
+            raise ServiceUnavailable("Celery: no worker was seen lately")

@@ -5,6 +5,7 @@ the event loop the sweep. Children are forked only between two passes: a lock of
 fork caught held would stay held in the child for ever.
 """
 
+import math
 import os
 import queue
 import threading
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
+from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import DarkroomError
+from shared.events import keys
 from shared.settings import Settings
 from shared.wiring import Services
 
@@ -84,9 +87,18 @@ class SweepThread:
     def _guarded_sweep(self) -> None:
         with self._between_forks:
             try:
+                self._note_presence()
                 self._services.sweep()
             except (DarkroomError, SQLAlchemyError) as error:
                 log.warning("sweep failed", reason=str(error)[:200])
+
+    def _note_presence(self) -> None:
+        """Let the API know that a worker is there (`CeleryDispatcher.check`)."""
+        seconds = math.ceil(self._settings.sweep_seconds * 3) + 1
+        try:
+            self._services.redis.set(keys.WORKER_SEEN, "1", ex=seconds)
+        except RedisError as error:
+            log.warning("presence not noted", reason=str(error)[:200])
 
     def _settle(self, death: DeadChild) -> None:
         with self._between_forks:

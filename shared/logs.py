@@ -16,7 +16,7 @@ from structlog.typing import Processor
 _CREDENTIALS = re.compile(r"(\w+://)[^/\s\"']+@")
 _QUERY = re.compile(r"((?:\w+://|/)[^\s?\"']*)\?[^\s\"']+")
 
-_QUIET_LOGGERS = ("botocore", "boto3", "urllib3", "PIL", "kombu", "amqp", "alembic")
+_QUIET_LOGGERS = ("botocore", "boto3", "urllib3", "PIL", "kombu", "amqp", "alembic", "mangum")
 
 
 def configure_logging(runtime: str, level: str, stream: TextIO | None = None) -> None:

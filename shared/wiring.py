@@ -19,6 +19,7 @@ from shared.database.session import create_pooled_engine, create_unpooled_engine
 from shared.deadline import MainThreadInterrupt
 from shared.errors import ConfigurationError
 from shared.events.connection import connect_redis
+from shared.events.follower import reporting_unavailability
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.ending import AttemptEnding
@@ -115,6 +116,15 @@ class Services:
     def sweep(self) -> "SweepReport":
         """Finish what others left undone; see `Sweeper.sweep`."""
         return self.sweeper.sweep()
+
+    def check_redis(self) -> None:
+        """Make a round trip to Redis.
+
+        Raises:
+            ServiceUnavailable: It does not answer.
+        """
+        with reporting_unavailability():
+            self.redis.ping()
 
     def build_handler(
         self, traits: RuntimeTraits, interrupt: MainThreadInterrupt

@@ -3,6 +3,9 @@
 CELERY_RECORD_PREFIX = "celery-task-meta-"
 """Where Celery's result backends look (celery/backends/base.py, `task_keyprefix`)."""
 
+WORKER_SEEN = "worker_seen"
+"""Written by the main process of each Celery worker after each sweep; gone soon after its end."""
+
 
 def channel(task_id: str) -> str:
     """Return the channel that each event is published on."""

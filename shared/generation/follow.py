@@ -88,12 +88,14 @@ class JobFollower:
         return []
 
     def has_heard_all(self, job: Job, after_id: str) -> bool:
-        """Return whether an ended job's last event is the given one, or came before it.
+        """Return whether nothing comes after the given event of a job that has ended.
 
-        Raises:
-            ServiceUnavailable: Redis cannot be reached.
+        False while Redis is away: the end is then told once more, from the row.
         """
         if is_of_row(after_id):
             return True
-        last = self._follower.find_last(job.task_id)
+        try:
+            last = self._follower.find_last(job.task_id)
+        except ServiceUnavailable:
+            return False
         return last is not None and last.is_last and not follows(last.id, after_id)

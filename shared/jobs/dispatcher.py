@@ -19,3 +19,11 @@ class Dispatcher(Protocol):
             ServiceUnavailable: The queue's server did not take it; the sweep sends it later.
         """
         ...
+
+    def check(self) -> None:
+        """Make a round trip to the queue, and look for somebody who takes from it.
+
+        Raises:
+            ServiceUnavailable: The queue's server does not answer, or nobody is there.
+        """
+        ...

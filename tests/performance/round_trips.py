@@ -80,6 +80,9 @@ class _NoDispatcher:
     def dispatch(self, job_id: Any, task_id: str, delay_seconds: float = 0) -> None:
         """Send nothing: the jobs are handed over by hand."""
 
+    def check(self) -> None:
+        """Find everything in order."""
+
 
 def _measure(services: Services, stack: EmbeddedStack) -> JobCost:
     interrupt = MainThreadInterrupt()

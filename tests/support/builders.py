@@ -146,3 +146,6 @@ class ListDispatcher:
         if self.is_away:
             raise ServiceUnavailable("the queue is away")
         self.sent.append((job_id, task_id, delay_seconds))
+
+    def check(self) -> None:
+        """Find everything in order."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from local.lambda_host.gateway.http_gateway import GatewayOptions, HttpGateway
 from shared.errors import ConfigurationError, ServiceUnavailable
 from shared.logs import configure_logging
-from shared.settings import load_settings
+from shared.settings import Settings, load_settings
 
 FAILURE_EXIT_CODE = 1
 CONFIGURATION_EXIT_CODE = 2
@@ -16,9 +16,9 @@ CONFIGURATION_EXIT_CODE = 2
 
 def main(arguments: Sequence[str]) -> int:
     """Run the gateway; return its exit code."""
-    options = _parse(arguments)
     try:
         settings = load_settings()
+        options = _parse(arguments, settings)
         configure_logging("lambda_host", settings.log_level)
         gateway = HttpGateway(settings, options, os.environ)
     except ConfigurationError as error:
@@ -31,11 +31,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parse(arguments: Sequence[str]) -> GatewayOptions:
+def _parse(arguments: Sequence[str], settings: Settings) -> GatewayOptions:
     defaults = GatewayOptions()
     parser = argparse.ArgumentParser("python -m local.lambda_host.gateway", description=__doc__)
-    parser.add_argument("--host", default=defaults.host)
-    parser.add_argument("--port", type=int, default=defaults.port)
+    parser.add_argument("--host", default=settings.api_host)
+    parser.add_argument("--port", type=int, default=settings.api_port)
     parser.add_argument("--handler", default=defaults.handler)
     parser.add_argument("--concurrency", type=int, default=defaults.concurrency)
     parser.add_argument("--timeout-seconds", type=float, default=defaults.timeout_seconds)

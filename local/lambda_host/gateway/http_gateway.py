@@ -4,22 +4,19 @@
 """
 
 import asyncio
-import errno
 import signal
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
-import uvicorn
 
 from local.lambda_host.aws_environment import with_aws_variables
 from local.lambda_host.function import LambdaFunction
 from local.lambda_host.function_pool import FunctionPool
 from local.lambda_host.gateway.app import GatewayApp
-from shared.errors import ConfigurationError, ServiceUnavailable
+from local.web_server import WebServer, address_of, listen, server_config
+from shared.errors import ConfigurationError
 from shared.settings import Settings
 
 GRACE_SECONDS = 2.0
@@ -27,8 +24,6 @@ GRACE_SECONDS = 2.0
 
 FAREWELL_SECONDS = 0.3
 """What the answers to killed invocations need to get out; uvicorn looks each 0.1 s."""
-
-BACKLOG = 2048
 
 _logger = structlog.get_logger()
 
@@ -76,9 +71,9 @@ class HttpGateway:
         )
         self._pool = FunctionPool(function, options.concurrency)
         self._executor = ThreadPoolExecutor(options.concurrency, thread_name_prefix="invocation")
-        self._socket = _listen(options.host, options.port)
-        self._server = _Server(
-            _server_config(GatewayApp(self._pool, self._executor)), self._say_ready
+        self._socket = listen(options.host, options.port)
+        self._server = WebServer(
+            server_config(GatewayApp(self._pool, self._executor)), self._say_ready
         )
         self._stop_asked = asyncio.Event()
         self._haste_asked = asyncio.Event()
@@ -133,64 +128,9 @@ class HttpGateway:
             )
 
     def _say_ready(self) -> None:
-        host, port = self._socket.getsockname()[:2]
         _logger.info(
             "api ready",
-            address=f"http://{_bracketed(host)}:{port}",
+            address=address_of(self._socket),
             function=self._pool.function.name,
             concurrency=self._pool.concurrency,
         )
-
-
-class _Server(uvicorn.Server):
-    """Tells when it serves, and leaves the signals to the gateway.
-
-    Uvicorn's own handlers raise the signal again at the end, so that it would be the exit code.
-    """
-
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = on_started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve."""
-        await super().startup(sockets)
-        self._on_started()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Change no handler."""
-        yield
-
-
-def _server_config(app: GatewayApp) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        interface="asgi3",
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        # The application must get what the client has sent, and not what uvicorn makes of it.
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-    )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = f"{_bracketed(host)}:{port}"
-        if error.errno == errno.EADDRINUSE:
-            raise ServiceUnavailable(f"{where} is in use") from error
-        raise ServiceUnavailable(f"cannot listen on {where}: {error.strerror}") from error
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,152 @@
+"""The API of the local runtime: the FastAPI application under uvicorn. `python -m local.api`.
+
+Stops at SIGTERM or SIGINT: open event streams are told to come back, and do so to whichever
+process serves the address then.
+"""
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from local.web_server import WebServer, address_of, listen, server_config
+from shared.access.api_keys import ApiKeyStore
+from shared.access.stream_slots import StreamSlots
+from shared.api.app import create_app
+from shared.api.live_delivery import LiveDelivery
+from shared.api.parts import ApiParts, Threads
+from shared.errors import ConfigurationError, ServiceUnavailable
+from shared.events.hub import EventHub
+from shared.generation.watch import JobWatcher
+from shared.jobs.views import JobViews
+from shared.logs import configure_logging
+from shared.settings import Settings, load_settings
+from shared.wiring import Services
+
+THREADS = 8
+GRACE_SECONDS = 5
+"""What requests that are being answered get when the API stops."""
+
+FAILURE_EXIT_CODE = 1
+CONFIGURATION_EXIT_CODE = 2
+
+log = structlog.get_logger(__name__)
+
+
+class Api:
+    """One API process.
+
+    Raises:
+        ConfigurationError: It would serve other machines without API keys.
+        ServiceUnavailable: The port cannot be had.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        _check_exposure(settings)
+        self._socket = listen(settings.api_host, settings.api_port)
+        self._services = Services(settings, runtime="api", threads=THREADS)
+        threads = Threads(THREADS)
+        self._hub = EventHub(settings.redis_url)
+        self._delivery = LiveDelivery(
+            JobWatcher(
+                self._hub,
+                lambda job_ids: threads.run(self._services.jobs.find_ended, job_ids),
+            ),
+            self._services.follower,
+            StreamSlots(self._services.redis, settings.max_streams),
+            threads.run,
+        )
+        app = create_app(_parts_of(self._services, self._delivery, threads))
+        config = server_config(app, timeout_graceful_shutdown=GRACE_SECONDS)
+        self._server = WebServer(config, self._say_ready)
+
+    def run(self) -> None:
+        """Serve until asked to stop."""
+        with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
+            runner.run(self._serve())
+        self._services.close()
+        log.info("api stopped")
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        await self._server.serve(sockets=[self._socket])
+        await self._hub.close()
+
+    def _on_signal(self) -> None:
+        if self._server.should_exit:
+            self._server.force_exit = True
+            return
+        self._server.should_exit = True
+        self._delivery.end_streams()
+
+    def _say_ready(self) -> None:
+        log.info("api ready", address=address_of(self._socket))
+
+
+def _parts_of(services: Services, delivery: LiveDelivery, threads: Threads) -> ApiParts:
+    views = JobViews(services.engine)
+    return ApiParts(
+        settings=services.settings,
+        keys=ApiKeyStore(services.engine),
+        submitter=services.submitter,
+        canceller=services.canceller,
+        jobs=services.jobs,
+        views=views,
+        image_store=services.image_store,
+        delivery=delivery,
+        threads=threads,
+        checks={
+            "database": views.check,
+            "redis": services.check_redis,
+            "queue": services.dispatcher.check,
+        },
+    )
+
+
+def _check_exposure(settings: Settings) -> None:
+    """Refuse to serve other machines without keys."""
+    if settings.needs_api_keys or settings.api_host == "localhost":
+        return
+    with suppress(ValueError):
+        if ipaddress.ip_address(settings.api_host).is_loopback:
+            return
+    raise ConfigurationError(
+        f"settings: API_HOST={settings.api_host} serves other machines, which needs API keys: "
+        "set REQUIRE_API_KEYS=true and SIGNING_KEY, or API_HOST=127.0.0.1"
+    )
+
+
+def _forget_cut_off_streams(record: logging.LogRecord) -> bool:
+    # What uvicorn says of each client that does not read; `live_delivery` has logged it.
+    return "without completing response" not in record.getMessage()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the API; return its exit code."""
+    parser = argparse.ArgumentParser("python -m local.api", description=__doc__)
+    parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+        configure_logging("api", settings.log_level)
+        logging.getLogger("uvicorn.error").addFilter(_forget_cut_off_streams)
+        api = Api(settings)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return CONFIGURATION_EXIT_CODE
+    except ServiceUnavailable as error:
+        sys.stderr.write(f"{error}\n")
+        return FAILURE_EXIT_CODE
+    api.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,83 @@
+"""Uvicorn as this project uses it: a socket of its own, ready when it says so, quiet.
+
+Used by the API (`local.api`) and by the gateway of the local Lambda host.
+"""
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from shared.errors import ServiceUnavailable
+
+BACKLOG = 2048
+
+
+class WebServer(uvicorn.Server):
+    """Tells when it serves, and leaves the signals to its owner.
+
+    Uvicorn's own handlers raise the signal again at the end, so that it would be the exit code.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        self._on_started()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Change no handler."""
+        yield
+
+
+def server_config(app: Any, **options: Any) -> uvicorn.Config:
+    """Return how uvicorn serves an application here: fast, and with no log of its own."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        # The application must get what the client has sent, and not what uvicorn makes of it.
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        **options,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 takes any that is free.
+
+    Raises:
+        ServiceUnavailable: The port cannot be had; one line says why.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = f"{_bracketed(host)}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            raise ServiceUnavailable(f"{where} is in use") from error
+        raise ServiceUnavailable(f"cannot listen on {where}: {error.strerror}") from error
+
+
+def address_of(listening: socket.socket) -> str:
+    """Return the address that clients use."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{_bracketed(host)}:{port}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

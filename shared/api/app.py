@@ -1,0 +1,73 @@
+"""The FastAPI application: the same for uvicorn and for Mangum, around the parts it is given."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
+
+from shared.api.documentation import install_document
+from shared.api.events import event_routes
+from shared.api.gate import Gate
+from shared.api.generations import generation_routes
+from shared.api.images import image_routes
+from shared.api.pages import page_routes
+from shared.api.parts import ApiParts
+from shared.api.problems import install_problems
+from shared.api.representation import Representer
+from shared.api.service import service_routes
+
+VERSION = "1"
+
+Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+
+_TAGS = [
+    {"name": "generations", "description": "Jobs: submit, follow, read, list, cancel."},
+    {"name": "images", "description": "The pictures of completed jobs."},
+    {"name": "service", "description": "Presets, and how the service is."},
+]
+
+
+def create_app(parts: ApiParts) -> Application:
+    """Return the application; connects to nothing, and has no start or end of its own."""
+    app = build_routes(parts)
+    gated: Application = Gate(app, parts.settings)
+    if parts.settings.cors_origins:
+        gated = CORSMiddleware(
+            gated,
+            allow_origins=parts.settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "Last-Event-ID",
+                "Prefer",
+            ],
+            expose_headers=["Location", "Preference-Applied", "Retry-After"],
+        )
+    return gated
+
+
+def build_routes(parts: ApiParts) -> FastAPI:
+    """Return the application without what every request passes."""
+    app = FastAPI(
+        title="Darkroom",
+        version=VERSION,
+        openapi_tags=_TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Its own instrumentation would stand between each event and its client.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    representer = Representer(parts.settings)
+    app.include_router(generation_routes(parts, representer))
+    app.include_router(event_routes(parts, representer))
+    app.include_router(image_routes(parts, representer))
+    app.include_router(service_routes(parts))
+    app.include_router(page_routes())
+    install_problems(app)
+    install_document(app)
+    return app

@@ -1,0 +1,209 @@
+"""Event delivery by streaming, under uvicorn: one response an open stream, one task each.
+
+All streams share the hub's two connections to Redis and one pulse, which keeps quiet streams
+alive and cuts off those whose clients do not read.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+from uuid import uuid4
+
+import structlog
+from starlette.background import BackgroundTask
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from shared.access.stream_slots import SLOT_SECONDS, StreamSlots
+from shared.api.delivery import HEADERS, find_answer_of_ended, frame, retry_frame
+from shared.events.model import Event
+from shared.generation.follow import JobFollower
+from shared.generation.watch import JobWatcher, Watch
+from shared.jobs.model import Job
+
+PULSE_SECONDS = 1.0
+PING_AFTER_SECONDS = 12.0
+"""Of silence; with the pulse's own second a comment comes well within 15 s."""
+
+PING = b": still here\n\n"
+RETRY_MILLISECONDS = 1_000
+STUCK_AFTER_SECONDS = 20.0
+FRAMES_MAX = 1_000
+"""Frames that wait for a client: more than a whole stream is kept for nobody."""
+
+Run = Callable[..., Awaitable[Any]]
+
+log = structlog.get_logger(__name__)
+
+
+class LiveStream(Response):
+    """One open stream: a response that sends events until the last, or until it is closed.
+
+    Its task waits for the client to leave. What is to be sent is sent by another task, which
+    lives only while there is something to send.
+    """
+
+    def __init__(self, delivery: "LiveDelivery", job: Job, after_id: str, slot: str) -> None:
+        # Not calling the base class: it would render a body, and keep more than is needed.
+        self.background: BackgroundTask | None = None
+        self.status_code = 200
+        self.job, self.slot = job, slot
+        self.sent_at = 0.0
+        self.is_sending = False
+        self._after_id = after_id
+        self._delivery = delivery
+        self._frames: list[bytes] = []
+        self._send: Send | None = None
+        self._sender: asyncio.Task[None] | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._is_ending = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream (ASGI)."""
+        self._send, self._main = send, asyncio.current_task()
+        delivery, watch = self._delivery, None
+        delivery.streams.add(self)
+        try:
+            headers = [(name.lower().encode(), text.encode()) for name, text in HEADERS.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            self.push(retry_frame(RETRY_MILLISECONDS))
+            watch = delivery.open(self, self._after_id, self._hear)
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        except asyncio.CancelledError:
+            if not self._is_ending:
+                raise
+        finally:
+            self._is_ending = True
+            if self._sender is not None:
+                self._sender.cancel()
+            delivery.close(self, watch)
+
+    def push(self, data: bytes) -> None:
+        """Send this after what already waits; a client that does not read is cut off."""
+        if self._is_ending:
+            return
+        self._frames.append(data)
+        if len(self._frames) > FRAMES_MAX:
+            self.cut_off()
+        elif self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._send_frames())
+
+    def end(self, data: bytes = b"") -> None:
+        """Send this as the last of the response."""
+        self.push(data)
+        self._is_ending = True
+
+    def cut_off(self) -> None:
+        """Close the connection: its client comes back, and goes on where it was."""
+        log.info("slow stream cut off", job_id=str(self.job.id), frames=len(self._frames))
+        self._is_ending = True
+        self._frames.clear()
+        if self._main is not None:
+            self._main.cancel()
+
+    def _hear(self, event: Event) -> None:
+        if event.is_last:
+            self.end(frame(event))
+        else:
+            self.push(frame(event))
+
+    async def _send_frames(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._frames and self._send is not None:
+                data = b"".join(self._frames)
+                self._frames.clear()
+                self.is_sending, self.sent_at = True, loop.time()
+                is_last = self._is_ending
+                await self._send(
+                    {"type": "http.response.body", "body": data, "more_body": not is_last}
+                )
+        except OSError:
+            # The client has left; the task of the stream learns it too.
+            self._frames.clear()
+        finally:
+            self.is_sending, self._sender = False, None
+
+
+class LiveDelivery:
+    """Streams events; implements `shared.api.delivery.EventDelivery`.
+
+    Args:
+        run: Runs what blocks in a thread.
+    """
+
+    def __init__(
+        self, watcher: JobWatcher, follower: JobFollower, slots: StreamSlots, run: Run
+    ) -> None:
+        self._watcher = watcher
+        self._follower = follower
+        self._slots = slots
+        self._run = run
+        self.streams: set[LiveStream] = set()
+        self._pulse: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def respond(self, job: Job, after_id: str) -> Response:
+        """Return the stream of a job; see the port."""
+        if job.status.is_terminal:
+            answer = await self._run(find_answer_of_ended, self._follower, job, after_id)
+            if answer is not None:
+                return cast(Response, answer)
+        slot = uuid4().hex
+        await self._run(self._slots.take, job.workspace_id, slot)
+        return LiveStream(self, job, after_id, slot)
+
+    async def wait_for_end(self, job: Job, seconds: float) -> None:
+        """Return when the job has ended, or the time is over."""
+        await self._watcher.wait_for_end(job, seconds)
+
+    def end_streams(self) -> None:
+        """End all streams, so that their clients come back to the process that takes over."""
+        for stream in tuple(self.streams):
+            # Not all at the same moment.
+            stream.end(retry_frame(random.randint(200, 1_500)))  # noqa: S311 - no secret
+
+    def open(self, stream: LiveStream, after_id: str, hear: Callable[[Event], None]) -> Watch:
+        """Begin to tell a stream its events."""
+        if self._pulse is None:
+            self._pulse = asyncio.get_running_loop().create_task(self._beat())
+        stream.sent_at = asyncio.get_running_loop().time()
+        return self._watcher.watch(stream.job, after_id, hear)
+
+    def close(self, stream: LiveStream, watch: Watch | None) -> None:
+        """Free all that a stream has held."""
+        self.streams.discard(stream)
+        if watch is not None:
+            self._watcher.stop(watch)
+        self._in_background(self._run(self._slots.free, stream.job.workspace_id, [stream.slot]))
+        if not self.streams and self._pulse is not None:
+            self._pulse.cancel()
+            self._pulse = None
+
+    def _in_background(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _beat(self) -> None:
+        loop = asyncio.get_running_loop()
+        renew_at = loop.time() + SLOT_SECONDS / 3
+        while True:
+            await asyncio.sleep(PULSE_SECONDS)
+            now = loop.time()
+            for stream in tuple(self.streams):
+                if stream.is_sending and now - stream.sent_at >= STUCK_AFTER_SECONDS:
+                    stream.cut_off()
+                elif not stream.is_sending and now - stream.sent_at >= PING_AFTER_SECONDS:
+                    stream.push(PING)
+            if now >= renew_at:
+                renew_at = now + SLOT_SECONDS / 3
+                await self._renew_slots()
+
+    async def _renew_slots(self) -> None:
+        slots: dict[str, list[str]] = {}
+        for stream in self.streams:
+            slots.setdefault(stream.job.workspace_id, []).append(stream.slot)
+        await self._run(self._slots.renew, slots)

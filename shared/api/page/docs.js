@@ -1,0 +1,2 @@
+// Shows the OpenAPI document of this server; in a file of its own because of the page's policy.
+window.SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true });

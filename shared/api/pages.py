@@ -1,0 +1,73 @@
+"""Files for browsers: the page, its style and module, and the documentation of the API."""
+
+import mimetypes
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+
+_PAGE = Path(__file__).parent / "page"
+_ASSETS = {"app.css", "app.js", "icon.svg", "docs.js"}
+_DOCS_ASSETS = {"swagger-ui-bundle.js", "swagger-ui.css"}
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Swagger UI sets styles of elements from its script.
+DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+
+
+def page_routes() -> APIRouter:
+    """Return the routes of the page and of the documentation; none stands in the document."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def page(request: Request) -> Response:
+        return _serve(request, _PAGE / "index.html", PAGE_POLICY)
+
+    @router.get("/docs")
+    async def docs(request: Request) -> Response:
+        return _serve(request, _PAGE / "docs.html", DOCS_POLICY)
+
+    @router.get("/favicon.ico")
+    async def favicon(request: Request) -> Response:
+        return _serve(request, _PAGE / "icon.svg", PAGE_POLICY)
+
+    @router.get("/assets/{name}")
+    async def asset(request: Request, name: str) -> Response:
+        if name in _DOCS_ASSETS:
+            return _serve(request, _docs_folder() / name, PAGE_POLICY)
+        if name not in _ASSETS:
+            raise HTTPException(404, "there is no such file")
+        return _serve(request, _PAGE / name, PAGE_POLICY)
+
+    return router
+
+
+def _serve(request: Request, path: Path, policy: str) -> Response:
+    data, tag = _load(path)
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": policy,
+    }
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return Response(data, headers=headers, media_type=media_type)
+
+
+@cache
+def _load(path: Path) -> tuple[bytes, str]:
+    data = path.read_bytes()
+    return data, f'"{sha256(data).hexdigest()[:32]}"'
+
+
+@cache
+def _docs_folder() -> Path:
+    """Return where the files of Swagger UI lie, which fastapi-offline brings along."""
+    return Path(str(files("fastapi_offline") / "static"))

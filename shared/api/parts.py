@@ -1,0 +1,54 @@
+"""What the API is made of: handed over by the entry point of each runtime."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from shared.access.api_keys import ApiKeyStore
+from shared.api.delivery import EventDelivery
+from shared.generation.cancel import Canceller
+from shared.generation.submit import Submitter
+from shared.imaging.store import ImageStore
+from shared.jobs.store import JobStore
+from shared.jobs.views import JobViews
+from shared.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Threads:
+    """Runs what blocks (PostgreSQL, Redis, the queue, the disk) beside the event loop."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="api")
+
+    async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the work in a free thread and return what it returns."""
+        if kwargs:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pool, lambda: work(*args, **kwargs)
+            )
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """Everything that a route may use.
+
+    Attributes:
+        checks: By the name of what the API needs: raises ServiceUnavailable while it is away.
+    """
+
+    settings: Settings
+    keys: ApiKeyStore
+    submitter: Submitter
+    canceller: Canceller
+    jobs: JobStore
+    views: JobViews
+    image_store: ImageStore
+    delivery: EventDelivery
+    threads: Threads
+    checks: dict[str, Callable[[], None]]

@@ -1,0 +1,145 @@
+"""Errors as clients get them: problem details (RFC 9457) with a stable `code`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared import errors
+from shared.errors import DarkroomError, LimitReached, one_line
+
+MEDIA_TYPE = "application/problem+json"
+UNAVAILABLE_RETRY_SECONDS = 2
+
+_STATUS: Mapping[type[DarkroomError], int] = {
+    errors.Unauthorized: 401,
+    errors.InvalidToken: 401,
+    errors.ExpiredToken: 401,
+    errors.Forbidden: 403,
+    errors.UnknownJob: 404,
+    errors.UnknownImage: 404,
+    errors.InvalidRequest: 422,
+    errors.IdempotencyKeyReused: 422,
+    errors.TooManyOpenJobs: 429,
+    errors.TooManyStreams: 429,
+    errors.ServiceUnavailable: 503,
+    errors.StorageUnavailable: 503,
+}
+
+_TITLES = {
+    "malformed_json": "The body is not JSON",
+    "unauthorized": "An API key is needed",
+    "invalid_token": "The address is not valid",
+    "expired_token": "The address has expired",
+    "forbidden": "Not allowed from here",
+    "not_found": "There is no such thing",
+    "method_not_allowed": "This method is not allowed here",
+    "payload_too_large": "The body is too large",
+    "unsupported_media_type": "The body must be JSON",
+    "invalid_request": "The request is not valid",
+    "idempotency_key_reused": "The Idempotency-Key belongs to another request",
+    "too_many_open_jobs": "Too many open jobs",
+    "too_many_streams": "Too many open event streams",
+    "internal": "Something went wrong here",
+    "service_unavailable": "A server cannot be reached",
+    "storage_unavailable": "The image store cannot be reached",
+}
+
+_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+}
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> JSONResponse:
+    """Return a problem; `members` are added to it as they are."""
+    body = {
+        "type": f"urn:darkroom:problem:{code}",
+        "title": _TITLES.get(code, code),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **members,
+    }
+    return JSONResponse(body, status, dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_of(error: DarkroomError) -> JSONResponse:
+    """Return an error of ours as a problem."""
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+    if status == 500:
+        return problem(500, "internal", "the request could not be carried out")
+    code = "not_found" if status == 404 else error.code
+    return problem(status, code, one_line(str(error)), headers=_headers(error, status))
+
+
+def install_problems(app: FastAPI) -> None:
+    """Have every error of the application answered with a problem."""
+    app.add_exception_handler(DarkroomError, _on_our_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_fault)
+
+
+def _headers(error: DarkroomError, status: int) -> dict[str, str]:
+    if isinstance(error, errors.Unauthorized):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, LimitReached):
+        return {"Retry-After": str(error.retry_after_seconds)}
+    if status == 503:
+        return {"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)}
+    return {}
+
+
+async def _on_our_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, DarkroomError):
+        raise error
+    return problem_of(error)
+
+
+async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    found = [_describe(item) for item in error.errors()]
+    if any(item["type"] == "json_invalid" for item in error.errors()):
+        return problem(400, "malformed_json", found[0]["message"])
+    detail = one_line("; ".join(f"{item['field']} {item['message']}".strip() for item in found))
+    return problem(422, "invalid_request", detail, errors=found)
+
+
+async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = _CODES.get(error.status_code, "invalid_request")
+    return problem(error.status_code, code, one_line(str(error.detail)), headers=error.headers)
+
+
+async def _on_fault(_request: Request, _error: Exception) -> JSONResponse:
+    return problem(500, "internal", "the request could not be carried out")
+
+
+def _describe(item: Mapping[str, Any]) -> dict[str, str]:
+    place, *path = item["loc"]
+    # A key of `metadata` may be anything, and as long as it likes.
+    names = [str(part)[:64] for part in path if part != "[key]"]
+    field = ".".join(names) or str(place)
+    text = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "missing":
+        text = "is missing"
+    elif item["type"] == "extra_forbidden":
+        text = "is not a known field"
+    elif item["type"] == "json_invalid":
+        text = f"the body is not JSON: {item.get('ctx', {}).get('error', '')}"
+    return {"field": one_line(field), "message": one_line(f"{text[:1].lower()}{text[1:]}")}

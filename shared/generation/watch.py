@@ -1,0 +1,148 @@
+"""Watching many jobs to their ends, for the clients of one event loop: the hub, else the rows.
+
+What `shared.generation.follow` does for a thread, for a thousand streams at once: all that have
+heard nothing for a while share one query.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from uuid import UUID
+
+import structlog
+
+from shared.errors import ServiceUnavailable
+from shared.events.hub import EventHub, Subscription
+from shared.events.model import Event, row_event
+from shared.generation.follow import ROW_SECONDS
+from shared.jobs.model import Job
+
+TICK_SECONDS = 1.0
+
+FindEnded = Callable[[Sequence[UUID]], Awaitable[list[Job]]]
+Deliver = Callable[[Event], None]
+
+log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """One client's view of one job: its events, and certainly the last."""
+
+    __slots__ = ("_deliver", "heard_at", "job_id", "subscription")
+
+    def __init__(self, job_id: UUID, deliver: Deliver, now: float) -> None:
+        self.job_id = job_id
+        self.heard_at = now
+        self.subscription: Subscription | None = None
+        self._deliver: Deliver | None = deliver
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is delivered."""
+        return self._deliver is None
+
+    def hear(self, event: Event) -> None:
+        """Deliver an event; nothing after the last."""
+        if self._deliver is None:
+            return
+        deliver = self._deliver
+        if event.is_last:
+            self._deliver = None
+        self.heard_at = asyncio.get_running_loop().time()
+        deliver(event)
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self._deliver = None
+
+
+class JobWatcher:
+    """Delivers the events of jobs as they come, and their ends in any case.
+
+    Args:
+        find_ended: `JobStore.find_ended`, called without blocking the loop.
+    """
+
+    def __init__(self, hub: EventHub, find_ended: FindEnded) -> None:
+        self._hub = hub
+        self._find_ended = find_ended
+        self._watches: set[Watch] = set()
+        self._ticking: asyncio.Task[None] | None = None
+
+    @property
+    def watches(self) -> int:
+        """How many clients watch."""
+        return len(self._watches)
+
+    def watch(self, job: Job, after_id: str, deliver: Deliver) -> Watch:
+        """Begin to deliver the events after the given one, in order, up to the last.
+
+        `deliver` must not block, and may end the watch.
+        """
+        loop = asyncio.get_running_loop()
+        watch = Watch(job.id, deliver, loop.time())
+        watch.subscription = self._hub.subscribe(job.task_id, after_id, watch.hear)
+        self._watches.add(watch)
+        if self._ticking is None:
+            self._ticking = loop.create_task(self._tick())
+        return watch
+
+    def stop(self, watch: Watch) -> None:
+        """End a watch, however far it came; to be called for each in the end."""
+        watch.stop()
+        self._watches.discard(watch)
+        if watch.subscription is not None:
+            self._hub.unsubscribe(watch.subscription)
+        if not self._watches and self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
+
+    async def wait_for_end(self, job: Job, seconds: float) -> bool:
+        """Wait until a job has ended; False if it has not within the time."""
+        ended = asyncio.Event()
+
+        def note(event: Event) -> None:
+            if event.is_last:
+                ended.set()
+
+        watch = self.watch(job, "0-0", note)
+        try:
+            await asyncio.wait_for(ended.wait(), seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self.stop(watch)
+        return True
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            silent_since = asyncio.get_running_loop().time() - ROW_SECONDS
+            silent = [watch for watch in self._watches if watch.heard_at <= silent_since]
+            if silent:
+                await self._ask_rows(silent)
+
+    async def _ask_rows(self, silent: Sequence[Watch]) -> None:
+        try:
+            ended = await self._find_ended(list({watch.job_id for watch in silent}))
+        except ServiceUnavailable as error:
+            log.warning("ends not read", reason=str(error))
+            ended = []
+        now = asyncio.get_running_loop().time()
+        jobs = {job.id: job for job in ended}
+        for watch in silent:
+            watch.heard_at = now
+            if watch.job_id in jobs and not watch.is_over:
+                await self._tell_rest(watch, jobs[watch.job_id])
+
+    async def _tell_rest(self, watch: Watch, job: Job) -> None:
+        subscription = watch.subscription
+        try:
+            while subscription is not None and not watch.is_over:
+                rest = await self._hub.read(job.task_id, subscription.after_id)
+                if not rest:
+                    break
+                for event in rest:
+                    subscription.give(event)
+        except ServiceUnavailable as error:
+            log.warning("stream not read", reason=str(error))
+        watch.hear(row_event(job.step, job.ending.finished_at))
