@@ -52,7 +52,6 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
         # The application must get what the client has sent, and not what uvicorn makes of it.
         proxy_headers=False,
         server_header=False,
-        date_header=False,
         **options,
     )
 

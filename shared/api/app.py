@@ -1,11 +1,7 @@
 """The FastAPI application: the same for uvicorn and for Mangum, around the parts it is given."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import Receive, Scope, Send
 
 from shared.api.documentation import install_document
 from shared.api.events import event_routes
@@ -20,8 +16,6 @@ from shared.api.service import service_routes
 
 VERSION = "1"
 
-Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
-
 _TAGS = [
     {"name": "generations", "description": "Jobs: submit, follow, read, list, cancel."},
     {"name": "images", "description": "The pictures of completed jobs."},
@@ -29,25 +23,25 @@ _TAGS = [
 ]
 
 
-def create_app(parts: ApiParts) -> Application:
+def create_app(parts: ApiParts) -> Gate | CORSMiddleware:
     """Return the application; connects to nothing, and has no start or end of its own."""
     app = build_routes(parts)
-    gated: Application = Gate(app, parts.settings)
-    if parts.settings.cors_origins:
-        gated = CORSMiddleware(
-            gated,
-            allow_origins=parts.settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "Idempotency-Key",
-                "Last-Event-ID",
-                "Prefer",
-            ],
-            expose_headers=["Location", "Preference-Applied", "Retry-After"],
-        )
-    return gated
+    gate = Gate(app, parts.settings)
+    if not parts.settings.cors_origins:
+        return gate
+    return CORSMiddleware(
+        gate,
+        allow_origins=parts.settings.cors_origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "Last-Event-ID",
+            "Prefer",
+        ],
+        expose_headers=["Location", "Preference-Applied", "Retry-After"],
+    )
 
 
 def build_routes(parts: ApiParts) -> FastAPI:

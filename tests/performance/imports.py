@@ -1,4 +1,4 @@
-"""How long the Lambda worker takes to import, against the libraries it cannot do without."""
+"""How long the Lambda functions take to import, against the libraries they cannot do without."""
 
 import os
 import statistics
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 RUNS = 11
 
 _CLOCK = "import time; begin = time.process_time(); {}; print(time.process_time() - begin)"
-_LIBRARIES = _CLOCK.format(
+_LIBRARIES = (
     "import sqlalchemy.orm, psycopg2, redis, pydantic_settings, structlog, boto3;"
     " boto3.client('sqs')"
 )
-_WORKER = _CLOCK.format("import functions.worker; functions.worker.container.handler")
+_API_LIBRARIES = f"{_LIBRARIES}; import fastapi, mangum, itsdangerous"
+_WORKER = "import functions.worker; functions.worker.container.handler"
+_API = "import functions.api"
 
 _ENVIRONMENT = {
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
@@ -29,33 +31,46 @@ _ENVIRONMENT = {
 class ImportTimes:
     """Processor milliseconds of both, run by run."""
 
-    worker: list[float]
+    function: list[float]
     libraries: list[float]
 
     def describe(self) -> str:
         """Return the figures as a line."""
-        ratios = [ours / base for ours, base in zip(self.worker, self.libraries, strict=True)]
+        ratios = [ours / base for ours, base in zip(self.function, self.libraries, strict=True)]
         return (
             f"ratio {statistics.median(ratios):.2f} (from {min(ratios):.2f} to {max(ratios):.2f},"
-            f" {len(ratios)} pairs); worker {statistics.median(self.worker):.0f} ms,"
+            f" {len(ratios)} pairs); function {statistics.median(self.function):.0f} ms,"
             f" libraries {statistics.median(self.libraries):.0f} ms CPU"
         )
 
 
 def measure_imports(runs: int = RUNS) -> ImportTimes:
-    """Import both in fresh processes, in turn, with compiled files."""
+    """Import the worker and its libraries in fresh processes, in turn, with compiled files."""
+    return _compare(_WORKER, _LIBRARIES, runs)
+
+
+def measure_api_imports(runs: int = RUNS) -> ImportTimes:
+    """Import the API's function and its libraries in the same way."""
+    return _compare(_API, _API_LIBRARIES, runs)
+
+
+def _compare(function: str, libraries: str, runs: int) -> ImportTimes:
     environment = {**os.environ, **_ENVIRONMENT}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    _milliseconds(_WORKER, environment)
+    _milliseconds(function, environment)
     times = ImportTimes([], [])
     for _ in range(runs):
-        times.worker.append(_milliseconds(_WORKER, environment))
-        times.libraries.append(_milliseconds(_LIBRARIES, environment))
+        times.function.append(_milliseconds(function, environment))
+        times.libraries.append(_milliseconds(libraries, environment))
     return times
 
 
-def _milliseconds(code: str, environment: dict[str, str]) -> float:
+def _milliseconds(imports: str, environment: dict[str, str]) -> float:
     output = subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _CLOCK.format(imports)],
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     ).stdout
     return float(output) * 1000

@@ -29,6 +29,7 @@ from shared.jobs.store import NewJob
 from shared.settings import Settings
 from shared.status import JobStatus, Step, rendering
 from shared.wiring import Services
+from tests.support.api import KEYED, OPEN, Api
 from tests.support.channel_tap import ChannelTap
 from tests.support.logs import LogFile
 from tests.support.queues import CeleryQueue, SqsQueue
@@ -72,6 +73,8 @@ class Runtime:
             max_receive_count=4,
         )
         self._stack.__enter__()
+        self._name, self._folder = name, folder
+        self._apis: dict[str, Api] = {}
         self.image_dir = folder / "images"
         self.log_path = folder / "runtime.log"
         self.log = LogFile(self.log_path)
@@ -117,6 +120,27 @@ class Runtime:
     def dispatch(self, job: Job) -> None:
         """Put one more envelope of the job on the queue."""
         self.services.dispatcher.dispatch(job.id, job.task_id)
+
+    @property
+    def api(self) -> Api:
+        """The HTTP API as in production: with keys. Started at its first use."""
+        return self._api("keyed", KEYED)
+
+    @property
+    def open_api(self) -> Api:
+        """The HTTP API as on a laptop: without keys, and with low limits."""
+        return self._api("open", OPEN)
+
+    def _api(self, kind: str, settings: Mapping[str, str]) -> Api:
+        if kind not in self._apis:
+            log_path = self._folder / f"{kind}-api.log"
+            self._apis[kind] = Api(self._name, self.environment, settings, log_path)
+        return self._apis[kind]
+
+    @property
+    def apis(self) -> list[Api]:
+        """Those that were started."""
+        return list(self._apis.values())
 
     # -- what comes out --------------------------------------------------------------------
 
@@ -317,20 +341,23 @@ class Runtime:
         for server in self._stack.servers:
             if not server.is_running:
                 server.start()
-        if not self.process.is_running:
-            self.process.start()
+        for process in (self.process, *(api.process for api in self.apis)):
+            if not process.is_running:
+                process.start()
 
     def forget_jobs(self) -> None:
         """Delete all jobs, their keys and envelopes, so that the next test finds none."""
         with self.database() as cursor:
             cursor.execute("DELETE FROM generation_jobs")
-        for pattern in ("task_*", "celery-task-meta-*"):
+        for pattern in ("task_*", "celery-task-meta-*", "open_streams:*"):
             for key in self.redis_client.scan_iter(pattern):
                 self.redis_client.delete(key)
         self.queue.clear()
 
     def close(self) -> None:
         """End everything."""
+        for api in self.apis:
+            api.close()
         self.process.kill()
         self.channel.close()
         self.services.close()

@@ -12,9 +12,9 @@ from redis import Redis
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
-OWN_KEYS = ("task_events:*", "task_fence:*", "celery-task-meta-*")
-CONNECTIONS_AT_MOST = 16
-"""Of one runtime and its test: two slots with two each, the sweep, the test's own."""
+OWN_KEYS = ("task_*", "celery-task-meta-*", "open_streams:*", "worker_seen")
+CONNECTIONS_AT_MOST = 40
+"""Of one runtime and its test: two slots with two each, the sweep, two APIs, the test's own."""
 
 
 @contextlib.contextmanager
@@ -92,9 +92,11 @@ def assert_log_keeps_secrets(runtime: Runtime, jobs: list[Mapping[str, Any]]) ->
     """No line of the test tells a prompt, the database's password or its query string."""
     address = urlsplit(runtime.postgres.url)
     prompts = [job["params"]["prompt"] for job in jobs]
-    text = runtime.log.take_unchecked_text()
-    for secret in (*prompts, address.password, f"?{address.query}"):
-        assert secret not in text, f"the log tells {secret!r}"
+    keys = [key for api in runtime.apis for key in api.keys.values()]
+    for log in (runtime.log, *(api.log for api in runtime.apis)):
+        text = log.take_unchecked_text()
+        for secret in (*prompts, *keys, address.password, f"?{address.query}", "token="):
+            assert secret not in text, f"the log tells {secret!r}"
 
 
 def _begins_anew(step: Mapping[str, Any]) -> bool:

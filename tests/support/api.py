@@ -1,0 +1,194 @@
+"""The HTTP API of a runtime as a test sees it: requests in, answers and events out, and faults."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from httpx_sse import ServerSentEvent, connect_sse
+
+from local.runtimes import ApiProcess
+from local.stack.server import free_port
+from shared.access.api_keys import ApiKeyStore
+from shared.database.session import create_unpooled_engine
+from shared.jobs.model import Job
+from tests.support.logs import LogFile
+from tests.support.wait import wait_until
+
+SMALL = {"size": "256x256", "seed": 7}
+PATIENCE_SECONDS = 40.0
+OTHER_WORKSPACE = "other-shop"
+SIGNING_KEY = "0123456789abcdef0123456789abcdef"
+
+KEYED = {
+    "REQUIRE_API_KEYS": "true",
+    "SIGNING_KEY": SIGNING_KEY,
+    "EVENT_WINDOW_SECONDS": "4",
+}
+"""As in production: nobody is served without a key."""
+
+OPEN = {
+    "EVENT_WINDOW_SECONDS": "2",
+    "EVENT_TOKEN_SECONDS": "1",
+    "IMAGE_TOKEN_SECONDS": "1",
+    "MAX_OPEN_JOBS": "3",
+    "MAX_STREAMS": "2",
+}
+"""As on a laptop, without keys; and with limits that a test can reach."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event as it came over HTTP."""
+
+    id: str
+    data: str
+
+    @property
+    def step(self) -> Mapping[str, Any]:
+        """The three keys."""
+        step: Mapping[str, Any] = json.loads(self.data)
+        return step
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows."""
+        return self.step["status"] in ("completed", "failed")
+
+
+class Api:
+    """One API process, with keys for two workspaces.
+
+    Args:
+        name: Of the runtime.
+        environment: Of the runtime's own processes.
+        settings: What is different for the API.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        settings: Mapping[str, str],
+        log_path: Path,
+    ) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = LogFile(log_path)
+        environment = {**environment, **settings, "API_PORT": str(port)}
+        self.process = ApiProcess(name, environment, log_path)
+        self.keys: Mapping[str, str] = {}
+        if "REQUIRE_API_KEYS" in settings:
+            self.keys = _make_keys(environment["DATABASE_URL"])
+        self.process.start()
+        self.client = self.client_of("default")
+
+    def client_of(self, workspace_id: str | None) -> httpx.Client:
+        """Return a client that sends the workspace's key; None for one without a key."""
+        key = self.keys.get(workspace_id or "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_SECONDS)
+
+    def submit(self, prompt: str, **body: Any) -> dict[str, Any]:
+        """Submit a job and return it as it was answered."""
+        answer = self.client.post("/v1/generations", json={"prompt": prompt, **SMALL, **body})
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def get(self, job: Mapping[str, Any] | Job) -> dict[str, Any]:
+        """Return the job as it is now."""
+        job_id = job.id if isinstance(job, Job) else job["id"]
+        answer = self.client.get(f"/v1/generations/{job_id}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def finish(self, job: Mapping[str, Any] | Job) -> dict[str, Any]:
+        """Wait for the end of a job and return it."""
+
+        def ended() -> dict[str, Any] | None:
+            found = self.get(job)
+            return found if found["status"] in ("completed", "failed") else None
+
+        return wait_until(ended, PATIENCE_SECONDS, "the job to end")
+
+    @contextmanager
+    def stream(self, url: str, after: str | None = None) -> Iterator[Iterator[ServerSentEvent]]:
+        """Open the events of a job; the value yields them as they come, to the response's end."""
+        headers = {"Last-Event-ID": after} if after else {}
+        with (
+            httpx.Client(base_url=self.url, timeout=PATIENCE_SECONDS) as client,
+            connect_sse(client, "GET", url, headers=headers) as source,
+        ):
+            if source.response.status_code != 200:
+                source.response.read()
+                assert source.response.status_code == 204, source.response.text
+                yield iter(())
+            else:
+                yield source.iter_sse()
+
+    def follow(self, url: str, after: str | None = None, cut_after: int = 10**9) -> list[Told]:
+        """Follow a job to its end as EventSource does, and return all events.
+
+        Args:
+            url: As in the job's `urls.events`.
+            after: The last event seen before.
+            cut_after: Events after which the connection is cut, each time.
+        """
+        told: list[Told] = []
+        while not (told and told[-1].is_last):
+            last_id = told[-1].id if told else after
+            try:
+                told += self._take(url, last_id, cut_after)
+            except httpx.ConnectError:
+                # The API is being restarted.
+                wait_until(lambda: self.process.is_running, PATIENCE_SECONDS, "the API to run")
+        return told
+
+    def _take(self, url: str, after: str | None, at_most: int) -> list[Told]:
+        told: list[Told] = []
+        with self.stream(url, after) as events:
+            try:
+                for event in events:
+                    if event.data:
+                        told.append(Told(event.id, event.data))
+                    if len(told) >= at_most:
+                        break
+            except httpx.TransportError:
+                # The connection was lost: what came is kept.
+                return told
+        return told
+
+    def problem(self, answer: httpx.Response) -> tuple[int, str]:
+        """Return the status and the code of a problem, checked for its form."""
+        assert answer.headers["content-type"] == "application/problem+json", answer.text
+        body = answer.json()
+        assert body["status"] == answer.status_code
+        assert {"type", "title", "detail", "code"} <= set(body)
+        assert "\n" not in body["detail"]
+        return answer.status_code, str(body["code"])
+
+    def close(self) -> None:
+        """End it at once."""
+        self.client.close()
+        self.process.kill()
+
+
+def _make_keys(database_url: str) -> dict[str, str]:
+    url = database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
+    engine = create_unpooled_engine(url, "keys-of-tests")
+    keys = ApiKeyStore(engine)
+    return {
+        workspace_id: keys.create(workspace_id, "tests", makes_workspace=True)[1]
+        for workspace_id in ("default", OTHER_WORKSPACE)
+    }
+
+
+def job_id_of(job: Mapping[str, Any]) -> UUID:
+    """Return the id of a job that the API has answered with."""
+    return UUID(job["id"])
