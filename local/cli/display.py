@@ -8,6 +8,7 @@ from typing import Protocol
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
 
 from shared.status import Step
 
@@ -23,6 +24,10 @@ class Display(Protocol):
         """Show where the job stands."""
         ...
 
+    def note(self, text: str) -> None:
+        """Show something that stays to be read."""
+        ...
+
 
 class LineDisplay:
     """Writes a line each time, at once."""
@@ -34,6 +39,10 @@ class LineDisplay:
     def show(self, step: Step) -> None:
         """Show where the job stands."""
         typer.echo(f"{step.progress:3d} %  {step.status.value:<10}  {step.message}")
+
+    def note(self, text: str) -> None:
+        """Show something that stays to be read."""
+        typer.echo(text)
 
 
 class BarDisplay:
@@ -53,10 +62,31 @@ class BarDisplay:
             self._task, description=step.message, completed=step.progress, total=100
         )
 
+    def note(self, text: str) -> None:
+        """Show something that stays to be read, above the bar."""
+        self._progress.console.print(Text(text))
+
+
+class QuietDisplay:
+    """Leaves standard output to a machine; what a person must know goes to standard error."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def show(self, step: Step) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Write the line."""
+        typer.echo(text, err=True)
+
 
 @contextmanager
-def display() -> Iterator[Display]:
+def display(*, is_quiet: bool = False) -> Iterator[Display]:
     """Give the display that fits standard output; the terminal is tidy afterwards."""
+    if is_quiet:
+        yield QuietDisplay()
+        return
     console = Console()
     if not sys.stdout.isatty() or console.is_dumb_terminal:
         yield LineDisplay()

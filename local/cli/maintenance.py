@@ -24,7 +24,7 @@ def run_sweep() -> None:
     """Sweep once and print what was done."""
     settings = load_settings()
     configure_logging("sweep", settings.log_level, sys.stderr)
-    with build_services(settings) as services, _refusals_named():
+    with build_services(settings) as services, refusals_named():
         report = services.sweep()
     typer.echo(
         f"revived {report.revived}, ended {report.ended}, "
@@ -39,12 +39,12 @@ def migrate_database(database_url: str) -> str:
         ConfigurationError: PostgreSQL refuses, say for want of a permission.
         ServiceUnavailable: PostgreSQL cannot be reached.
     """
-    with _refusals_named():
+    with refusals_named():
         return migrate(database_url)
 
 
 @contextmanager
-def _refusals_named() -> Iterator[None]:
+def refusals_named() -> Iterator[None]:
     """Name what PostgreSQL refuses: tables that are missing, rights that this user lacks."""
     try:
         yield

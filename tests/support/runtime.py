@@ -153,6 +153,10 @@ class Runtime:
 
         return wait_until(ended, within, f"job {job.id} to end and be announced")
 
+    def job_is_announced(self, job: Mapping[str, Any]) -> bool:
+        """Return whether the end of a job, as the API shows it, was told."""
+        return self.services.get(UUID(job["id"])).announced_at is not None
+
     def steps(self, job: Job) -> list[Step]:
         """Return the steps in the job's stream so far."""
         entries: Any = self.redis_client.xrange(f"task_events:{job.task_id}")

@@ -1,0 +1,105 @@
+"""The processes around a server of event streams, as the bench holds them: clients, publisher."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+NANOSECONDS_OF_MS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Window:
+    """From when to when something was published, in nanoseconds of CLOCK_MONOTONIC."""
+
+    begin: int
+    end: int
+
+
+class _Helper:
+    """A module that runs in a process of its own and talks over its standard streams."""
+
+    def __init__(self, module: str, first_line: Any) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env=os.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._tell(json.dumps(first_line))
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+
+    def _hear(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} has ended")
+        return line.strip()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+class Listeners(_Helper):
+    """Those who hear the events; see `stream_clients` for what may be wanted.
+
+    Returns when all of them listen.
+    """
+
+    def __init__(self, wanted: dict[str, Any]) -> None:
+        super().__init__("tests.performance.stream_clients", wanted)
+        self._hear()
+
+    def finish(self) -> list[tuple[int, int]]:
+        """Stop listening, and return when each event was published and when it came."""
+        output, _ = self._process.communicate("\n")
+        numbers = [int(word) for word in output.split()]
+        return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+class Publisher(_Helper):
+    """Who publishes the events."""
+
+    def __init__(self, task_ids: Sequence[str]) -> None:
+        super().__init__("tests.performance.stream_publisher", task_ids)
+
+    def spread(self, seconds: float) -> Window:
+        """Send every job an event a second, evenly spread."""
+        return self._order(f"spread {seconds}")
+
+    def burst(self) -> Window:
+        """Send every job an event at once."""
+        return self._order("burst")
+
+    def _order(self, line: str) -> Window:
+        self._tell(line)
+        begin, end = self._hear().split()
+        return Window(int(begin), int(end))
+
+
+def latencies_ms(heard: Sequence[tuple[int, int]], window: Window) -> list[float]:
+    """Return how long each event of a window took, shortest first."""
+    return sorted(
+        (arrival - stamp) / NANOSECONDS_OF_MS
+        for stamp, arrival in heard
+        if window.begin <= stamp <= window.end
+    )
