@@ -19,7 +19,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity readme test check check-lock format lock bench clean
+.PHONY: help demo up parity readme test test-browser check check-lock format lock bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -42,6 +42,9 @@ parity: .venv/.runtime ## Run the same scenarios through both runtimes and compa
 
 test: .venv/.dev ## Run all tests.
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)
+
+test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chromium.
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
 
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check

@@ -1,4 +1,4 @@
-"""The command line: `darkroom demo`, `up`, `parity`, `migrate` and `sweep`.
+"""The command line `darkroom`: the local stack, a client of the API, maintenance.
 
 This module knows how the program ends, whatever the command: errors become one line and a
 signal becomes an orderly stop. It imports next to nothing, so that Ctrl-C is understood from

@@ -49,9 +49,7 @@ class ApiClient:
         url = settings.darkroom_url
         try:
             self.address = _without_credentials(url)
-            self._client = httpx.Client(
-                base_url=url, timeout=TIMEOUT, trust_env=not _is_here(url)
-            )
+            self._client = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=not _is_here(url))
         except (httpx.InvalidURL, ValueError):
             raise ConfigurationError("settings: DARKROOM_URL is not a valid address") from None
         for name in ("httpx", "httpcore"):
@@ -131,7 +129,7 @@ class ApiClient:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            reason = str(error.__cause__ or error)
+            reason = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or "no answer"
             raise ApiUnreachable(self.address, reason, was_sent=False) from error
         except httpx.TransportError as error:
             reason = str(error) or "the connection was lost"

@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from local.cli.client_app import client_app
+from local.cli.keys_app import keys_app
+
 app = typer.Typer(
     help="AI image generation as background jobs: one handler, run by Celery and by AWS Lambda.",
     no_args_is_help=True,
@@ -64,7 +67,7 @@ def demo(
         Path, typer.Option(file_okay=False, help="Folder for the pictures; made if need be.")
     ] = DEFAULT_OUT,
 ) -> None:
-    """Run one job from prompt to pictures, then stop everything.
+    """Run one job over HTTP from prompt to pictures, then stop everything.
 
     PostgreSQL and Redis are started for it, unless DATABASE_URL or REDIS_URL name yours.
     """
@@ -74,15 +77,27 @@ def demo(
 
 
 @app.command()
-def up(runtime: RuntimeOption = RuntimeName.CELERY) -> None:
-    """Run jobs until Ctrl-C, and say how to submit some from another shell.
+def up(
+    runtime: RuntimeOption = RuntimeName.CELERY,
+    port: Annotated[
+        int, typer.Option(envvar="API_PORT", min=0, max=65_535, help="Port of the API.")
+    ] = 8000,
+    host: Annotated[
+        str, typer.Option(envvar="API_HOST", help="Address that the API listens on.")
+    ] = "127.0.0.1",
+) -> None:
+    """Run jobs and the API until Ctrl-C, and say how to use them.
 
     PostgreSQL and Redis are started for it, unless DATABASE_URL or REDIS_URL name yours. The
-    runtime's log lines go to standard output.
+    log lines of the runtime and of the API go to standard output.
     """
     from local.cli.up import run_up
 
-    run_up(runtime.value)
+    run_up(runtime.value, host, port)
+
+
+app.add_typer(client_app)
+app.add_typer(keys_app, name="keys")
 
 
 @app.command()

@@ -1,82 +1,119 @@
 """`darkroom demo`: one job from prompt to pictures, everything started and stopped around it."""
 
+import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
 
+from local.cli.api_client import ApiClient
 from local.cli.display import Display, display
+from local.cli.errors import ApiUnreachable
+from local.cli.event_source import JobEvents
+from local.cli.following import check_completed, name_of, prepare_folder, write_file
+from local.cli.generate import submit
+from local.cli.patience import Patience
 from local.cli.running import Running, running
-from shared.errors import ConfigurationError, DarkroomError, JobFailed, ServiceUnavailable
+from shared.api.schemas import JobBody
+from shared.errors import DarkroomError
 from shared.events.model import Event
 from shared.imaging.request import GenerationRequest
-from shared.imaging.store import StoredImage
-from shared.jobs.model import Job
-from shared.status import JobStatus
-from shared.wiring import build_services
+from shared.settings import ClientSettings, load_client_settings
 
 IMAGES = 2
 CHECK_SECONDS = 0.2
+CANCEL_TIMEOUT_SECONDS = 3.0
+
+_SETTINGS_OF_OTHERS = ("REQUIRE_API_KEYS", "PUBLIC_BASE_URL")
+"""Of an API that others use; the demo's is for itself."""
 
 
 def run_demo(runtime_name: str, prompt: str, out: Path) -> None:
-    """Run one job on a runtime of its own and leave its pictures in the folder.
+    """Run one job over HTTP on a runtime of its own and leave its pictures in the folder.
 
     Raises:
         InvalidRequest: The prompt cannot be served.
         ConfigurationError: A setting or the folder is wrong.
-        ServiceUnavailable: A server or the runtime did not come up, or ended too early.
+        ServiceUnavailable: A server, the runtime or the API did not come up, or ended too early.
         JobFailed: The job ended without pictures.
     """
     started_at = time.monotonic()
-    request = GenerationRequest.from_untrusted({"prompt": prompt, "n": IMAGES})
-    _prepare_folder(out)
-    with display() as shown, running(runtime_name, shown.say) as ground:
-        job = _run_job(ground, request, shown)
-        images = ground.services.image_store.find_saved(job.id)
-        paths = [_copy(ground, image, out) for image in images]
-    for path, image in zip(paths, images, strict=True):
+    order = {"prompt": prompt, "n": IMAGES}
+    # Found out before anything is started.
+    GenerationRequest.from_untrusted(order)
+    prepare_folder(out)
+    with display() as shown, running(runtime_name, _environment(), shown.say) as ground:
+        settings = _client_settings(ground)
+        with ApiClient(settings) as client, _processes_blamed(ground):
+            job = _run_job(ground, settings, client, order, shown)
+            paths = [
+                write_file(out / name_of(job.id, image), client.load(image)) for image in job.images
+            ]
+    for path, image in zip(paths, job.images, strict=True):
         typer.echo(f"{path}  {image.width_px} x {image.height_px} px  {image.size_bytes} bytes")
     seconds = time.monotonic() - started_at
     typer.echo(f"job {job.id} completed on the {runtime_name} runtime; {seconds:.1f} s in all")
 
 
-def _prepare_folder(out: Path) -> None:
+def _environment() -> Mapping[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in _SETTINGS_OF_OTHERS}
+    return {**kept, "API_HOST": "127.0.0.1", "API_PORT": "0"}
+
+
+def _client_settings(ground: Running) -> ClientSettings:
+    # A key of another server would be refused here.
+    needs_key = ground.settings.needs_api_keys
+    key = load_client_settings().darkroom_api_key if needs_key else None
+    return ClientSettings(darkroom_url=ground.url, darkroom_api_key=key)
+
+
+@contextmanager
+def _processes_blamed(ground: Running) -> Iterator[None]:
+    """Say why the API cannot be reached, if that is known."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"cannot make the folder {out}: {error.strerror}") from error
+        yield
+    except ApiUnreachable:
+        ground.check()
+        raise
 
 
-def _run_job(ground: Running, request: GenerationRequest, shown: Display) -> Job:
-    job = ground.services.submit(request)
-    with _cancelled_unless_ended(ground, job):
-        for event in _follow(ground, job):
+def _run_job(
+    ground: Running,
+    settings: ClientSettings,
+    client: ApiClient,
+    order: Mapping[str, object],
+    shown: Display,
+) -> JobBody:
+    job = submit(client, order)
+    with _cancelled_unless_ended(client, job):
+        for event in _follow(ground, settings, job):
             shown.show(event.step)
-    job = ground.services.get(job.id)
-    if job.status is JobStatus.FAILED:
-        raise JobFailed((job.error or {}).get("code", ""), job.message)
+    job = client.get(job.id)
+    check_completed(job)
     return job
 
 
 @contextmanager
-def _cancelled_unless_ended(ground: Running, job: Job) -> Iterator[None]:
+def _cancelled_unless_ended(client: ApiClient, job: JobBody) -> Iterator[None]:
     """Leave nobody's worker with a job that nobody waits for."""
+    has_ended = False
     try:
         yield
+        has_ended = True
     finally:
-        with suppress(ServiceUnavailable):
-            ground.services.cancel(job.id)
+        if not has_ended:
+            with suppress(DarkroomError):
+                client.cancel(job.id, CANCEL_TIMEOUT_SECONDS)
 
 
-def _follow(ground: Running, job: Job) -> Iterator[Event]:
-    """Yield the events of the job; raise once its runtime has ended without the last one."""
-    heard: queue.SimpleQueue[Event | DarkroomError] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(ground, job, heard), daemon=True).start()
+def _follow(ground: Running, settings: ClientSettings, job: JobBody) -> Iterator[Event]:
+    """Yield the events of the job; raise once its runtime or API has ended without the last."""
+    heard: queue.SimpleQueue[Event | DarkroomError | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(settings, job, heard), daemon=True).start()
     while True:
         try:
             event = heard.get(timeout=CHECK_SECONDS)
@@ -85,26 +122,25 @@ def _follow(ground: Running, job: Job) -> Iterator[Event]:
             continue
         if isinstance(event, DarkroomError):
             raise event
-        yield event
-        if event.is_last:
+        if event is None:
             return
+        yield event
 
 
-def _listen(ground: Running, job: Job, heard: "queue.SimpleQueue[Event | DarkroomError]") -> None:
-    # Services of its own: it may still be waiting while the others are being closed.
-    services = build_services(ground.services.settings)
+def _listen(
+    settings: ClientSettings,
+    job: JobBody,
+    heard: "queue.SimpleQueue[Event | DarkroomError | None]",
+) -> None:
+    # A connection of its own: it may still be waiting while the other is being closed.
     try:
-        for event in services.follow(job.id):
-            heard.put(event)
+        with ApiClient(settings) as client:
+            for event in JobEvents(client, job, Patience(_say_nothing)):
+                heard.put(event)
+        heard.put(None)
     except DarkroomError as error:
         heard.put(error)
 
 
-def _copy(ground: Running, image: StoredImage, out: Path) -> Path:
-    job_id = image.storage_key.partition("/")[0]
-    path = out / f"{job_id}-{image.position}.{image.media_type.rpartition('/')[2]}"
-    try:
-        path.write_bytes(ground.services.image_store.load(image.storage_key))
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
-    return path
+def _say_nothing(_text: str) -> None:
+    """Leave it to the check of the processes to say what is wrong."""

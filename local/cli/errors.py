@@ -78,7 +78,7 @@ def describe(error: DarkroomError) -> str:
     if isinstance(error, JobFailed):
         return one_line(f"the job failed: {error.message} ({error.failure_code})")
     if isinstance(error, ApiProblem) and error.problem_code == "unauthorized":
-        return one_line(f"{error}; DARKROOM_API_KEY holds the key")
+        return one_line(f"{error}; set DARKROOM_API_KEY")
     return one_line(str(error))
 
 

@@ -11,7 +11,7 @@ from local.cli.api_client import ApiClient
 from local.cli.display import Display
 from local.cli.event_source import JobEvents
 from local.cli.patience import Patience
-from shared.api.schemas import ErrorBody, ImageBody, JobBody
+from shared.api.schemas import ErrorBody, ImageBody, JobBody, RetryBody
 from shared.errors import ConfigurationError, JobFailed, one_line
 from shared.events.model import Event
 from shared.status import JobStatus
@@ -60,7 +60,9 @@ class JobFollower:
         job, number = self.get(), self._waits
         error = next((line.error for line in job.attempts if line.number == number), None)
         if error is not None:
-            self._shown.note(f"attempt {number} failed: {describe_error(error)}{_when(job)}")
+            self._shown.note(f"attempt {number} failed: {describe_error(error)}")
+        if job.retry is not None:
+            self._shown.note(_when(job.retry))
 
 
 def describe_error(error: ErrorBody) -> str:
@@ -68,13 +70,11 @@ def describe_error(error: ErrorBody) -> str:
     return one_line(f"{error.message} ({error.code})")
 
 
-def _when(job: JobBody) -> str:
-    if job.retry is None:
-        return ""
-    at = job.retry.next_attempt_at
+def _when(retry: RetryBody) -> str:
+    at = retry.next_attempt_at
     seconds = max(0.0, (at - datetime.now(UTC)).total_seconds())
-    number = f"attempt {job.retry.attempt} of {job.retry.max_attempts}"
-    return f"; {number} at {at.astimezone():%H:%M:%S}, in {seconds:.0f} s"
+    number = f"attempt {retry.attempt} of {retry.max_attempts}"
+    return f"{number} comes in {seconds:.0f} s, at {at.astimezone():%H:%M:%S}"
 
 
 def check_completed(job: JobBody) -> None:
@@ -103,7 +103,9 @@ def download(follower: JobFollower, job: JobBody, folder: Path) -> Sequence[Path
     Raises:
         ConfigurationError: A file cannot be written.
     """
-    return [_write(folder / name_of(job.id, image), follower.load(image)) for image in job.images]
+    return [
+        write_file(folder / name_of(job.id, image), follower.load(image)) for image in job.images
+    ]
 
 
 def name_of(job_id: UUID, image: ImageBody) -> str:
@@ -111,7 +113,12 @@ def name_of(job_id: UUID, image: ImageBody) -> str:
     return f"{job_id}-{image.position}.{image.media_type.rpartition('/')[2]}"
 
 
-def _write(path: Path, data: bytes) -> Path:
+def write_file(path: Path, data: bytes) -> Path:
+    """Write a file and return its path.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
     try:
         path.write_bytes(data)
     except OSError as error:
@@ -126,7 +133,8 @@ def left_running(job_id: UUID) -> Iterator[None]:
         yield
     except SystemExit:
         sys.stderr.write(
-            f"darkroom: the job goes on; darkroom follow {job_id}\n"
-            f"                            or darkroom cancel {job_id}\n"
+            "darkroom: the job goes on; to see or to end it:\n"
+            f"    darkroom follow {job_id}\n"
+            f"    darkroom cancel {job_id}\n"
         )
         raise

@@ -23,9 +23,7 @@ _TABLE = "{:<36}  {:<10}  {:>5}  {:>6}  "
 _HEAD = _TABLE.format("ID", "STATUS", "DONE", "AGE")
 
 
-def run_jobs(
-    statuses: Sequence[str], product_id: str | None, limit: int, *, is_json: bool
-) -> None:
+def run_jobs(statuses: Sequence[str], product_id: str | None, limit: int, *, is_json: bool) -> None:
     """Print the newest jobs, one a line."""
     with ApiClient(load_client_settings()) as client:
         page = client.page(limit, statuses, product_id)

@@ -1,61 +1,74 @@
-"""Servers, one runtime and the services of this program: what `demo` and `up` stand on."""
+"""Servers, one runtime and its API: what `demo` and `up` stand on."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis import RedisError
-
 from local.cli.maintenance import migrate_database
 from local.environment import adopt, without_aws
-from local.runtimes import RuntimeProcess
+from local.runtimes import ApiProcess, RuntimeProcess
 from local.stack import EmbeddedStack
 from shared.errors import ServiceUnavailable
 from shared.logs import configure_logging
-from shared.settings import load_settings
-from shared.wiring import Services, build_provider, build_services
+from shared.settings import Settings, load_settings
+from shared.wiring import build_provider, build_services
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A runtime that takes jobs.
+    """A runtime that takes jobs, over HTTP too.
 
     Attributes:
         environment: The settings that lead another process to the same servers.
         folder: Private, and deleted in the end.
     """
 
-    services: Services
+    settings: Settings
     runtime: RuntimeProcess
+    api: ApiProcess
     environment: Mapping[str, str]
     folder: Path
 
+    @property
+    def url(self) -> str:
+        """Where the API is reached from this machine."""
+        lines = self.api.log_path.read_text(errors="replace").splitlines()
+        ready = next(line for line in lines if '"event": "api ready"' in line)
+        address = str(json.loads(ready)["address"])
+        return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
     def check(self) -> None:
-        """Raise ServiceUnavailable, with its last line, once the runtime has ended."""
+        """Raise ServiceUnavailable, with its last line, once the runtime or the API has ended."""
         if not self.runtime.is_running:
             raise ServiceUnavailable(
                 f"the {self.runtime.name} runtime has ended: {self.runtime.last_log_line()}"
             )
+        if not self.api.is_running:
+            raise ServiceUnavailable(f"the {self.api.name} has ended: {self.api.last_log_line()}")
 
 
 @contextmanager
-def running(runtime_name: str, say: Callable[[str], None]) -> Iterator[Running]:
-    """Start what is not given and the runtime; stop it all at the end of the body.
+def running(
+    runtime_name: str, given: Mapping[str, str], say: Callable[[str], None]
+) -> Iterator[Running]:
+    """Start what is not given, the runtime and its API; stop it all at the end of the body.
 
     This process takes on the settings of the runtime, and its logs go to the runtime's.
 
     Args:
         runtime_name: `celery` or `lambda`.
+        given: The environment, with API_HOST and API_PORT.
         say: Told what is being done, for the person who waits.
 
     Raises:
         ConfigurationError: A setting is wrong, or this machine lacks something.
-        ServiceUnavailable: A server or the runtime did not come up.
+        ServiceUnavailable: A server, the runtime or the API did not come up.
     """
     with ExitStack() as undo:
-        given = without_aws(os.environ)
+        given = without_aws(given)
         adopt(given)
         say("Starting the servers")
         stack = undo.enter_context(EmbeddedStack(given, with_sqs=runtime_name == "lambda"))
@@ -67,17 +80,20 @@ def running(runtime_name: str, say: Callable[[str], None]) -> Iterator[Running]:
         log_path = stack.folder / "runtime.log"
         configure_logging("client", "WARNING", undo.enter_context(log_path.open("a")))
         migrate_database(settings.database_url)
-        services = undo.enter_context(build_services(settings))
-        _check_redis(services)
+        _check_redis(settings)
         say(f"Starting the {runtime_name} runtime")
-        # Temporary files that a runtime may leave go with the folder.
-        runtime_environment = {**os.environ, "TMPDIR": str(stack.folder)}
-        runtime = RuntimeProcess(runtime_name, runtime_environment, log_path)
-        # Jobs of servers that are about to be deleted are not worth an orderly end.
-        undo.callback(runtime.kill if stack.postgres and stack.redis else runtime.stop)
+        process_environment = _process_environment(settings, stack.folder)
+        runtime = RuntimeProcess(runtime_name, process_environment, log_path)
+        api = ApiProcess(runtime_name, process_environment, stack.folder / "api.log")
+        for process in (runtime, api):
+            # Jobs of servers that are about to be deleted are not worth an orderly end.
+            undo.callback(process.kill if stack.postgres and stack.redis else process.stop)
         undo.callback(say, "Stopping")
-        runtime.start()
-        yield Running(services, runtime, environment, stack.folder)
+        for process in (runtime, api):
+            process.launch()
+        for process in (runtime, api):
+            process.wait_until_ready()
+        yield Running(settings, runtime, api, environment, stack.folder)
 
 
 def _image_dir(given: Mapping[str, str], stack: EmbeddedStack) -> Path:
@@ -87,9 +103,17 @@ def _image_dir(given: Mapping[str, str], stack: EmbeddedStack) -> Path:
     return stack.folder / "images" if stack.postgres else Path("images").resolve()
 
 
-def _check_redis(services: Services) -> None:
+def _process_environment(settings: Settings, folder: Path) -> dict[str, str]:
+    """Return what the runtime and the API run in.
+
+    Temporary files that they may leave go with the folder, and they must be free to log that
+    they are ready.
+    """
+    level = settings.log_level if settings.log_level == "DEBUG" else "INFO"
+    return {**os.environ, "TMPDIR": str(folder), "LOG_LEVEL": level}
+
+
+def _check_redis(settings: Settings) -> None:
     """Find out now: a worker would wait for Redis as long as it takes."""
-    try:
-        services.redis.ping()
-    except RedisError as error:
-        raise ServiceUnavailable(f"Redis: {error}") from error
+    with build_services(settings) as services:
+        services.check_redis()

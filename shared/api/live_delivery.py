@@ -7,6 +7,7 @@ alive and cuts off those whose clients do not read.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import uuid4
 
@@ -22,19 +23,29 @@ from shared.generation.follow import JobFollower
 from shared.generation.watch import JobWatcher, Watch
 from shared.jobs.model import Job
 
-PULSE_SECONDS = 1.0
-PING_AFTER_SECONDS = 12.0
-"""Of silence; with the pulse's own second a comment comes well within 15 s."""
-
 PING = b": still here\n\n"
 RETRY_MILLISECONDS = 1_000
-STUCK_AFTER_SECONDS = 20.0
 FRAMES_MAX = 1_000
 """Frames that wait for a client: more than a whole stream is kept for nobody."""
 
 Run = Callable[..., Awaitable[Any]]
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTimings:
+    """When a stream is looked after, in seconds.
+
+    Attributes:
+        pulse: Between two looks at all streams.
+        ping_after: Of silence; with the pulse a comment comes well within 15 s.
+        stuck_after: Of a send that does not get on.
+    """
+
+    pulse: float = 1.0
+    ping_after: float = 12.0
+    stuck_after: float = 20.0
 
 
 class LiveStream(Response):
@@ -135,8 +146,14 @@ class LiveDelivery:
     """
 
     def __init__(
-        self, watcher: JobWatcher, follower: JobFollower, slots: StreamSlots, run: Run
+        self,
+        watcher: JobWatcher,
+        follower: JobFollower,
+        slots: StreamSlots,
+        run: Run,
+        timings: StreamTimings | None = None,
     ) -> None:
+        self._timings = timings or StreamTimings()
         self._watcher = watcher
         self._follower = follower
         self._slots = slots
@@ -191,12 +208,12 @@ class LiveDelivery:
         loop = asyncio.get_running_loop()
         renew_at = loop.time() + SLOT_SECONDS / 3
         while True:
-            await asyncio.sleep(PULSE_SECONDS)
+            await asyncio.sleep(self._timings.pulse)
             now = loop.time()
             for stream in tuple(self.streams):
-                if stream.is_sending and now - stream.sent_at >= STUCK_AFTER_SECONDS:
+                if stream.is_sending and now - stream.sent_at >= self._timings.stuck_after:
                     stream.cut_off()
-                elif not stream.is_sending and now - stream.sent_at >= PING_AFTER_SECONDS:
+                elif not stream.is_sending and now - stream.sent_at >= self._timings.ping_after:
                     stream.push(PING)
             if now >= renew_at:
                 renew_at = now + SLOT_SECONDS / 3

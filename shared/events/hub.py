@@ -6,19 +6,18 @@ second one reads the streams: all that rang since the last read, in one round tr
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.errors import ServiceUnavailable
 from shared.events import keys
 from shared.events.connection import connect_async_redis
+from shared.events.doorbell import PAUSE_SECONDS, Doorbell
 from shared.events.follower import READ_AT_MOST, events_of
 from shared.events.model import Event, follows
 
@@ -28,13 +27,32 @@ SILENCE_SECONDS = 2.0
 """A stream whose doorbell was silent for so long is read all the same: pub/sub forgets."""
 
 TICK_SECONDS = 0.5
-PAUSE_SECONDS = 0.5
-"""Between two tries while Redis is away."""
 
-SUBSCRIBE_SECONDS = 1.0
+LISTENING_SECONDS = 1.0
+"""Who waits longer for the doorbell goes on without it."""
+
 CATCH_UPS_AT_ONCE = 100
 
 log = structlog.get_logger(__name__)
+
+
+class Topic:
+    """A job that somebody follows: its stream, and how far that was read.
+
+    Attributes:
+        after_id: The last event that was read; None until somebody has caught up.
+        is_heard: Whether its doorbell is connected.
+        since: When it last rang or was read, in the loop's time.
+    """
+
+    __slots__ = ("after_id", "is_heard", "since", "subscriptions", "task_id")
+
+    def __init__(self, task_id: str, now: float) -> None:
+        self.task_id = task_id
+        self.after_id: str | None = None
+        self.is_heard = False
+        self.since = now
+        self.subscriptions: list[Subscription] = []
 
 
 class Subscription:
@@ -47,7 +65,7 @@ class Subscription:
 
     __slots__ = ("_deliver", "after_id", "is_live", "topic")
 
-    def __init__(self, topic: "Topic", after_id: str, deliver: Deliver) -> None:
+    def __init__(self, topic: Topic, after_id: str, deliver: Deliver) -> None:
         self.topic = topic
         self.after_id = after_id
         self.is_live = False
@@ -58,24 +76,6 @@ class Subscription:
         if follows(event.id, self.after_id):
             self.after_id = event.id
             self._deliver(event)
-
-
-class Topic:
-    """A job that somebody follows: its stream, and how far that was read.
-
-    Attributes:
-        after_id: The last event that was read; None until somebody has caught up.
-        heard_at: When it last rang or was read, in the loop's time.
-    """
-
-    __slots__ = ("after_id", "confirmed", "heard_at", "subscriptions", "task_id")
-
-    def __init__(self, task_id: str, now: float, confirmed: "asyncio.Future[None]") -> None:
-        self.task_id = task_id
-        self.after_id: str | None = None
-        self.heard_at = now
-        self.confirmed: asyncio.Future[None] | None = confirmed
-        self.subscriptions: list[Subscription] = []
 
 
 class EventHub:
@@ -91,11 +91,11 @@ class EventHub:
         self._rang: dict[str, Topic] = {}
         self._behind: list[Subscription] = []
         self._wake = asyncio.Event()
-        self._asked = asyncio.Event()
         self._reading = asyncio.Lock()
         self._redis: Redis | None = None
-        self._ear: PubSub | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._doorbell: Doorbell | None = None
+        self._workers: set[asyncio.Task[None]] = set()
+        self._closings: set[asyncio.Task[None]] = set()
 
     @property
     def topics(self) -> int:
@@ -104,16 +104,16 @@ class EventHub:
 
     def subscribe(self, task_id: str, after_id: str, deliver: Deliver) -> Subscription:
         """Begin to deliver the events after the given one, in order, each once."""
-        self._start()
+        doorbell = self._connected_doorbell()
         topic = self._topics.get(task_id)
-        is_new = topic is None
         if topic is None:
-            loop = asyncio.get_running_loop()
-            topic = Topic(task_id, loop.time(), loop.create_future())
+            topic = Topic(task_id, asyncio.get_running_loop().time())
             self._topics[task_id] = topic
+            doorbell.listen(task_id)
         subscription = Subscription(topic, after_id, deliver)
         topic.subscriptions.append(subscription)
-        self._spawn(self._begin(subscription, is_new=is_new))
+        if topic.is_heard:
+            self._catch_up_soon(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -127,12 +127,10 @@ class EventHub:
             return
         del self._topics[topic.task_id]
         self._rang.pop(topic.task_id, None)
-        if topic.confirmed is not None:
-            topic.confirmed.cancel()
-        if self._topics:
-            self._spawn(self._unsubscribe(topic.task_id))
-        else:
-            self._stop()
+        if self._doorbell is not None:
+            self._doorbell.ignore(topic.task_id)
+        if not self._topics:
+            self._disconnect()
 
     async def read(self, task_id: str, after_id: str) -> list[Event]:
         """Return the events after the given one, `READ_AT_MOST` of them.
@@ -152,164 +150,101 @@ class EventHub:
         return events_of(entries)
 
     async def close(self) -> None:
-        """End all work at once."""
-        tasks = self._stop()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End all work at once, and wait until it has ended."""
+        self._disconnect()
+        await asyncio.gather(*self._closings, return_exceptions=True)
 
-    # -- its tasks -------------------------------------------------------------------------
+    # -- its connections -------------------------------------------------------------------
 
-    def _start(self) -> None:
-        if self._redis is not None:
-            return
-        self._wake.clear()
-        self._asked.clear()
-        self._redis = connect_async_redis(self._redis_url)
-        self._ear = self._redis.pubsub()
-        for work in (self._listen(), self._read_streams(), self._watch_silence()):
-            self._spawn(work)
+    def _connected_doorbell(self) -> Doorbell:
+        if self._doorbell is None:
+            self._wake.clear()
+            self._redis = connect_async_redis(self._redis_url)
+            self._doorbell = Doorbell(self._redis, self._note_ring, self._note_listening)
+            self._spawn(self._doorbell.run(), self._workers)
+            self._spawn(self._read_streams(self._redis), self._workers)
+            self._spawn(self._look_after_silence(), self._workers)
+        return self._doorbell
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.append(task)
-        task.add_done_callback(self._forget_task)
-
-    def _forget_task(self, task: "asyncio.Task[None]") -> None:
-        with suppress(ValueError):
-            self._tasks.remove(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("event hub task failed", reason=repr(error))
-
-    def _stop(self) -> "list[asyncio.Task[None]]":
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
+    def _disconnect(self) -> None:
+        if self._doorbell is not None:
+            self._doorbell.stop()
+        workers = tuple(self._workers)
+        for task in workers:
             task.cancel()
-        redis, ear = self._redis, self._ear
-        self._redis = self._ear = None
+        redis, doorbell = self._redis, self._doorbell
+        self._redis = self._doorbell = None
         self._topics.clear()
         self._rang.clear()
         self._behind.clear()
-        if redis is not None and ear is not None:
-            tasks.append(asyncio.get_running_loop().create_task(_disconnect(redis, ear)))
-        return tasks
+        if redis is not None and doorbell is not None:
+            self._spawn(_close(redis, doorbell, workers), self._closings)
 
-    # -- the ear ---------------------------------------------------------------------------
+    def _spawn(self, work: Coroutine[Any, Any, None], kept_in: "set[asyncio.Task[None]]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        kept_in.add(task)
+        task.add_done_callback(kept_in.discard)
+        task.add_done_callback(_report_failure)
 
-    async def _begin(self, subscription: Subscription, *, is_new: bool) -> None:
-        """Read the stream only once the doorbell is connected: what comes later rings.
+    # -- what it hears ---------------------------------------------------------------------
 
-        After a second without it all the same: what it misses is found a little later.
-        """
-        topic = subscription.topic
-        if is_new:
-            await self._subscribe_to(topic.task_id)
-        if topic.confirmed is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(topic.confirmed), SUBSCRIBE_SECONDS)
-        if subscription in topic.subscriptions:
-            self._behind.append(subscription)
+    def _note_ring(self, task_id: str) -> None:
+        topic = self._topics.get(task_id)
+        if topic is not None:
+            self._rang[task_id] = topic
             self._wake.set()
 
-    async def _subscribe_to(self, task_id: str) -> None:
-        if self._ear is None:
-            return
-        # While Redis is away the ear subscribes to everything when it is back.
-        with suppress(RedisError, OSError):
-            await self._ear.subscribe(keys.channel(task_id))
-        self._asked.set()
+    def _note_listening(self, task_id: str) -> None:
+        """Read the past only now: whatever comes after it rings."""
+        topic = self._topics.get(task_id)
+        if topic is not None and not topic.is_heard:
+            topic.is_heard = True
+            for subscription in topic.subscriptions:
+                self._catch_up_soon(subscription)
 
-    async def _unsubscribe(self, task_id: str) -> None:
-        if self._ear is None or task_id in self._topics:
-            return
-        with suppress(RedisError, OSError):
-            await self._ear.unsubscribe(keys.channel(task_id))
-        if task_id in self._topics:
-            # Somebody came meanwhile, and his request may have been the first of the two.
-            await self._subscribe_to(task_id)
-
-    async def _listen(self) -> None:
-        while True:
-            try:
-                await self._hear()
-            except (RedisError, OSError) as error:
-                log.warning("doorbell lost", reason=str(error)[:200])
-                await asyncio.sleep(PAUSE_SECONDS)
-                await self._subscribe_anew()
-
-    async def _hear(self) -> None:
-        prefix = len(keys.channel(""))
-        await self._asked.wait()
-        while True:
-            ear = self._ear
-            if ear is None or not ear.subscribed:
-                raise RedisConnectionError("not subscribed")
-            message = await ear.get_message(timeout=TICK_SECONDS)
-            if message is None:
-                continue
-            task_id = message["channel"][prefix:]
-            topic = self._topics.get(task_id)
-            if topic is None:
-                continue
-            if message["type"] == "message":
-                self._rang[task_id] = topic
-                self._wake.set()
-            elif message["type"] == "subscribe" and topic.confirmed is not None:
-                topic.confirmed.set_result(None)
-                topic.confirmed = None
-
-    async def _subscribe_anew(self) -> None:
-        """Listen on a new connection; all streams are read, as any may have rung unheard."""
-        if self._redis is None or self._ear is None:
-            return
-        lost, self._ear = self._ear, self._redis.pubsub()
-        with suppress(RedisError, OSError):
-            await lost.aclose()  # type: ignore[no-untyped-call] # redis-py
-        channels = [keys.channel(task_id) for task_id in self._topics]
-        with suppress(RedisError, OSError):
-            if channels:
-                await self._ear.subscribe(*channels)
-        self._rang.update(self._topics)
+    def _catch_up_soon(self, subscription: Subscription) -> None:
+        self._behind.append(subscription)
         self._wake.set()
 
-    async def _watch_silence(self) -> None:
+    async def _look_after_silence(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = loop.time()
             for task_id, topic in self._topics.items():
-                if now - topic.heard_at >= SILENCE_SECONDS:
-                    self._rang[task_id] = topic
-            if self._rang:
-                self._wake.set()
+                if not topic.is_heard and now - topic.since >= LISTENING_SECONDS:
+                    self._note_listening(task_id)
+                if now - topic.since >= SILENCE_SECONDS:
+                    self._note_ring(task_id)
 
     # -- the reader ------------------------------------------------------------------------
 
-    async def _read_streams(self) -> None:
-        while True:
+    async def _read_streams(self, redis: Redis) -> None:
+        # A cancellation may be swallowed; see `Doorbell.stop`.
+        while self._redis is redis:
             await self._wake.wait()
             self._wake.clear()
-            behind, self._behind = (
-                self._behind[:CATCH_UPS_AT_ONCE],
-                self._behind[CATCH_UPS_AT_ONCE:],
-            )
+            behind = self._behind[:CATCH_UPS_AT_ONCE]
+            del self._behind[:CATCH_UPS_AT_ONCE]
             rang = [topic for topic in self._rang.values() if topic.after_id is not None]
             for topic in rang:
                 del self._rang[topic.task_id]
             try:
                 async with self._reading:
-                    await self._catch_up(behind)
-                    await self._read(rang)
+                    await self._catch_up(redis, behind)
+                    await self._read_on(redis, rang)
             except (RedisError, OSError) as error:
                 log.warning("streams not read", reason=str(error)[:200])
-                self._behind = [*behind, *self._behind]
+                self._behind += behind
                 self._rang.update((topic.task_id, topic) for topic in rang)
                 await asyncio.sleep(PAUSE_SECONDS)
             if self._behind or any(topic.after_id is not None for topic in self._rang.values()):
                 self._wake.set()
 
-    async def _catch_up(self, behind: list[Subscription]) -> None:
-        if not behind or self._redis is None:
+    async def _catch_up(self, redis: Redis, behind: list[Subscription]) -> None:
+        if not behind:
             return
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = redis.pipeline(transaction=False)
         for subscription in behind:
             pipeline.xrange(
                 keys.stream(subscription.topic.task_id),
@@ -317,41 +252,48 @@ class EventHub:
                 count=READ_AT_MOST,
             )
         for subscription, entries in zip(behind, await pipeline.execute(), strict=True):
-            events = events_of(entries)
-            for event in events:
+            topic = subscription.topic
+            if subscription not in topic.subscriptions:
+                continue
+            for event in events_of(entries):
                 subscription.give(event)
-            if len(events) >= READ_AT_MOST:
+            if len(entries) >= READ_AT_MOST:
                 self._behind.append(subscription)
                 continue
             subscription.is_live = True
-            topic = subscription.topic
             if topic.after_id is None:
                 topic.after_id = subscription.after_id
 
-    async def _read(self, rang: list[Topic]) -> None:
-        followed = [topic for topic in rang if topic.subscriptions]
-        if not followed or self._redis is None:
+    async def _read_on(self, redis: Redis, rang: list[Topic]) -> None:
+        followed = {keys.stream(topic.task_id): topic for topic in rang if topic.subscriptions}
+        if not followed:
             return
         now = asyncio.get_running_loop().time()
         after: dict[Any, Any] = {}
-        for topic in followed:
-            topic.heard_at = now
-            after[keys.stream(topic.task_id)] = topic.after_id
-        answer: Any = await self._redis.xread(after, count=READ_AT_MOST)
-        by_stream = {keys.stream(topic.task_id): topic for topic in followed}
+        for stream, topic in followed.items():
+            topic.since = now
+            after[stream] = topic.after_id
+        answer: Any = await redis.xread(after, count=READ_AT_MOST)
         for stream, entries in answer:
-            topic = by_stream[stream]
-            events = events_of(entries)
+            topic, events = followed[stream], events_of(entries)
             topic.after_id = events[-1].id
             if len(events) >= READ_AT_MOST:
-                self._rang[topic.task_id] = topic
+                self._note_ring(topic.task_id)
             for subscription in tuple(topic.subscriptions):
                 if subscription.is_live:
                     for event in events:
                         subscription.give(event)
 
 
-async def _disconnect(redis: Redis, ear: PubSub) -> None:
+def _report_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("event hub failed", reason=repr(error))
+
+
+async def _close(
+    redis: Redis, doorbell: Doorbell, workers: "tuple[asyncio.Task[None], ...]"
+) -> None:
+    await asyncio.gather(*workers, return_exceptions=True)
+    await doorbell.close()
     with suppress(RedisError, OSError):
-        await ear.aclose()  # type: ignore[no-untyped-call] # redis-py
         await redis.aclose()

@@ -2,12 +2,15 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -41,8 +44,8 @@ def processes_with(mark: str) -> list[psutil.Process]:
     return found
 
 
-@pytest.fixture
-def environment() -> Iterator[Mapping[str, str]]:
+@contextmanager
+def tidy_environment() -> Iterator[Mapping[str, str]]:
     """Give an environment in which commands must leave neither process nor temporary file."""
     folder = Path(tempfile.mkdtemp(prefix="cli-", dir="/tmp"))
     # The account that PostgreSQL runs as in place of root must get through.
@@ -63,6 +66,13 @@ def environment() -> Iterator[Mapping[str, str]]:
         for process in processes_with(mark):
             process.kill()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def environment() -> Iterator[Mapping[str, str]]:
+    """Give an environment that is tidy after each test."""
+    with tidy_environment() as environment:
+        yield environment
 
 
 def command(*arguments: str) -> list[str]:
@@ -183,35 +193,89 @@ def test_demo_terminated_while_it_starts_ends_in_order(
     assert session.err == ""
 
 
+PROGRAM = """
+from shared.imaging.request import GenerationRequest
+from shared.settings import load_settings
+from shared.wiring import build_services
+
+with build_services(load_settings()) as services:
+    job = services.submit(GenerationRequest(prompt="A mug", size="256x256"))
+    for event in services.follow(job.id):
+        print(event.step.as_json())
+"""
+
+
+def process_below(session: Session, module: str) -> psutil.Process:
+    """Return the process of a session that runs a module."""
+    return next(
+        process
+        for process in psutil.Process(session.process.pid).children()
+        if module in process.cmdline()
+    )
+
+
 def test_up_says_how_to_submit_and_when_its_runtime_has_died(
     environment: Mapping[str, str], tmp_path: Path
 ) -> None:
     """What it prints works in another shell, as it is."""
-    session = Session(environment, tmp_path, "up", "--runtime", "lambda")
+    session = Session(environment, tmp_path, "up", "--runtime", "lambda", "--port", "0")
     session.wait_for("Ctrl-C stops everything.")
-    recipe = re.findall(r"^    (.*)$", session.out, re.MULTILINE)
+    _, _, told = session.out.partition("From another shell:")
+    recipe = re.findall(r"^    (.*)$", told, re.MULTILINE)
+    assert [line.split()[0] for line in recipe].count("curl") == 1
     other_shell = {name: environment[name] for name in ("PATH", "PYTHONPATH")}
     done = subprocess.run(
-        ["sh", "-c", "\n".join(recipe)],
+        ["sh", "-e", "-c", "\n".join([*recipe, shlex.join([sys.executable, "-c", PROGRAM])])],
         env={**other_shell, "QUEUE_URL": "somebody else's"},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("*.png"))) == 1
+    assert '"prompt":"A ceramic mug"' in done.stdout
     assert '"status": "completed"' in done.stdout.splitlines()[-1]
     session.wait_for('"event": "attempt ended"')
+    session.wait_for('"event": "request"')
 
-    runtime = next(
-        process
-        for process in psutil.Process(session.process.pid).children()
-        if "local.lambda_host" in process.cmdline()
-    )
-    runtime.kill()
+    process_below(session, "local.lambda_host").kill()
     assert session.wait() == 1
     assert session.err.startswith("darkroom: the lambda runtime has ended: ")
     assert session.err.count("\n") == 1
+
+
+def test_up_says_when_its_api_has_died(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """A runtime that nobody can reach is of no use."""
+    session = Session(environment, tmp_path, "up", "--port", "0")
+    session.wait_for("Ctrl-C stops everything.")
+    process_below(session, "local.api").kill()
+    assert session.wait() == 1
+    assert session.err.startswith("darkroom: the celery API has ended: ")
+    assert session.err.count("\n") == 1
+
+
+def test_demo_says_when_its_api_has_died(environment: Mapping[str, str], tmp_path: Path) -> None:
+    """Nobody would hear the end of the job."""
+    arguments = ("demo", "--prompt", "[[hang]]", "--out", str(tmp_path / "pictures"))
+    session = Session(environment, tmp_path, *arguments)
+    session.wait_for("30 %")
+    process_below(session, "local.api").kill()
+    assert session.wait() == 1
+    assert session.err.startswith("darkroom: the celery API has ended: ")
+    assert session.err.count("\n") == 1
+
+
+def test_up_refuses_a_port_in_use_before_it_starts_anything(
+    environment: Mapping[str, str],
+) -> None:
+    """Most likely another one runs, and is meant."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = darkroom(environment, "up", "--port", str(port))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"darkroom: 127.0.0.1:{port} is in use\n"
 
 
 def test_bad_setting_is_named_in_one_line(environment: Mapping[str, str], tmp_path: Path) -> None:
@@ -269,5 +333,6 @@ def test_parity_of_one_scenario(environment: Mapping[str, str]) -> None:
 def test_help_names_every_command(environment: Mapping[str, str]) -> None:
     """Without arguments the program says what it can do."""
     done = darkroom(environment)
-    for name in ("demo", "up", "parity", "migrate", "sweep"):
-        assert f"  {name}" in done.stdout + done.stderr
+    local = ("demo", "up", "parity", "migrate", "sweep", "keys")
+    for name in (*local, "generate", "jobs", "show", "follow", "cancel"):
+        assert f"  {name} " in done.stdout + done.stderr

@@ -1,7 +1,8 @@
 """A process that publishes events as the worker does, each with the moment it was published.
 
 The first line of its input is the JSON list of task ids. Each later line is an order: `spread
-SECONDS` sends every job an event a second, evenly spread; `burst` one to every job at once.
+SECONDS` sends every job an event a second, evenly spread; `burst` one to every job, as fast as
+one worker can.
 Answers with the moments of the first and the last, in nanoseconds of CLOCK_MONOTONIC.
 """
 
@@ -14,7 +15,6 @@ from collections.abc import Sequence
 
 from redis import Redis
 
-from shared.events import keys
 from shared.events.connection import connect_redis
 from shared.events.model import running_record
 from shared.events.publisher import Entry, EventPublisher
@@ -25,7 +25,6 @@ NANOSECONDS = 1_000_000_000
 
 class _Publisher:
     def __init__(self, redis: Redis, task_ids: Sequence[str]) -> None:
-        self._redis = redis
         self._events = EventPublisher(redis, ttl_seconds=3_600, stream_length=1_000)
         self._task_ids = task_ids
         self._token = time.time_ns() // 1_000_000
@@ -43,13 +42,10 @@ class _Publisher:
             self._send(self._task_ids[number % count])
 
     def burst(self) -> None:
-        """Send one event to every job, with one write to Redis."""
-        pipeline = self._redis.pipeline(transaction=False)
+        """Send one event to every job, one right after the other."""
+        self._sequence += 1
         for task_id in self._task_ids:
-            data = _step(time.monotonic_ns()).as_json()
-            pipeline.xadd(keys.stream(task_id), {"event": data})
-            pipeline.publish(keys.channel(task_id), data)
-        pipeline.execute()
+            self._send(task_id)
 
     def _send(self, task_id: str) -> None:
         step = _step(time.monotonic_ns())

@@ -40,6 +40,9 @@ OPEN = {
 }
 """As on a laptop, without keys; and with limits that a test can reach."""
 
+PAGE = {"EVENT_WINDOW_SECONDS": "4"}
+"""As on a laptop, without keys; and with the limits that are the defaults."""
+
 
 @dataclass(frozen=True)
 class Told:

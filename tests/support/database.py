@@ -94,5 +94,5 @@ class Database:
         """Delete all but the workspace `default`."""
         self.fetch(
             "DELETE FROM generation_jobs; DELETE FROM assets; DELETE FROM products;"
-            " DELETE FROM users; DELETE FROM workspaces WHERE id <> 'default'"
+            " DELETE FROM users; DELETE FROM api_keys; DELETE FROM workspaces WHERE id <> 'default'"
         )

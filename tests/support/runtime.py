@@ -29,7 +29,7 @@ from shared.jobs.store import NewJob
 from shared.settings import Settings
 from shared.status import JobStatus, Step, rendering
 from shared.wiring import Services
-from tests.support.api import KEYED, OPEN, Api
+from tests.support.api import KEYED, OPEN, PAGE, Api
 from tests.support.channel_tap import ChannelTap
 from tests.support.logs import LogFile
 from tests.support.queues import CeleryQueue, SqsQueue
@@ -130,6 +130,11 @@ class Runtime:
     def open_api(self) -> Api:
         """The HTTP API as on a laptop: without keys, and with low limits."""
         return self._api("open", OPEN)
+
+    @property
+    def page_api(self) -> Api:
+        """The HTTP API as on a laptop: without keys, and with the limits of the defaults."""
+        return self._api("page", PAGE)
 
     def _api(self, kind: str, settings: Mapping[str, str]) -> Api:
         if kind not in self._apis:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.cli.errors import explained
+from local.cli.errors import ApiProblem, ApiUnreachable, explained
 from shared.errors import (
     ConfigurationError,
     DarkroomError,
@@ -21,6 +21,19 @@ from shared.errors import (
         (
             JobFailed("cancelled", "Cancelled"),
             "darkroom: the job failed: Cancelled (cancelled)\n",
+            1,
+        ),
+        (ApiProblem(404, "not_found", "no job"), "darkroom: no job (not_found)\n", 1),
+        (ApiProblem(422, "invalid_request", "n"), "darkroom: n (invalid_request)\n", 2),
+        (
+            ApiProblem(401, "unauthorized", "not valid"),
+            "darkroom: not valid (unauthorized); set DARKROOM_API_KEY\n",
+            2,
+        ),
+        (
+            ApiUnreachable("http://a", "no answer", was_sent=False),
+            "darkroom: the API at http://a cannot be reached: no answer "
+            '(is "darkroom up" running? DARKROOM_URL says where)\n',
             1,
         ),
     ],

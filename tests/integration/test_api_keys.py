@@ -1,0 +1,69 @@
+"""API keys in PostgreSQL: made once, found by their hash, revoked."""
+
+import pytest
+from sqlalchemy import Engine
+
+from shared.access.api_keys import ApiKeyStore, Caller
+from shared.errors import InvalidRequest, Unauthorized, UnknownKey
+from tests.support.database import Database
+
+
+@pytest.fixture
+def keys(engine: Engine, database: Database) -> ApiKeyStore:
+    """Give the store of keys."""
+    return ApiKeyStore(engine)
+
+
+def test_a_key_belongs_to_its_workspace(keys: ApiKeyStore) -> None:
+    """And is found by its text alone."""
+    key, text = keys.create("default", "shop front")
+    assert keys.identify(text) == Caller("default", key.id)
+    assert text.startswith(f"dk_{key.id}_")
+    assert key.name == "shop front"
+
+
+def test_the_text_of_a_key_is_kept_nowhere(keys: ApiKeyStore, engine: Engine) -> None:
+    """Only its hash; two keys have nothing in common."""
+    texts = {keys.create("default", "shop front")[1] for _ in range(5)}
+    assert len(texts) == 5
+    with engine.connect() as connection:
+        rows = str(connection.exec_driver_sql("SELECT * FROM api_keys").all())
+    assert not any(text.rpartition("_")[2] in rows or text in rows for text in texts)
+
+
+def test_a_revoked_key_is_nobodys(keys: ApiKeyStore) -> None:
+    """It stays in the list, with the time of its end; the others go on."""
+    key, text = keys.create("default", "one")
+    _, other = keys.create("default", "two")
+    keys.revoke(key.id)
+    with pytest.raises(Unauthorized):
+        keys.identify(text)
+    keys.identify(other)
+    assert [found.revoked_at is None for found in keys.list("default")][-2:] == [False, True]
+    with pytest.raises(UnknownKey):
+        keys.revoke(key.id)
+    with pytest.raises(UnknownKey):
+        keys.revoke("nothing")
+
+
+@pytest.mark.parametrize("text", ["", "dk_", "dk_0123456789ab_", "x" * 10_000, "dk_\x00", "é"])
+def test_what_is_no_key_is_refused(keys: ApiKeyStore, text: str) -> None:
+    """Without asking the database for what cannot be there."""
+    with pytest.raises(Unauthorized):
+        keys.identify(text)
+
+
+def test_a_key_needs_a_workspace(keys: ApiKeyStore) -> None:
+    """One that exists, or that is made with it."""
+    with pytest.raises(InvalidRequest, match="no workspace 'new-shop'"):
+        keys.create("new-shop", "first")
+    key, text = keys.create("new-shop", "first", makes_workspace=True)
+    assert keys.identify(text).workspace_id == "new-shop"
+    assert [found.id for found in keys.list("new-shop")] == [key.id]
+
+
+@pytest.mark.parametrize(("workspace", "name"), [("", "x"), ("a b", "x"), ("a", " "), ("a", "\n")])
+def test_names_are_checked(keys: ApiKeyStore, workspace: str, name: str) -> None:
+    """Before anything is made of them."""
+    with pytest.raises(InvalidRequest):
+        keys.create(workspace, name, makes_workspace=True)

@@ -1,0 +1,285 @@
+"""The hub and the watcher on a real Redis: many followers, two connections, nothing lost."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from local.stack import EmbeddedRedis
+from shared.errors import ServiceUnavailable
+from shared.events.attempt import AttemptEvents
+from shared.events.follower import FROM_THE_START, READ_AT_MOST
+from shared.events.hub import EventHub
+from shared.events.model import Event, is_of_row
+from shared.events.publisher import EventPublisher
+from shared.generation.announce import Announcer
+from shared.generation.watch import JobWatcher
+from shared.jobs.model import Job
+from shared.jobs.store import JobStore
+from shared.status import QUEUED, STARTING, JobStatus, Step, rendering
+from tests.support.builders import new_job
+from tests.support.channel import RedisClient
+
+SOON_SECONDS = 15.0
+CANCELLED = Step(JobStatus.FAILED, 0, "Cancelled")
+
+Play = Callable[[EventHub], Awaitable[None]]
+
+
+def play(redis_server: EmbeddedRedis, scene: Play) -> None:
+    """Run the scene with a hub; nothing of it is left afterwards."""
+
+    async def run() -> None:
+        hub = EventHub(redis_server.url)
+        try:
+            async with asyncio.timeout(60):
+                await scene(hub)
+        finally:
+            await hub.close()
+        assert hub.topics == 0
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+
+    asyncio.run(run())
+
+
+async def until(predicate: Callable[[], object]) -> None:
+    """Wait for something that another task, or server, brings about."""
+    async with asyncio.timeout(SOON_SECONDS):
+        while not predicate():
+            await asyncio.sleep(0.01)
+
+
+def told_by(publisher: EventPublisher, task_id: str) -> AttemptEvents:
+    """Return the events of a job's first attempt, after its first event."""
+    publisher.publish_waiting(task_id, token=0, attempt=1, max_attempts=3)
+    return AttemptEvents(publisher, task_id, token=0, attempt=1, max_attempts=3)
+
+
+def clients_of(redis: RedisClient) -> list[dict[str, Any]]:
+    """Return the connections to Redis but for the one that asks."""
+    own = redis.client_id()
+    return [client for client in redis.client_list() if int(client["id"]) != int(own)]
+
+
+def test_each_follower_gets_the_past_and_then_what_comes(
+    redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """Wherever it starts, each event once and in order."""
+
+    async def scene(hub: EventHub) -> None:
+        events = told_by(publisher, "task")
+        events.publish(STARTING)
+        heard: list[list[Event]] = [[] for _ in range(3)]
+        hub.subscribe("task", FROM_THE_START, heard[0].append)
+        await until(lambda: len(heard[0]) == 2)
+        hub.subscribe("task", heard[0][0].id, heard[1].append)
+        events.publish(rendering(30))
+        hub.subscribe("task", FROM_THE_START, heard[2].append)
+        events.publish(rendering(50))
+        told = [QUEUED, STARTING, rendering(30), rendering(50)]
+        await until(lambda: [len(each) for each in heard] == [4, 3, 4])
+        assert [event.step for event in heard[0]] == told
+        assert heard[1] == heard[0][1:]
+        assert heard[2] == heard[0]
+
+    play(redis_server, scene)
+
+
+def test_any_number_of_followers_share_two_connections(
+    redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """One listens, one reads; both are gone with the last follower."""
+    before = len(clients_of(redis))
+
+    async def scene(hub: EventHub) -> None:
+        counts = [0] * 300
+
+        def count(number: int) -> Callable[[Event], None]:
+            def hear(_event: Event) -> None:
+                counts[number] += 1
+
+            return hear
+
+        subscriptions = [
+            hub.subscribe(f"task-{number}", FROM_THE_START, count(number)) for number in range(300)
+        ]
+        for number in range(300):
+            told_by(publisher, f"task-{number}")
+        await until(lambda: counts == [1] * 300)
+        assert len(clients_of(redis)) == before + 2
+        for subscription in subscriptions[1:]:
+            hub.unsubscribe(subscription)
+        await until(lambda: len(redis.pubsub_channels("task_updates:*")) == 1)
+        hub.unsubscribe(subscriptions[0])
+        await until(lambda: len(clients_of(redis)) == before)
+        assert hub.topics == 0
+
+    play(redis_server, scene)
+
+
+def test_comings_and_goings_leave_nothing_behind(
+    redis_server: EmbeddedRedis, redis: RedisClient
+) -> None:
+    """A thousand of them, of few jobs, some before they were connected at all."""
+
+    async def scene(hub: EventHub) -> None:
+        kept = hub.subscribe("kept", FROM_THE_START, lambda _event: None)
+        for number in range(1_000):
+            subscription = hub.subscribe(f"task-{number % 7}", "0-0", lambda _event: None)
+            if number % 3 == 0:
+                await asyncio.sleep(0)
+            hub.unsubscribe(subscription)
+        await until(lambda: redis.pubsub_channels("task_updates:*") == ["task_updates:kept"])
+        assert hub.topics == 1
+        hub.unsubscribe(kept)
+        await until(lambda: redis.pubsub_channels("task_updates:*") == [])
+
+    play(redis_server, scene)
+
+
+def test_a_job_that_is_left_and_followed_again_at_once_rings(
+    redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """Whatever order the two requests reach Redis in."""
+
+    async def scene(hub: EventHub) -> None:
+        hub.subscribe("other", FROM_THE_START, lambda _event: None)
+        for _ in range(50):
+            hub.unsubscribe(hub.subscribe("task", FROM_THE_START, lambda _event: None))
+        heard: list[Event] = []
+        hub.subscribe("task", FROM_THE_START, heard.append)
+        await until(lambda: "task_updates:task" in redis.pubsub_channels("task_updates:*"))
+        told_by(publisher, "task")
+        await until(lambda: len(heard) == 1)
+
+    play(redis_server, scene)
+
+
+def test_a_long_past_is_read_in_pages(redis_server: EmbeddedRedis, redis: RedisClient) -> None:
+    """None is skipped where one page ends and the next begins."""
+    count = READ_AT_MOST * 2 + 7
+    for number in range(count):
+        redis.xadd("task_events:task", {"event": rendering(number % 80 + 10).as_json()})
+
+    async def scene(hub: EventHub) -> None:
+        heard: list[Event] = []
+        hub.subscribe("task", FROM_THE_START, heard.append)
+        await until(lambda: len(heard) >= count)
+        ids = [entry_id for entry_id, _ in redis.xrange("task_events:task")]
+        assert [event.id for event in heard] == ids
+
+    play(redis_server, scene)
+
+
+def test_lost_connections_lose_no_event(
+    redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """Killed again and again, while events come."""
+
+    async def scene(hub: EventHub) -> None:
+        events = told_by(publisher, "task")
+        heard: list[Event] = []
+        hub.subscribe("task", FROM_THE_START, heard.append)
+        await until(lambda: heard)
+        for number in range(30):
+            events.publish(rendering(10 + number))
+            if number % 5 == 0:
+                redis.client_kill_filter(_type="pubsub")
+            if number % 7 == 0:
+                redis.client_kill_filter(_type="normal", skipme=True)
+            await asyncio.sleep(0.02)
+        await until(lambda: len(heard) == 31)
+        assert [event.step for event in heard] == [
+            QUEUED,
+            *(rendering(10 + number) for number in range(30)),
+        ]
+
+    play(redis_server, scene)
+
+
+def test_a_restart_of_redis_is_survived(
+    redis_server: EmbeddedRedis, publisher: EventPublisher
+) -> None:
+    """Also by who came while it was down."""
+
+    async def scene(hub: EventHub) -> None:
+        heard: list[list[Event]] = [[], []]
+        hub.subscribe("task", FROM_THE_START, heard[0].append)
+        redis_server.kill()
+        hub.subscribe("task-2", FROM_THE_START, heard[1].append)
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(redis_server.start)
+        publisher.end_pause()
+        for number, task_id in enumerate(("task", "task-2")):
+            told_by(publisher, task_id)
+            await until(lambda number=number: heard[number])  # type: ignore[misc] # bound early
+
+    play(redis_server, scene)
+
+
+def test_the_watcher_tells_the_end_that_only_the_row_knows(
+    redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher, jobs: JobStore
+) -> None:
+    """Nobody published it; asked for once in a while, for all who are silent at once."""
+    first, second = jobs.insert(new_job()), jobs.insert(new_job())
+    asked: list[Sequence[UUID]] = []
+
+    async def find_ended(job_ids: Sequence[UUID]) -> list[Job]:
+        asked.append(job_ids)
+        return await asyncio.to_thread(jobs.find_ended, job_ids)
+
+    async def scene(hub: EventHub) -> None:
+        watcher = JobWatcher(hub, find_ended)
+        heard: list[Event] = []
+        watches = [watcher.watch(job, FROM_THE_START, heard.append) for job in (first, second)]
+        jobs.request_cancel(first.id)
+        await until(lambda: heard)
+        assert heard[0].step == CANCELLED
+        assert is_of_row(heard[0].id)
+        assert set(asked[0]) == {first.id, second.id}
+        for watch in watches:
+            watcher.stop(watch)
+        assert watcher.watches == 0
+
+    play(redis_server, scene)
+
+
+def test_the_watcher_tells_the_end_while_redis_and_then_postgresql_are_away(
+    redis_server: EmbeddedRedis, jobs: JobStore
+) -> None:
+    """One of the two is enough, as soon as it is back."""
+    job = jobs.insert(new_job())
+    jobs.request_cancel(job.id)
+    faults = iter([True, False])
+
+    async def find_ended(job_ids: Sequence[UUID]) -> list[Job]:
+        if next(faults, False):
+            raise ServiceUnavailable("PostgreSQL: played")
+        return await asyncio.to_thread(jobs.find_ended, job_ids)
+
+    async def scene(hub: EventHub) -> None:
+        watcher = JobWatcher(hub, find_ended)
+        redis_server.kill()
+        assert await watcher.wait_for_end(job, 20)
+        assert watcher.watches == 0
+
+    play(redis_server, scene)
+
+
+def test_waiting_for_an_end_is_limited_in_time(
+    redis_server: EmbeddedRedis, jobs: JobStore, publisher: EventPublisher
+) -> None:
+    """False when it did not come; an end in time is noticed at once."""
+    job = jobs.insert(new_job())
+
+    async def scene(hub: EventHub) -> None:
+        watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
+        assert not await watcher.wait_for_end(job, 0.05)
+        waiting = asyncio.ensure_future(watcher.wait_for_end(job, 20))
+        await asyncio.sleep(0)
+        Announcer(jobs, publisher).announce(jobs.request_cancel(job.id).ending)
+        started_at = asyncio.get_running_loop().time()
+        assert await waiting
+        assert asyncio.get_running_loop().time() - started_at < 2
+
+    play(redis_server, scene)
