@@ -6,16 +6,14 @@ process serves the address then.
 
 import argparse
 import asyncio
-import ipaddress
 import logging
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 import structlog
 
-from local.web_server import WebServer, address_of, listen, server_config
+from local.web_server import WebServer, address_of, check_exposure, listen, server_config
 from shared.access.api_keys import ApiKeyStore
 from shared.access.stream_slots import StreamSlots
 from shared.api.app import create_app
@@ -48,7 +46,7 @@ class Api:
     """
 
     def __init__(self, settings: Settings) -> None:
-        _check_exposure(settings)
+        check_exposure(settings, settings.api_host)
         self._socket = listen(settings.api_host, settings.api_port)
         self._services = Services(settings, runtime="api", threads=THREADS)
         threads = Threads(THREADS)
@@ -108,19 +106,6 @@ def _parts_of(services: Services, delivery: LiveDelivery, threads: Threads) -> A
             "redis": services.check_redis,
             "queue": services.dispatcher.check,
         },
-    )
-
-
-def _check_exposure(settings: Settings) -> None:
-    """Refuse to serve other machines without keys."""
-    if settings.needs_api_keys or settings.api_host == "localhost":
-        return
-    with suppress(ValueError):
-        if ipaddress.ip_address(settings.api_host).is_loopback:
-            return
-    raise ConfigurationError(
-        f"settings: API_HOST={settings.api_host} serves other machines, which needs API keys: "
-        "set REQUIRE_API_KEYS=true and SIGNING_KEY, or API_HOST=127.0.0.1"
     )
 
 

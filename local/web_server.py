@@ -4,14 +4,16 @@ Used by the API (`local.api`) and by the gateway of the local Lambda host.
 """
 
 import errno
+import ipaddress
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
 
-from shared.errors import ServiceUnavailable
+from shared.errors import ConfigurationError, ServiceUnavailable
+from shared.settings import Settings
 
 BACKLOG = 2048
 
@@ -76,6 +78,23 @@ def address_of(listening: socket.socket) -> str:
     """Return the address that clients use."""
     host, port = listening.getsockname()[:2]
     return f"http://{_bracketed(host)}:{port}"
+
+
+def check_exposure(settings: Settings, host: str) -> None:
+    """Refuse to serve other machines without API keys.
+
+    Raises:
+        ConfigurationError: The address is not of this machine alone, and no key is needed.
+    """
+    if settings.needs_api_keys or host == "localhost":
+        return
+    with suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    raise ConfigurationError(
+        f"settings: API_HOST={host} serves other machines, which needs API keys: "
+        "set REQUIRE_API_KEYS=true and SIGNING_KEY, or API_HOST=127.0.0.1"
+    )
 
 
 def _bracketed(host: str) -> str:

@@ -142,4 +142,5 @@ def _describe(item: Mapping[str, Any]) -> dict[str, str]:
         text = "is not a known field"
     elif item["type"] == "json_invalid":
         text = f"the body is not JSON: {item.get('ctx', {}).get('error', '')}"
+    text = text.removeprefix("Input ").removeprefix("String ").removeprefix("Dictionary ")
     return {"field": one_line(field), "message": one_line(f"{text[:1].lower()}{text[1:]}")}

@@ -15,7 +15,7 @@ from local.lambda_host.aws_environment import with_aws_variables
 from local.lambda_host.function import LambdaFunction
 from local.lambda_host.function_pool import FunctionPool
 from local.lambda_host.gateway.app import GatewayApp
-from local.web_server import WebServer, address_of, listen, server_config
+from local.web_server import WebServer, address_of, check_exposure, listen, server_config
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
@@ -54,13 +54,14 @@ class HttpGateway:
     Listens from the start: who connects before it is ready waits.
 
     Raises:
-        ConfigurationError: QUEUE_URL is not set.
+        ConfigurationError: QUEUE_URL is not set, or other machines would be served without keys.
         ServiceUnavailable: The port cannot be had.
     """
 
     def __init__(
         self, settings: Settings, options: GatewayOptions, environment: Mapping[str, str]
     ) -> None:
+        check_exposure(settings, options.host)
         if settings.queue_url is None:
             raise ConfigurationError("settings: QUEUE_URL is not set")
         function = LambdaFunction(
