@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Response
+from pydantic import BeforeValidator
 
 from shared.access.api_keys import Caller
 from shared.api.authorization import caller_of
@@ -30,6 +31,16 @@ PAGE_MAX = 100
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"\bwait\s*=\s*\"?([0-9]{1,6})\"?", re.IGNORECASE)
+
+
+def _check_moment(text: object) -> object:
+    # pydantic takes a bare number for seconds since 1970.
+    if isinstance(text, str) and re.match(r"[0-9]{4}-[0-9]{2}-", text) is None:
+        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    return text
+
+
+Moment = Annotated[datetime, BeforeValidator(_check_moment)]
 
 PreferHeader = Annotated[
     str | None, Header(description="`wait=20`: answer when the job has ended, or after 20 s.")
@@ -99,8 +110,8 @@ def generation_routes(parts: ApiParts, representer: Representer) -> APIRouter:
             list[JobStatus] | None, Query(description="Only these; may be given several times.")
         ] = None,
         product_id: Annotated[OwnerId | None, Query(description="Only of this product.")] = None,
-        created_after: Annotated[datetime | None, Query(description="Later than this.")] = None,
-        created_before: Annotated[datetime | None, Query(description="Earlier than this.")] = None,
+        created_after: Annotated[Moment | None, Query(description="Later than this.")] = None,
+        created_before: Annotated[Moment | None, Query(description="Earlier than this.")] = None,
     ) -> Response:
         """Return one page. Jobs submitted meanwhile do not move those of later pages."""
         query = PageQuery(

@@ -43,6 +43,18 @@ BROKEN = [
     ({"EVENT_TTL_SECONDS": "1"}, "EVENT_TTL_SECONDS"),
     ({"EVENT_STREAM_MAX_LENGTH": "1"}, "EVENT_STREAM_MAX_LENGTH"),
     ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+    ({"PUBLIC_BASE_URL": "images.example.com"}, "PUBLIC_BASE_URL"),
+    ({"PUBLIC_BASE_URL": "https://x/?q=1"}, "PUBLIC_BASE_URL"),
+    ({"CORS_ORIGINS": "https://a.example, *"}, "CORS_ORIGINS"),
+    ({"CORS_ORIGINS": "https://a.example/path"}, "CORS_ORIGINS"),
+    ({"API_PORT": "65536"}, "API_PORT"),
+    ({"MAX_OPEN_JOBS": "0"}, "MAX_OPEN_JOBS"),
+    ({"MAX_STREAMS": "0"}, "MAX_STREAMS"),
+    ({"EVENT_TOKEN_SECONDS": "0"}, "EVENT_TOKEN_SECONDS"),
+    ({"IMAGE_TOKEN_SECONDS": "0"}, "IMAGE_TOKEN_SECONDS"),
+    ({"EVENT_WINDOW_SECONDS": "29"}, "EVENT_WINDOW_SECONDS"),
+    ({"REQUIRE_API_KEYS": "true"}, "SIGNING_KEY"),
+    ({**STAGING, "REQUIRE_API_KEYS": "false"}, "REQUIRE_API_KEYS"),
     ({"AWS_LAMBDA_FUNCTION_NAME": "worker"}, "ENVIRONMENT"),
     ({"ENVIRONMENT": "staging", "SIGNING_KEY": SIGNING_KEY}, "AI_MOCK_MODE"),
     ({"ENVIRONMENT": "production", "SIGNING_KEY": SIGNING_KEY}, "AI_MOCK_MODE"),
@@ -184,3 +196,32 @@ def test_every_setting_is_described(name: str) -> None:
     description = Settings.model_fields[name].description
     assert description
     assert description.endswith(".")
+
+
+def test_addresses_are_signed_alike_by_all_processes_of_a_database(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """Without a key of their own, locally; with one, by that."""
+    first, second = load_settings(), load_settings()
+    assert first.signing_secret == second.signing_secret
+    assert DATABASE_URL not in first.signing_secret
+    environment.setenv("SIGNING_KEY", SIGNING_KEY)
+    assert load_settings().signing_secret == SIGNING_KEY
+
+
+def test_api_keys_are_needed_everywhere_but_locally(environment: pytest.MonkeyPatch) -> None:
+    """Unless they are asked for there too."""
+    assert not load_settings().needs_api_keys
+    environment.setenv("REQUIRE_API_KEYS", "true")
+    environment.setenv("SIGNING_KEY", SIGNING_KEY)
+    assert load_settings().needs_api_keys
+    environment.delenv("REQUIRE_API_KEYS")
+    for name, value in STAGING.items():
+        environment.setenv(name, value)
+    assert load_settings().needs_api_keys
+
+
+def test_origins_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None:
+    """Spaces and a slash at the end do not matter."""
+    environment.setenv("CORS_ORIGINS", "https://a.example, http://localhost:3000/,")
+    assert load_settings().cors_origins == ("https://a.example", "http://localhost:3000")
