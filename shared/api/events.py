@@ -14,6 +14,18 @@ from shared.errors import InvalidRequest
 from shared.events.follower import FROM_THE_START
 from shared.events.model import is_event_id, is_of_row
 from shared.jobs.model import Job
+from shared.status import JobStatus
+
+_STEP = {
+    "type": "object",
+    "required": ["status", "progress", "message"],
+    "additionalProperties": False,
+    "properties": {
+        "status": {"enum": [status.value for status in JobStatus]},
+        "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+        "message": {"type": "string"},
+    },
+}
 
 _STREAM = {
     "description": (
@@ -22,11 +34,19 @@ _STREAM = {
     ),
     "content": {
         "text/event-stream": {
-            "schema": {"type": "string"},
-            "example": (
-                'id: 1763923500123-0\ndata: {"status": "processing", "progress": 50, '
-                '"message": "Rendering..."}\n\n'
-            ),
+            "schema": {
+                "type": "object",
+                "description": "One event.",
+                "required": ["id", "data"],
+                "properties": {
+                    "id": {"type": "string", "pattern": "^[0-9]+-[0-9]+$"},
+                    "data": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "contentSchema": _STEP,
+                    },
+                },
+            }
         }
     },
 }
