@@ -1,7 +1,9 @@
 """`make bench`: prints ratios, each against something measured in the same run."""
 
-from tests.performance.imports import measure_imports
+from tests.performance.imports import measure_api_imports, measure_imports
 from tests.performance.round_trips import measure_job
+from tests.performance.streams import compare_streams
+from tests.performance.submissions import compare_submissions
 from tests.performance.worker import compare_workers
 
 
@@ -15,6 +17,16 @@ def main() -> None:
     print(f"    {measure_job().describe()}", flush=True)
     print("import of functions.worker, against its libraries (target: at most 1.2)", flush=True)
     print(f"    {measure_imports().describe()}", flush=True)
+    print("import of functions.api, against its libraries (target: at most 1.2)", flush=True)
+    print(f"    {measure_api_imports().describe()}", flush=True)
+    print("submissions of 16 connections, against a bare route (target: at least 0.7)", flush=True)
+    print(f"    {compare_submissions().describe()}", flush=True)
+    print(
+        "1,000 event streams (targets: p50 at most 1 ms and p99 at most 10 ms over raw; memory at"
+        " most 0.4 of the usual way; one connection subscribed, one reading)",
+        flush=True,
+    )
+    print(f"    {compare_streams().describe()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """A process that publishes events as the worker does, each with the moment it was published.
 
 The first line of its input is the JSON list of task ids. Each later line is an order: `spread
-SECONDS` sends every job an event a second, evenly spread; `burst` one to every job, as fast as
-one worker can.
+SECONDS` sends every job an event a second, evenly spread; `burst` one to every job, with one write.
 Answers with the moments of the first and the last, in nanoseconds of CLOCK_MONOTONIC.
 """
 
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 
 from redis import Redis
 
+from shared.events import keys
 from shared.events.connection import connect_redis
 from shared.events.model import running_record
 from shared.events.publisher import Entry, EventPublisher
@@ -25,6 +25,7 @@ NANOSECONDS = 1_000_000_000
 
 class _Publisher:
     def __init__(self, redis: Redis, task_ids: Sequence[str]) -> None:
+        self._redis = redis
         self._events = EventPublisher(redis, ttl_seconds=3_600, stream_length=1_000)
         self._task_ids = task_ids
         self._token = time.time_ns() // 1_000_000
@@ -42,22 +43,26 @@ class _Publisher:
             self._send(self._task_ids[number % count])
 
     def burst(self) -> None:
-        """Send one event to every job, one right after the other."""
+        """Send one event to every job, with one write to Redis."""
         self._sequence += 1
+        stamp = time.monotonic_ns()
+        pipeline = self._redis.pipeline(transaction=False)
         for task_id in self._task_ids:
-            self._send(task_id)
+            names = [keys.stream(task_id), keys.fence(task_id), keys.celery_record(task_id)]
+            # The publisher itself sends one after the other.
+            arguments = self._events._arguments(self._entry(task_id, stamp))
+            self._events._append(keys=names, args=arguments, client=pipeline)
+        pipeline.execute()
 
     def _send(self, task_id: str) -> None:
-        step = _step(time.monotonic_ns())
-        record = running_record(task_id, step)
-        entry = Entry(task_id, self._token, self._sequence, 1, 3, "running", step, record)
-        outcome = self._events.send(entry).outcome
+        outcome = self._events.send(self._entry(task_id, time.monotonic_ns())).outcome
         if outcome != "appended":
             sys.exit(f"an event was not appended but {outcome}")
 
-
-def _step(stamp: int) -> Step:
-    return Step(JobStatus.PROCESSING, 50, str(stamp))
+    def _entry(self, task_id: str, stamp: int) -> Entry:
+        step = Step(JobStatus.PROCESSING, 50, str(stamp))
+        record = running_record(task_id, step)
+        return Entry(task_id, self._token, self._sequence, 1, 3, "running", step, record)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ Latency against a raw subscriber of the same events in the same moments; memory 
 against the usual way (`usual_streams`), which is measured afterwards in the same manner.
 """
 
+import math
 import os
 import statistics
 import tempfile
@@ -140,6 +141,8 @@ def _measure(
 
 
 def _latency(sorted_ms: Sequence[float]) -> Latency:
+    if len(sorted_ms) < 2:
+        return Latency(math.inf, math.inf, len(sorted_ms))
     cuts = statistics.quantiles(sorted_ms, n=100)
     return Latency(cuts[49], cuts[98], len(sorted_ms))
 

@@ -35,6 +35,7 @@ let keyNeeded = false;
 let styles = null;
 let unanswered = null; // the submission last sent, until it is answered: {body, key}
 let sending = false;
+const tabs = globalThis.BroadcastChannel ? new BroadcastChannel("darkroom") : null; // of this browser
 
 /* ---- Small things ---- */
 
@@ -240,6 +241,7 @@ async function submit(event) {
     const view = upsert(job);
     paintList();
     tick();
+    tabs?.postMessage("submitted");
     announce(job.id, "The job was accepted.");
     const { top } = view.card.getBoundingClientRect();
     if (top < 0 || top > innerHeight / 2) view.card.scrollIntoView();
@@ -248,6 +250,7 @@ async function submit(event) {
     if (![0, 401, 429].includes(problem.status) && problem.status < 500) unanswered = null;
     tellProblem(problem);
   } finally {
+    byId("submit").textContent = "Generate";
     await calm;
     setSending(false);
   }
@@ -377,6 +380,7 @@ function paint(view, before = null) {
   paintFailure(view, before);
   paintFrames(view);
   paintClock(view);
+  if (before && isEnded(before) !== ended) paintLamp();
   if (before && (statusWord(before) !== word || (ended && !isEnded(before)))) {
     announce(job.id, `${shorten(job.prompt, 60)}: ${word}. ${job.retry?.reason ?? ""}`);
   }
@@ -392,9 +396,11 @@ function paintFailure({ job, parts }, before) {
   }
   const failed = job.status === "failed";
   if (failed && before && !isEnded(before) && error?.code !== "cancelled") parts.error.setAttribute("role", "alert");
-  parts.error.hidden = !failed;
-  show(parts["error-title"], failed ? words(error?.code ?? "failed") : "");
-  show(parts["error-message"], failed ? (error?.message ?? job.message) : "");
+  const why = failed ? words(error?.code ?? "failed") : "";
+  const message = error?.message ?? job.message;
+  parts.error.hidden = !failed || (error?.code === "cancelled" && message === why); // the status says it
+  show(parts["error-title"], why);
+  show(parts["error-message"], failed && message !== why ? message : "");
   show(parts["error-code"], failed && error?.code !== "cancelled" ? (error?.code ?? "") : "");
   const missing = job.status === "completed" ? job.missing : 0;
   show(parts.missing, missing ? `${missing} of ${plural(job.n, "image")} never came.` : "");
@@ -578,13 +584,19 @@ function onEvent(view, event) {
   if (view.over || (status === "pending" && message !== "Queued")) refresh(view);
 }
 
+/** Shows how many jobs run, and returns them. */
+function paintLamp() {
+  const live = [...views.values()].filter((view) => !isEnded(view.job));
+  document.documentElement.classList.toggle("running", live.length > 0);
+  document.title = live.length ? `(${live.length}) Darkroom` : "Darkroom";
+  return live;
+}
+
 /** The clock: who has a stream, who is polled, what time it is. */
 function tick() {
   const now = Date.now();
   for (const view of views.values()) paintClock(view);
-  const live = [...views.values()].filter((view) => !isEnded(view.job)).sort((a, b) => b.age - a.age);
-  document.documentElement.classList.toggle("running", live.length > 0);
-  document.title = live.length ? `(${live.length}) Darkroom` : "Darkroom";
+  const live = paintLamp().sort((a, b) => b.age - a.age);
   if (keyNeeded || now < clock.quietUntil) return;
   if (clock.failures || (!recent.loaded && !recent.loading)) return void loadRecent(); // asks whether the server is back
   live.forEach((view, rank) => {
@@ -660,5 +672,6 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) views.forEach(closeStream);
   else if (!keyNeeded) loadRecent();
 });
+tabs?.addEventListener("message", () => { if (!document.hidden && !keyNeeded) loadRecent(); });
 setInterval(tick, 1000);
 loadRecent();
