@@ -3,16 +3,11 @@
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from shared.api import events, generations, images, pages, service
 from shared.api.documentation import install_document
-from shared.api.events import event_routes
 from shared.api.gate import Gate
-from shared.api.generations import generation_routes
-from shared.api.images import image_routes
-from shared.api.pages import page_routes
 from shared.api.parts import ApiParts
 from shared.api.problems import install_problems
-from shared.api.representation import Representer
-from shared.api.service import service_routes
 
 VERSION = "1"
 
@@ -56,12 +51,9 @@ def build_routes(parts: ApiParts) -> FastAPI:
         # Its own instrumentation would stand between each event and its client.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    representer = Representer(parts.settings)
-    app.include_router(generation_routes(parts, representer))
-    app.include_router(event_routes(parts, representer))
-    app.include_router(image_routes(parts, representer))
-    app.include_router(service_routes(parts))
-    app.include_router(page_routes())
+    app.state.parts = parts
+    for routes in (generations, events, images, service, pages):
+        app.include_router(routes.router)
     install_problems(app)
     install_document(app)
     return app

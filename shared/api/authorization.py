@@ -1,13 +1,12 @@
 """Who is calling: the dependency that every route of a workspace stands on."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Security
+from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from shared.access.api_keys import Caller
-from shared.api.parts import ApiParts
+from shared.api.parts import Parts
 from shared.errors import Unauthorized
 
 OPEN_WORKSPACE = "default"
@@ -20,20 +19,19 @@ _bearer = HTTPBearer(
 )
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
-FindCaller = Callable[[HTTPAuthorizationCredentials | None], Awaitable[Caller]]
 
 
-def caller_of(parts: ApiParts) -> FindCaller:
-    """Return the dependency that finds out whose workspace a request is for.
+async def find_caller(parts: Parts, credentials: Credentials) -> Caller:
+    """Return whose workspace a request is for.
 
-    It raises Unauthorized where a key is needed and none, or a wrong one, was sent.
+    Raises:
+        Unauthorized: A key is needed, and none or a wrong one was sent.
     """
+    if credentials is not None:
+        return await parts.threads.run(parts.keys.identify, credentials.credentials)
+    if parts.settings.needs_api_keys:
+        raise Unauthorized("send an API key of the workspace as Authorization: Bearer ...")
+    return Caller(OPEN_WORKSPACE)
 
-    async def find_caller(credentials: Credentials) -> Caller:
-        if credentials is not None:
-            return await parts.threads.run(parts.keys.identify, credentials.credentials)
-        if parts.settings.needs_api_keys:
-            raise Unauthorized("send an API key of the workspace as Authorization: Bearer ...")
-        return Caller(OPEN_WORKSPACE)
 
-    return find_caller
+CallerOf = Annotated[Caller, Depends(find_caller)]

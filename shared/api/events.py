@@ -5,11 +5,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from shared.api.authorization import Credentials, caller_of
+from shared.api.authorization import Credentials, find_caller
 from shared.api.delivery import EventDelivery
 from shared.api.documentation import problems
-from shared.api.parts import ApiParts
-from shared.api.representation import Representer
+from shared.api.parts import ApiParts, Parts
 from shared.errors import InvalidRequest
 from shared.events.follower import FROM_THE_START
 from shared.events.model import is_event_id, is_of_row
@@ -52,50 +51,51 @@ _STREAM = {
 }
 
 
-def event_routes(parts: ApiParts, representer: Representer) -> APIRouter:
-    """Return the route of the events."""
-    router = APIRouter(prefix="/v1/generations", tags=["generations"])
-    find_caller = caller_of(parts)
+router = APIRouter(prefix="/v1/generations", tags=["generations"])
 
-    async def find_job(job_id: UUID, token: str | None, credentials: Credentials) -> Job:
-        if token is not None:
-            representer.event_signer.check(job_id, token)
-            return await parts.threads.run(parts.jobs.get, job_id)
-        caller = await find_caller(credentials)
-        return await parts.threads.run(parts.jobs.get, job_id, caller.workspace_id)
 
-    @router.get(
-        "/{job_id}/events",
-        summary="Follow a job",
-        response_class=Response,
-        responses={
-            200: _STREAM,
-            204: {"description": "Everything was heard: do not come back."},
-            **problems(401, 403, 404, 422, 429, 503),
-        },
-    )
-    async def follow(
-        job_id: UUID,
-        credentials: Credentials,
-        token: Annotated[
-            str | None, Query(max_length=200, description="As in the job's `urls.events`.")
-        ] = None,
-        last_event_id: Annotated[
-            str | None, Query(max_length=64, description="As the header Last-Event-ID.")
-        ] = None,
-        last_event_id_header: Annotated[
-            str | None,
-            Header(alias="Last-Event-ID", description="The last event that was received."),
-        ] = None,
-    ) -> Response:
-        """Send everything after the last event received, then what comes, up to the last."""
-        after_id = last_event_id_header or last_event_id or FROM_THE_START
-        if not is_event_id(after_id):
-            raise InvalidRequest("Last-Event-ID: must be the id of an event")
-        job = await find_job(job_id, token, credentials)
-        return await respond(parts.delivery, job, after_id)
+async def find_job(
+    parts: ApiParts, job_id: UUID, token: str | None, credentials: Credentials
+) -> Job:
+    """Return the job that the token, or the caller's key, opens."""
+    if token is not None:
+        parts.representer.event_signer.check(job_id, token)
+        return await parts.threads.run(parts.jobs.get, job_id)
+    caller = await find_caller(parts, credentials)
+    return await parts.threads.run(parts.jobs.get, job_id, caller.workspace_id)
 
-    return router
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job",
+    response_class=Response,
+    responses={
+        200: _STREAM,
+        204: {"description": "Everything was heard: do not come back."},
+        **problems(401, 403, 404, 422, 429, 503),
+    },
+)
+async def follow(
+    parts: Parts,
+    job_id: UUID,
+    credentials: Credentials,
+    token: Annotated[
+        str | None, Query(max_length=200, description="As in the job's `urls.events`.")
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Query(max_length=64, description="As the header Last-Event-ID.")
+    ] = None,
+    last_event_id_header: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", description="The last event that was received."),
+    ] = None,
+) -> Response:
+    """Send everything after the last event received, then what comes, up to the last."""
+    after_id = last_event_id_header or last_event_id or FROM_THE_START
+    if not is_event_id(after_id):
+        raise InvalidRequest("Last-Event-ID: must be the id of an event")
+    job = await find_job(parts, job_id, token, credentials)
+    return await respond(parts.delivery, job, after_id)
 
 
 async def respond(delivery: EventDelivery, job: Job, after_id: str) -> Response:

@@ -9,14 +9,12 @@ from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Response
 from pydantic import BeforeValidator
 
-from shared.access.api_keys import Caller
-from shared.api.authorization import caller_of
+from shared.api.authorization import CallerOf
 from shared.api.documentation import EXAMPLE_ORDERS, problems
-from shared.api.parts import ApiParts
-from shared.api.representation import Representer
+from shared.api.parts import Parts
 from shared.api.schemas import JobBody, PageBody
 from shared.errors import InvalidRequest
 from shared.imaging.request import GenerationRequest, ImageOrder, OwnerId
@@ -47,121 +45,123 @@ PreferHeader = Annotated[
 ]
 
 
-def generation_routes(parts: ApiParts, representer: Representer) -> APIRouter:
-    """Return the routes below `/v1/generations`, but for the events."""
-    router = APIRouter(prefix="/v1/generations", tags=["generations"])
-    threads, views = parts.threads, parts.views
-    CallerOf = Annotated[Caller, Depends(caller_of(parts))]  # noqa: N806 - a type
+router = APIRouter(prefix="/v1/generations", tags=["generations"])
 
-    @router.post(
-        "",
-        status_code=202,
-        summary="Submit a job",
-        response_model=JobBody,
-        responses={
-            200: {"model": JobBody, "description": "Accepted, and ended while it was waited for."},
-            **problems(400, 401, 403, 413, 415, 422, 429, 503),
-        },
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Submit a job",
+    response_model=JobBody,
+    responses={
+        200: {"model": JobBody, "description": "Accepted, and ended while it was waited for."},
+        **problems(400, 401, 403, 413, 415, 422, 429, 503),
+    },
+)
+async def submit(
+    parts: Parts,
+    caller: CallerOf,
+    order: Annotated[ImageOrder, Body(openapi_examples=EXAMPLE_ORDERS)],
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            max_length=255,
+            description="The same key and body give the same job, for 24 hours.",
+        ),
+    ] = None,
+    prefer: PreferHeader = None,
+) -> Response:
+    """Accept a request. Its job runs in the background, whatever happens to this process."""
+    terms = _terms_of(order, idempotency_key, parts.settings.max_open_jobs)
+    request = GenerationRequest.model_construct(
+        **dict(order), workspace_id=caller.workspace_id, user_id=None
     )
-    async def submit(
-        caller: CallerOf,
-        order: Annotated[ImageOrder, Body(openapi_examples=EXAMPLE_ORDERS)],
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                max_length=255,
-                description="The same key and body give the same job, for 24 hours.",
-            ),
-        ] = None,
-        prefer: PreferHeader = None,
-    ) -> Response:
-        """Accept a request. Its job runs in the background, whatever happens to this process."""
-        terms = _terms_of(order, idempotency_key, parts.settings.max_open_jobs)
-        request = GenerationRequest.model_construct(
-            **dict(order), workspace_id=caller.workspace_id, user_id=None
-        )
-        accepted = await threads.run(parts.submitter.submit_on, request, terms)
-        job = accepted.job
-        headers = {"Location": representer.path_of(job.id)}
-        view = JobView(job)
-        if not accepted.is_new:
-            view = await threads.run(views.get, job.id, caller.workspace_id)
-        wait_seconds = _wait_of(prefer)
-        if wait_seconds is None:
-            return _answer(representer.show(view), 202, headers)
-        await parts.delivery.wait_for_end(job, wait_seconds)
-        view = await threads.run(views.get, job.id, caller.workspace_id)
+    accepted = await parts.threads.run(parts.submitter.submit_on, request, terms)
+    job = accepted.job
+    headers = {"Location": parts.representer.path_of(job.id)}
+    view = JobView(job)
+    if not accepted.is_new:
+        view = await parts.threads.run(parts.views.get, job.id, caller.workspace_id)
+    wait_seconds = _wait_of(prefer)
+    if wait_seconds is None:
+        return _answer(parts.representer.show(view), 202, headers)
+    await parts.delivery.wait_for_end(job, wait_seconds)
+    view = await parts.threads.run(parts.views.get, job.id, caller.workspace_id)
+    headers["Preference-Applied"] = f"wait={wait_seconds:g}"
+    return _answer(parts.representer.show(view), 200 if _has_ended(view) else 202, headers)
+
+
+@router.get(
+    "",
+    summary="List jobs, newest first",
+    response_model=PageBody,
+    responses=problems(401, 403, 422, 503),
+)
+async def list_jobs(
+    parts: Parts,
+    caller: CallerOf,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Jobs of a page.")] = 20,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="The `next_cursor` of a page.")
+    ] = None,
+    status: Annotated[
+        list[JobStatus] | None, Query(description="Only these; may be given several times.")
+    ] = None,
+    product_id: Annotated[OwnerId | None, Query(description="Only of this product.")] = None,
+    created_after: Annotated[Moment | None, Query(description="Later than this.")] = None,
+    created_before: Annotated[Moment | None, Query(description="Earlier than this.")] = None,
+) -> Response:
+    """Return one page. Jobs submitted meanwhile do not move those of later pages."""
+    query = PageQuery(
+        limit + 1,
+        status,
+        product_id,
+        _aware(created_after),
+        _aware(created_before),
+        None if cursor is None else _read_cursor(cursor),
+    )
+    found = await parts.threads.run(parts.views.page, caller.workspace_id, query)
+    items = [parts.representer.show(view) for view in found[:limit]]
+    next_cursor = _write_cursor(found[limit - 1]) if len(found) > limit else None
+    page = PageBody(items=items, next_cursor=next_cursor)
+    return _json(page.model_dump_json(), 200, {})
+
+
+@router.get(
+    "/{job_id}",
+    summary="Get a job",
+    response_model=JobBody,
+    responses=problems(401, 403, 404, 422, 503),
+)
+async def get_job(
+    parts: Parts, job_id: UUID, caller: CallerOf, prefer: PreferHeader = None
+) -> Response:
+    """Return a job, with new signed addresses."""
+    view = await parts.threads.run(parts.views.get, job_id, caller.workspace_id)
+    wait_seconds = _wait_of(prefer)
+    headers = {}
+    if wait_seconds is not None and not _has_ended(view):
+        await parts.delivery.wait_for_end(view.job, wait_seconds)
+        view = await parts.threads.run(parts.views.get, job_id, caller.workspace_id)
         headers["Preference-Applied"] = f"wait={wait_seconds:g}"
-        return _answer(representer.show(view), 200 if _has_ended(view) else 202, headers)
+    return _answer(parts.representer.show(view), 200, headers)
 
-    @router.get(
-        "",
-        summary="List jobs, newest first",
-        response_model=PageBody,
-        responses=problems(401, 403, 422, 503),
-    )
-    async def list_jobs(
-        caller: CallerOf,
-        limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Jobs of a page.")] = 20,
-        cursor: Annotated[
-            str | None, Query(max_length=200, description="The `next_cursor` of a page.")
-        ] = None,
-        status: Annotated[
-            list[JobStatus] | None, Query(description="Only these; may be given several times.")
-        ] = None,
-        product_id: Annotated[OwnerId | None, Query(description="Only of this product.")] = None,
-        created_after: Annotated[Moment | None, Query(description="Later than this.")] = None,
-        created_before: Annotated[Moment | None, Query(description="Earlier than this.")] = None,
-    ) -> Response:
-        """Return one page. Jobs submitted meanwhile do not move those of later pages."""
-        query = PageQuery(
-            limit + 1,
-            status,
-            product_id,
-            _aware(created_after),
-            _aware(created_before),
-            None if cursor is None else _read_cursor(cursor),
-        )
-        found = await threads.run(views.page, caller.workspace_id, query)
-        items = [representer.show(view) for view in found[:limit]]
-        next_cursor = _write_cursor(found[limit - 1]) if len(found) > limit else None
-        page = PageBody(items=items, next_cursor=next_cursor)
-        return _json(page.model_dump_json(), 200, {})
 
-    @router.get(
-        "/{job_id}",
-        summary="Get a job",
-        response_model=JobBody,
-        responses=problems(401, 403, 404, 422, 503),
-    )
-    async def get_job(job_id: UUID, caller: CallerOf, prefer: PreferHeader = None) -> Response:
-        """Return a job, with new signed addresses."""
-        view = await threads.run(views.get, job_id, caller.workspace_id)
-        wait_seconds = _wait_of(prefer)
-        headers = {}
-        if wait_seconds is not None and not _has_ended(view):
-            await parts.delivery.wait_for_end(view.job, wait_seconds)
-            view = await threads.run(views.get, job_id, caller.workspace_id)
-            headers["Preference-Applied"] = f"wait={wait_seconds:g}"
-        return _answer(representer.show(view), 200, headers)
-
-    @router.post(
-        "/{job_id}/cancel",
-        status_code=200,
-        summary="Cancel a job",
-        response_model=JobBody,
-        responses={
-            202: {"model": JobBody, "description": "It runs, and ends at its next step."},
-            **problems(401, 403, 404, 413, 415, 422, 503),
-        },
-    )
-    async def cancel(job_id: UUID, caller: CallerOf) -> Response:
-        """Ask for the end of a job; one that has ended stays as it is."""
-        await threads.run(parts.canceller.cancel, job_id, caller.workspace_id)
-        view = await threads.run(views.get, job_id, caller.workspace_id)
-        return _answer(representer.show(view), 200 if _has_ended(view) else 202, {})
-
-    return router
+@router.post(
+    "/{job_id}/cancel",
+    status_code=200,
+    summary="Cancel a job",
+    response_model=JobBody,
+    responses={
+        202: {"model": JobBody, "description": "It runs, and ends at its next step."},
+        **problems(401, 403, 404, 413, 415, 422, 503),
+    },
+)
+async def cancel(parts: Parts, job_id: UUID, caller: CallerOf) -> Response:
+    """Ask for the end of a job; one that has ended stays as it is."""
+    await parts.threads.run(parts.canceller.cancel, job_id, caller.workspace_id)
+    view = await parts.threads.run(parts.views.get, job_id, caller.workspace_id)
+    return _answer(parts.representer.show(view), 200 if _has_ended(view) else 202, {})
 
 
 def _answer(body: JobBody, status: int, headers: Mapping[str, str]) -> Response:

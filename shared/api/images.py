@@ -5,10 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from shared.api.authorization import Credentials, caller_of
+from shared.api.authorization import Credentials, find_caller
 from shared.api.documentation import problems
-from shared.api.parts import ApiParts
-from shared.api.representation import Representer
+from shared.api.parts import ApiParts, Parts
 from shared.jobs.views import ImageView
 
 _BYTES = {
@@ -17,49 +16,50 @@ _BYTES = {
 }
 
 
-def image_routes(parts: ApiParts, representer: Representer) -> APIRouter:
-    """Return the route of images."""
-    router = APIRouter(prefix="/v1/images", tags=["images"])
-    find_caller = caller_of(parts)
+router = APIRouter(prefix="/v1/images", tags=["images"])
 
-    async def find_image(image_id: UUID, token: str | None, credentials: Credentials) -> ImageView:
-        if token is not None:
-            representer.image_signer.check(image_id, token)
-            return await parts.threads.run(parts.views.get_image, image_id)
-        caller = await find_caller(credentials)
-        return await parts.threads.run(parts.views.get_image, image_id, caller.workspace_id)
 
-    @router.get(
-        "/{image_id}",
-        summary="Get an image",
-        response_class=Response,
-        responses={
-            200: _BYTES,
-            304: {"description": "The picture that the client has."},
-            **problems(401, 403, 404, 422, 503),
-        },
-    )
-    async def get_image(
-        request: Request,
-        image_id: UUID,
-        credentials: Credentials,
-        token: Annotated[
-            str | None, Query(max_length=200, description="As in the image's `url`.")
-        ] = None,
-        download: Annotated[bool, Query(description="As a file to be saved, with a name.")] = False,
-    ) -> Response:
-        """Return the bytes of a picture."""
-        image = await find_image(image_id, token, credentials)
-        headers = {
-            "ETag": f'"{image.sha256}"',
-            "Cache-Control": "private, max-age=86400, immutable",
-        }
-        if request.headers.get("if-none-match") == headers["ETag"]:
-            return Response(status_code=304, headers=headers)
-        if download:
-            name = f"{image.job_id}-{image.position}.{image.media_type.rpartition('/')[2]}"
-            headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        data = await parts.threads.run(parts.image_store.load, image.storage_key)
-        return Response(data, headers=headers, media_type=image.media_type)
+async def find_image(
+    parts: ApiParts, image_id: UUID, token: str | None, credentials: Credentials
+) -> ImageView:
+    """Return the image that the token, or the caller's key, opens."""
+    if token is not None:
+        parts.representer.image_signer.check(image_id, token)
+        return await parts.threads.run(parts.views.get_image, image_id)
+    caller = await find_caller(parts, credentials)
+    return await parts.threads.run(parts.views.get_image, image_id, caller.workspace_id)
 
-    return router
+
+@router.get(
+    "/{image_id}",
+    summary="Get an image",
+    response_class=Response,
+    responses={
+        200: _BYTES,
+        304: {"description": "The picture that the client has."},
+        **problems(401, 403, 404, 422, 503),
+    },
+)
+async def get_image(
+    request: Request,
+    parts: Parts,
+    image_id: UUID,
+    credentials: Credentials,
+    token: Annotated[
+        str | None, Query(max_length=200, description="As in the image's `url`.")
+    ] = None,
+    download: Annotated[bool, Query(description="As a file to be saved, with a name.")] = False,
+) -> Response:
+    """Return the bytes of a picture."""
+    image = await find_image(parts, image_id, token, credentials)
+    headers = {
+        "ETag": f'"{image.sha256}"',
+        "Cache-Control": "private, max-age=86400, immutable",
+    }
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    if download:
+        name = f"{image.job_id}-{image.position}.{image.media_type.rpartition('/')[2]}"
+        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    data = await parts.threads.run(parts.image_store.load, image.storage_key)
+    return Response(data, headers=headers, media_type=image.media_type)

@@ -21,31 +21,36 @@ PAGE_POLICY = (
 DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
-def page_routes() -> APIRouter:
-    """Return the routes of the page and of the documentation; none stands in the document."""
-    router = APIRouter(include_in_schema=False)
+# None of them stands in the document.
+router = APIRouter(include_in_schema=False)
 
-    @router.get("/")
-    async def page(request: Request) -> Response:
-        return _serve(request, _PAGE / "index.html", PAGE_POLICY)
 
-    @router.get("/docs")
-    async def docs(request: Request) -> Response:
-        return _serve(request, _PAGE / "docs.html", DOCS_POLICY)
+@router.get("/")
+async def page(request: Request) -> Response:
+    """Return the page."""
+    return _serve(request, _PAGE / "index.html", PAGE_POLICY)
 
-    @router.get("/favicon.ico")
-    async def favicon(request: Request) -> Response:
-        return _serve(request, _PAGE / "icon.svg", PAGE_POLICY)
 
-    @router.get("/assets/{name}")
-    async def asset(request: Request, name: str) -> Response:
-        if name in _DOCS_ASSETS:
-            return _serve(request, _docs_folder() / name, PAGE_POLICY)
-        if name not in _ASSETS:
-            raise HTTPException(404, "there is no such file")
-        return _serve(request, _PAGE / name, PAGE_POLICY)
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """Return the documentation of the API."""
+    return _serve(request, _PAGE / "docs.html", DOCS_POLICY)
 
-    return router
+
+@router.get("/favicon.ico")
+async def favicon(request: Request) -> Response:
+    """Return the icon."""
+    return _serve(request, _PAGE / "icon.svg", PAGE_POLICY)
+
+
+@router.get("/assets/{name}")
+async def asset(request: Request, name: str) -> Response:
+    """Return a file of the page or of the documentation."""
+    if name in _DOCS_ASSETS:
+        return _serve(request, _docs_folder() / name, PAGE_POLICY)
+    if name not in _ASSETS:
+        raise HTTPException(404, "there is no such file")
+    return _serve(request, _PAGE / name, PAGE_POLICY)
 
 
 def _serve(request: Request, path: Path, policy: str) -> Response:

@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from functools import cached_property
+from typing import Annotated, ParamSpec, TypeVar
+
+from fastapi import Depends, Request
 
 from shared.access.api_keys import ApiKeyStore
 from shared.api.delivery import EventDelivery
+from shared.api.representation import Representer
 from shared.generation.cancel import Canceller
 from shared.generation.submit import Submitter
 from shared.imaging.store import ImageStore
@@ -34,7 +38,7 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ApiParts:
     """Everything that a route may use.
 
@@ -52,3 +56,17 @@ class ApiParts:
     delivery: EventDelivery
     threads: Threads
     checks: dict[str, Callable[[], None]]
+
+    @cached_property
+    def representer(self) -> Representer:
+        """What shows jobs to clients."""
+        return Representer(self.settings)
+
+
+async def get_parts(request: Request) -> ApiParts:
+    """Return the parts of the application that a request is for (a dependency of routes)."""
+    parts: ApiParts = request.app.state.parts
+    return parts
+
+
+Parts = Annotated[ApiParts, Depends(get_parts)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 from fastapi import APIRouter, Response
 
-from shared.api.parts import ApiParts
+from shared.api.parts import ApiParts, Parts
 from shared.api.problems import MEDIA_TYPE, problem
 from shared.api.schemas import HealthBody, ReadyBody, StyleBody, StylesBody
 from shared.errors import DarkroomError
@@ -14,53 +14,54 @@ from shared.imaging.styles import DEFAULT_STYLE, STYLES
 log = structlog.get_logger(__name__)
 
 
-def service_routes(parts: ApiParts) -> APIRouter:
-    """Return the routes that need no workspace."""
-    router = APIRouter(tags=["service"])
-    styles = StylesBody(
-        items=[
-            StyleBody(id=name, title=style.title, description=style.description)
-            for name, style in STYLES.items()
-        ],
-        default=DEFAULT_STYLE,
-    )
+router = APIRouter(tags=["service"])
 
-    @router.get("/v1/styles", summary="List the style presets")
-    async def list_styles() -> StylesBody:
-        """Return the presets for product pictures that a request may name."""
-        return styles
+_STYLES = StylesBody(
+    items=[
+        StyleBody(id=name, title=style.title, description=style.description)
+        for name, style in STYLES.items()
+    ],
+    default=DEFAULT_STYLE,
+)
 
-    @router.get("/healthz", summary="Does the process answer?")
-    async def healthz() -> HealthBody:
-        """Answer, asking nobody else."""
-        return HealthBody(status="ok")
 
-    @router.get(
-        "/readyz",
-        summary="Can jobs be taken?",
-        response_model=ReadyBody,
-        responses={
-            503: {
-                "description": "Something that is needed is away: `checks` says what.",
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
-            }
-        },
-    )
-    async def readyz() -> Response | ReadyBody:
-        """Make a round trip to each server that is needed."""
-        found = {name: await check(ask) for name, ask in parts.checks.items()}
-        if all(state == "ok" for state in found.values()):
-            return ReadyBody(status="ready", checks=found)
-        away = ", ".join(name for name, state in found.items() if state != "ok")
-        return problem(503, "service_unavailable", f"away: {away}", checks=found)
+@router.get("/v1/styles", summary="List the style presets")
+async def list_styles() -> StylesBody:
+    """Return the presets for product pictures that a request may name."""
+    return _STYLES
 
-    async def check(ask: Callable[[], None]) -> str:
-        try:
-            await parts.threads.run(ask)
-        except DarkroomError as error:
-            # What went wrong names servers: for operators, not for everybody.
-            log.warning("not ready", reason=str(error))
-            return "away"
-        return "ok"
 
-    return router
+@router.get("/healthz", summary="Does the process answer?")
+async def healthz() -> HealthBody:
+    """Answer, asking nobody else."""
+    return HealthBody(status="ok")
+
+
+@router.get(
+    "/readyz",
+    summary="Can jobs be taken?",
+    response_model=ReadyBody,
+    responses={
+        503: {
+            "description": "Something that is needed is away: `checks` says what.",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+        }
+    },
+)
+async def readyz(parts: Parts) -> Response | ReadyBody:
+    """Make a round trip to each server that is needed."""
+    found = {name: await _check(parts, ask) for name, ask in parts.checks.items()}
+    if all(state == "ok" for state in found.values()):
+        return ReadyBody(status="ready", checks=found)
+    away = ", ".join(name for name, state in found.items() if state != "ok")
+    return problem(503, "service_unavailable", f"away: {away}", checks=found)
+
+
+async def _check(parts: ApiParts, ask: Callable[[], None]) -> str:
+    try:
+        await parts.threads.run(ask)
+    except DarkroomError as error:
+        # What went wrong names servers: for operators, not for everybody.
+        log.warning("not ready", reason=str(error))
+        return "away"
+    return "ok"

@@ -19,8 +19,8 @@ from shared.jobs.store import JobStore
 from shared.status import QUEUED, STARTING, JobStatus, Step, rendering
 from tests.support.builders import new_job
 from tests.support.channel import RedisClient
+from tests.support.wait import turn, until
 
-SOON_SECONDS = 15.0
 CANCELLED = Step(JobStatus.FAILED, 0, "Cancelled")
 
 Play = Callable[[EventHub], Awaitable[None]]
@@ -40,13 +40,6 @@ def play(redis_server: EmbeddedRedis, scene: Play) -> None:
         await until(lambda: len(asyncio.all_tasks()) == 1)
 
     asyncio.run(run())
-
-
-async def until(predicate: Callable[[], object]) -> None:
-    """Wait for something that another task, or server, brings about."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while not predicate():
-            await asyncio.sleep(0.01)
 
 
 def told_by(publisher: EventPublisher, task_id: str) -> AttemptEvents:
@@ -127,7 +120,7 @@ def test_comings_and_goings_leave_nothing_behind(
         for number in range(1_000):
             subscription = hub.subscribe(f"task-{number % 7}", "0-0", lambda _event: None)
             if number % 3 == 0:
-                await asyncio.sleep(0)
+                await turn()
             hub.unsubscribe(subscription)
         await until(lambda: redis.pubsub_channels("task_updates:*") == ["task_updates:kept"])
         assert hub.topics == 1
@@ -187,7 +180,7 @@ def test_lost_connections_lose_no_event(
                 redis.client_kill_filter(_type="pubsub")
             if number % 7 == 0:
                 redis.client_kill_filter(_type="normal", skipme=True)
-            await asyncio.sleep(0.02)
+            await turn()
         await until(lambda: len(heard) == 31)
         assert [event.step for event in heard] == [
             QUEUED,
@@ -207,8 +200,9 @@ def test_a_restart_of_redis_is_survived(
         hub.subscribe("task", FROM_THE_START, heard[0].append)
         redis_server.kill()
         hub.subscribe("task-2", FROM_THE_START, heard[1].append)
-        await asyncio.sleep(0.2)
-        await asyncio.to_thread(redis_server.start)
+        await until(lambda: not redis_server.is_running)
+        # In this thread: a server ends with the thread that started it.
+        redis_server.start()
         publisher.end_pause()
         for number, task_id in enumerate(("task", "task-2")):
             told_by(publisher, task_id)
@@ -276,7 +270,7 @@ def test_waiting_for_an_end_is_limited_in_time(
         watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
         assert not await watcher.wait_for_end(job, 0.05)
         waiting = asyncio.ensure_future(watcher.wait_for_end(job, 20))
-        await asyncio.sleep(0)
+        await turn()
         Announcer(jobs, publisher).announce(jobs.request_cancel(job.id).ending)
         started_at = asyncio.get_running_loop().time()
         assert await waiting

@@ -1,5 +1,6 @@
 """Waiting for what other threads and processes do, without sleeping for a guessed time."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,3 +30,19 @@ def wait_until(predicate: Callable[[], T | None], within: float, saying: str) ->
         if is_over:
             raise AssertionError(f"{saying} (waited {within:g} s, last value: {value!r})")
         time.sleep(POLL_SECONDS)
+
+
+async def until(predicate: Callable[[], object], within: float = 15.0) -> None:
+    """Wait, letting the other tasks of the event loop run, until the predicate is true.
+
+    Raises:
+        TimeoutError: It stayed false.
+    """
+    async with asyncio.timeout(within):
+        while not predicate():
+            await asyncio.sleep(POLL_SECONDS / 4)
+
+
+async def turn() -> None:
+    """Let every other task of the event loop have its turn."""
+    await asyncio.sleep(0)

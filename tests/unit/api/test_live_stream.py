@@ -9,6 +9,7 @@ from shared.events.model import Event
 from shared.jobs.model import Job
 from shared.status import COMPLETED, JobStatus, rendering
 from tests.support.live import Connection, Played
+from tests.support.wait import turn, until
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SOON_SECONDS = 5.0
@@ -79,11 +80,11 @@ def test_a_client_that_does_not_read_is_cut_off_and_slows_nobody() -> None:
         played, slow, quick = Played(), Connection(), Connection()
         slow_task = await played.open(JOB, slow)
         quick_task = await played.open(JOB, quick)
-        await asyncio.sleep(0)
+        await turn()
         slow.reads.clear()
         for number in range(FRAMES_MAX + 10):
             played.watcher.tell(Event(f"{number + 1}-0", rendering(30)))
-            await asyncio.sleep(0)
+            await turn()
         await asyncio.wait_for(slow_task, SOON_SECONDS)
         assert not slow.is_complete
         assert slow.text.count("data:") <= 1
@@ -116,9 +117,7 @@ def test_a_quiet_stream_is_kept_alive_by_comments() -> None:
     async def play() -> None:
         played, connection = Played(StreamTimings(pulse=0.01, ping_after=0.02)), Connection()
         task = await played.open(JOB, connection)
-        async with asyncio.timeout(SOON_SECONDS):
-            while connection.text.count(": still here\n\n") < 3:
-                await asyncio.sleep(0.005)
+        await until(lambda: connection.text.count(": still here\n\n") >= 3)
         connection.left.set()
         await asyncio.wait_for(task, SOON_SECONDS)
 
@@ -150,9 +149,7 @@ def test_streams_that_are_ended_tell_their_clients_when_to_come_back() -> None:
 
 async def assert_nothing_is_held(played: Played) -> None:
     """No stream, no watch, no slot and no task is left."""
-    async with asyncio.timeout(SOON_SECONDS):
-        while len(asyncio.all_tasks()) > 1:
-            await asyncio.sleep(0)
+    await until(lambda: len(asyncio.all_tasks()) == 1)
     assert played.delivery.streams == set()
     assert played.watcher.listeners == []
     assert played.slots.taken == set()
