@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.access.api_keys import ApiKeyStore
-from tests.support.api import OTHER_WORKSPACE, Api
+from tests.support.api import OTHER_WORKSPACE, Api, http_get, http_post
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
@@ -126,9 +126,9 @@ def test_revoked_key_is_worthless_at_once(runtime: Runtime) -> None:
     key, text = store.create("default", "to be revoked")
     headers = {"Authorization": f"Bearer {text}"}
     url = f"{runtime.api.url}/v1/generations"
-    assert httpx.get(url, headers=headers).status_code == 200
+    assert http_get(url, headers=headers).status_code == 200
     store.revoke(key.id)
-    assert runtime.api.problem(httpx.get(url, headers=headers)) == (401, "unauthorized")
+    assert runtime.api.problem(http_get(url, headers=headers)) == (401, "unauthorized")
     assert runtime.api.client.get("/v1/generations").status_code == 200
 
 
@@ -147,26 +147,26 @@ def test_api_without_keys_serves_no_page_of_another_site(runtime: Runtime) -> No
     url = f"{api.url}/v1/generations"
     port = api.url.rpartition(":")[2]
     refused = [
-        httpx.post(url, json=ORDER, headers={"Host": f"evil.example:{port}"}),
-        httpx.post(url, json=ORDER, headers={"Host": "evil.example"}),
-        httpx.get(url, headers={"Host": f"127.0.0.1.evil.example:{port}"}),
-        httpx.post(url, json=ORDER, headers={"Origin": "https://evil.example"}),
-        httpx.post(url, json=ORDER, headers={"Origin": "null"}),
-        httpx.post(f"{url}/{uuid4()}/cancel", headers={"Origin": "https://evil.example"}),
+        http_post(url, json=ORDER, headers={"Host": f"evil.example:{port}"}),
+        http_post(url, json=ORDER, headers={"Host": "evil.example"}),
+        http_get(url, headers={"Host": f"127.0.0.1.evil.example:{port}"}),
+        http_post(url, json=ORDER, headers={"Origin": "https://evil.example"}),
+        http_post(url, json=ORDER, headers={"Origin": "null"}),
+        http_post(f"{url}/{uuid4()}/cancel", headers={"Origin": "https://evil.example"}),
     ]
     for answer in refused:
         assert api.problem(answer) == (403, "forbidden")
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
-        answer = httpx.post(
+        answer = http_post(
             url, content=b'{"prompt": "a mug"}', headers={"Content-Type": media_type}
         )
         assert api.problem(answer) == (415, "unsupported_media_type")
     for host in ("localhost", "127.0.0.1"):
-        answer = httpx.get(url, headers={"Host": f"{host}:{port}"})
+        answer = http_get(url, headers={"Host": f"{host}:{port}"})
         assert answer.status_code == 200
         assert answer.json()["items"] == []
     own_page = {"Origin": api.url}
-    assert httpx.post(url, json=ORDER, headers=own_page).status_code == 202
+    assert http_post(url, json=ORDER, headers=own_page).status_code == 202
 
 
 def test_no_answer_leaks_addresses_or_lets_pages_be_framed(

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from shared.status import COMPLETED, QUEUED
-from tests.support.api import Told
+from tests.support.api import Told, http_get
 from tests.support.faults import cut_redis_connections
 from tests.support.runtime import Runtime
 from tests.support.story import PLAIN
@@ -63,7 +63,7 @@ def test_reply_is_what_event_source_needs(runtime: Runtime) -> None:
     """Its media type, no caching, no buffering, `retry:`, no event names; 204 after the end."""
     job = runtime.api.submit("a red mug")
     runtime.api.finish(job)
-    answer = httpx.get(runtime.api.url + job["urls"]["events"])
+    answer = http_get(runtime.api.url + job["urls"]["events"])
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
@@ -76,7 +76,7 @@ def test_reply_is_what_event_source_needs(runtime: Runtime) -> None:
         {"params": {"last_event_id": last.id}},
     ):
         url = httpx.URL(runtime.api.url + job["urls"]["events"])
-        again = httpx.get(
+        again = http_get(
             url.copy_merge_params(request.get("params", {})), headers=request.get("headers")
         )
         assert (again.status_code, again.content) == (204, b"")
@@ -112,9 +112,7 @@ def test_last_event_id_of_the_header_wins_and_is_checked(runtime: Runtime) -> No
     events = stream_of(runtime, job)
     assert api.follow(job["urls"]["events"], after=events[3].id) == events[4:]
     for wrong in ("x", "1-2-3", "-1", "1-", "9" * 30, "$", ">", "+"):
-        answer = httpx.get(
-            api.url + job["urls"]["events"], headers={"Last-Event-ID": wrong}, timeout=10
-        )
+        answer = http_get(api.url + job["urls"]["events"], headers={"Last-Event-ID": wrong})
         assert api.problem(answer) == (422, "invalid_request")
 
 
@@ -161,7 +159,7 @@ def test_end_is_told_when_redis_forgot_the_job(runtime: Runtime) -> None:
         [last] = api.follow(job["urls"]["events"], after=after)
         assert last.step == COMPLETED.as_dict()
         url, headers = api.url + job["urls"]["events"], {"Last-Event-ID": last.id}
-        assert httpx.get(url, headers=headers).status_code == 204
+        assert http_get(url, headers=headers).status_code == 204
     # Its stream is lost for good, which no test leaves behind otherwise.
     runtime.forget_jobs()
 

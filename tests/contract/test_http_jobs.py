@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.support.api import http_get, http_post
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
@@ -30,11 +31,11 @@ def test_job_goes_from_post_to_pictures(runtime: Runtime) -> None:
     assert [line["outcome"] for line in done["attempts"]] == ["completed"]
     assert done["attempts"][0]["charge_state"] == "none"
     for image in done["images"]:
-        picture = httpx.get(api.url + image["url"])
+        picture = http_get(api.url + image["url"])
         assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
         assert hashlib.sha256(picture.content).hexdigest() == image["sha256"]
         assert len(picture.content) == image["size_bytes"]
-        saved = httpx.get(f"{api.url}{image['url']}&download=1")
+        saved = http_get(f"{api.url}{image['url']}&download=1")
         assert saved.headers["content-disposition"].startswith("attachment; filename=")
 
 
@@ -107,7 +108,7 @@ def test_same_idempotency_key_and_body_give_the_same_job(runtime: Runtime) -> No
     key = {"Idempotency-Key": str(uuid4())}
 
     def post(_number: int) -> httpx.Response:
-        return httpx.post(
+        return http_post(
             f"{api.url}/v1/generations", json=order, headers={**api.client.headers, **key}
         )
 
@@ -217,7 +218,7 @@ def test_open_jobs_of_a_workspace_are_limited(runtime: Runtime) -> None:
     with runtime.paused(), ThreadPoolExecutor(6) as pool:
         order = {"prompt": "a mug", "size": "256x256"}
         answers = list(
-            pool.map(lambda _: httpx.post(f"{api.url}/v1/generations", json=order), range(6))
+            pool.map(lambda _: http_post(f"{api.url}/v1/generations", json=order), range(6))
         )
         accepted = [answer.json() for answer in answers if answer.status_code == 202]
         refused = [answer for answer in answers if answer.status_code != 202]

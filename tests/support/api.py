@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,11 @@ OPEN = {
 
 PAGE = {"EVENT_WINDOW_SECONDS": "4"}
 """As on a laptop, without keys; and with the limits that are the defaults."""
+
+
+http_get = partial(httpx.get, timeout=PATIENCE_SECONDS)
+http_post = partial(httpx.post, timeout=PATIENCE_SECONDS)
+"""As httpx has them, with patience: several Lambda sandboxes may have to start at once."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ class Api:
             last_id = told[-1].id if told else after
             try:
                 told += self._take(url, last_id, cut_after)
-            except httpx.ConnectError:
+            except httpx.TransportError:
                 # The API is being restarted.
                 wait_until(lambda: self.process.is_running, PATIENCE_SECONDS, "the API to run")
         return told

@@ -33,7 +33,7 @@ def replace_section(page: str, name: str, content: str) -> str:
 
 
 def _show(default: Any) -> str:
-    if default is PydanticUndefined or default is None:
+    if default is PydanticUndefined or default in (None, ()):
         return ""
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
