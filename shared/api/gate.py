@@ -6,7 +6,7 @@ open event stream kilobytes.
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import urlsplit
 
 import structlog
@@ -20,9 +20,14 @@ from shared.settings import Settings
 BODY_MAX_BYTES = 256 * 1024
 """Four times what the longest prompt with all metadata needs, each character escaped."""
 
+LATER = "darkroom.later"
+"""In the scope of a request: a list to which a response may add what the gate serves for it."""
+
 _LOOPBACK_CLIENTS = re.compile(r"127\.[0-9.]+|::1|::ffff:127\.[0-9.]+")
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+Later = Callable[[Receive, Send], Awaitable[None]]
 
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -58,7 +63,7 @@ class Gate:
             if refusal is not None:
                 await problem(*refusal)(scope, exchange.receive, exchange.send)
             else:
-                await self._app(scope, exchange.receive, exchange.send)
+                await self._serve(scope, exchange)
         finally:
             log.info(
                 "request",
@@ -67,6 +72,17 @@ class Gate:
                 status=exchange.status,
                 duration_ms=round((time.monotonic() - exchange.started_at) * 1000, 1),
             )
+
+    async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
+        """Have the application answer, and then serve what it has left to be served.
+
+        An event stream lives here, when all frames and objects of the framework are gone: they
+        are half of what it would hold.
+        """
+        later: list[Later] = []
+        await self._app({**scope, LATER: later}, exchange.receive, exchange.send)
+        if later:
+            await later.pop()(exchange.receive, exchange.send)
 
     def _refuse(self, scope: Scope) -> tuple[int, str, str] | None:
         headers = Headers(scope=scope)

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared.access.stream_slots import SLOT_SECONDS, StreamSlots
 from shared.api.delivery import HEADERS, find_answer_of_ended, frame, retry_frame
+from shared.api.gate import LATER
 from shared.events.model import Event
 from shared.generation.follow import JobFollower
 from shared.generation.watch import JobWatcher, Watch
@@ -59,7 +60,8 @@ class LiveStream(Response):
         # Not calling the base class: it would render a body, and keep more than is needed.
         self.background: BackgroundTask | None = None
         self.status_code = 200
-        self.job, self.slot = job, slot
+        self.job_id, self.workspace_id, self.slot = job.id, job.workspace_id, slot
+        self._job: Job | None = job
         self.sent_at = 0.0
         self.is_sending = False
         self._after_id = after_id
@@ -71,7 +73,11 @@ class LiveStream(Response):
         self._is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream (ASGI)."""
+        """Leave the stream to the gate, which serves it without the framework's frames (ASGI)."""
+        scope[LATER].append(self.serve)
+
+    async def serve(self, receive: Receive, send: Send) -> None:
+        """Serve the stream until its last event, or until its client has left."""
         self._send, self._main = send, asyncio.current_task()
         delivery, watch = self._delivery, None
         delivery.streams.add(self)
@@ -79,7 +85,7 @@ class LiveStream(Response):
             headers = [(name.lower().encode(), text.encode()) for name, text in HEADERS.items()]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             self.push(retry_frame(RETRY_MILLISECONDS))
-            watch = delivery.open(self, self._after_id, self._hear)
+            watch = delivery.open(self, *self._begin(), self._hear)
             while (await receive())["type"] != "http.disconnect":
                 pass
         except asyncio.CancelledError:
@@ -108,11 +114,18 @@ class LiveStream(Response):
 
     def cut_off(self) -> None:
         """Close the connection: its client comes back, and goes on where it was."""
-        log.info("slow stream cut off", job_id=str(self.job.id), frames=len(self._frames))
+        log.info("slow stream cut off", job_id=str(self.job_id), frames=len(self._frames))
         self._is_ending = True
         self._frames.clear()
         if self._main is not None:
             self._main.cancel()
+
+    def _begin(self) -> tuple[Job, str]:
+        # The job is not kept: it is a kilobyte of prompt and error.
+        job, self._job = self._job, None
+        if job is None:
+            raise RuntimeError("a stream is served once")
+        return job, self._after_id
 
     def _hear(self, event: Event) -> None:
         if event.is_last:
@@ -182,19 +195,21 @@ class LiveDelivery:
             # Not all at the same moment.
             stream.end(retry_frame(random.randint(200, 1_500)))  # noqa: S311 - no secret
 
-    def open(self, stream: LiveStream, after_id: str, hear: Callable[[Event], None]) -> Watch:
+    def open(
+        self, stream: LiveStream, job: Job, after_id: str, hear: Callable[[Event], None]
+    ) -> Watch:
         """Begin to tell a stream its events."""
         if self._pulse is None:
             self._pulse = asyncio.get_running_loop().create_task(self._beat())
         stream.sent_at = asyncio.get_running_loop().time()
-        return self._watcher.watch(stream.job, after_id, hear)
+        return self._watcher.watch(job, after_id, hear)
 
     def close(self, stream: LiveStream, watch: Watch | None) -> None:
         """Free all that a stream has held."""
         self.streams.discard(stream)
         if watch is not None:
             self._watcher.stop(watch)
-        self._in_background(self._run(self._slots.free, stream.job.workspace_id, [stream.slot]))
+        self._in_background(self._run(self._slots.free, stream.workspace_id, [stream.slot]))
         if not self.streams and self._pulse is not None:
             self._pulse.cancel()
             self._pulse = None
@@ -222,5 +237,5 @@ class LiveDelivery:
     async def _renew_slots(self) -> None:
         slots: dict[str, list[str]] = {}
         for stream in self.streams:
-            slots.setdefault(stream.job.workspace_id, []).append(stream.slot)
+            slots.setdefault(stream.workspace_id, []).append(stream.slot)
         await self._run(self._slots.renew, slots)

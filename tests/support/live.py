@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from shared.access.stream_slots import StreamSlots
+from shared.api.gate import LATER
 from shared.api.live_delivery import LiveDelivery, StreamTimings
 from shared.events.model import Event
 from shared.generation.follow import JobFollower
@@ -102,7 +103,9 @@ class Played:
     async def open(self, job: Job, connection: Connection) -> "asyncio.Task[None]":
         """Open a stream of a running job; its task ends with the response."""
         response: Any = await self.delivery.respond(job, "0-0")
-        task = asyncio.ensure_future(response({}, connection.receive, connection.send))
+        later: list[Any] = []
+        await response({LATER: later}, connection.receive, connection.send)
+        task = asyncio.ensure_future(later.pop()(connection.receive, connection.send))
         await asyncio.sleep(0)
         return cast("asyncio.Task[None]", task)
 
