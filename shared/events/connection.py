@@ -32,9 +32,11 @@ def connect_redis(redis_url: str, max_connections: int = 4) -> Redis:
 
 
 def connect_async_redis(redis_url: str) -> "AsyncRedis":
-    """Return a client for the running event loop: one connection listens, one reads.
+    """Return a client for the running event loop.
 
-    It does not repeat what fails: whoever listens must know that there may be a gap.
+    It does not repeat what fails: whoever listens must know that there may be a gap. It has no
+    timeout either, as a timer for each message would cost as much as the message: whoever uses
+    it keeps an eye on it.
     """
     from redis.asyncio import Redis as AsyncRedis
     from redis.asyncio.retry import Retry as AsyncRetry
@@ -42,7 +44,7 @@ def connect_async_redis(redis_url: str) -> "AsyncRedis":
     client: AsyncRedis = AsyncRedis.from_url(
         redis_url,
         **_options(redis_url),
-        socket_timeout=5 * TIMEOUT_SECONDS,
+        socket_timeout=None,
         max_connections=8,
         retry=AsyncRetry(NoBackoff(), 0),
     )

@@ -28,6 +28,7 @@ class Doorbell:
     """Listens for new events of jobs.
 
     Args:
+        redis: A client of its own, which waits without a timeout.
         on_ring: Called with the task id of a job that has a new event.
         on_listening: Called with a task id from which on everything rings.
     """
@@ -82,6 +83,8 @@ class Doorbell:
     async def close(self) -> None:
         """Give up the connection; `run` must have ended."""
         await _close(self._pubsub)
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
 
     async def _speak(self) -> None:
         while self._is_open:
@@ -117,7 +120,7 @@ class Doorbell:
         if not pubsub.subscribed:
             await asyncio.sleep(WAIT_SECONDS)
             return
-        message = await pubsub.get_message(timeout=WAIT_SECONDS)
+        message = await pubsub.get_message(timeout=None)
         if message is None:
             return
         task_id = message["channel"][_PREFIX_CHARS:]

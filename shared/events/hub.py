@@ -6,8 +6,9 @@ second one reads the streams: all that rang since the last read, in one round tr
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import structlog
@@ -32,6 +33,8 @@ LISTENING_SECONDS = 1.0
 """Who waits longer for the doorbell goes on without it."""
 
 CATCH_UPS_AT_ONCE = 100
+READ_TIMEOUT_SECONDS = 5.0
+"""After which a read is given up, and its connection with it."""
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +95,7 @@ class EventHub:
         self._behind: list[Subscription] = []
         self._wake = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._read_since = math.inf
         self._redis: Redis | None = None
         self._doorbell: Doorbell | None = None
         self._workers: set[asyncio.Task[None]] = set()
@@ -141,7 +145,7 @@ class EventHub:
         if self._redis is None:
             raise ServiceUnavailable("Redis: nobody is connected")
         try:
-            async with self._reading:
+            async with self._reading, self._timed():
                 entries: Any = await self._redis.xrange(
                     keys.stream(task_id), min=f"({after_id}", count=READ_AT_MOST
                 )
@@ -160,7 +164,9 @@ class EventHub:
         if self._doorbell is None:
             self._wake.clear()
             self._redis = connect_async_redis(self._redis_url)
-            self._doorbell = Doorbell(self._redis, self._note_ring, self._note_listening)
+            self._doorbell = Doorbell(
+                connect_async_redis(self._redis_url), self._note_ring, self._note_listening
+            )
             self._spawn(self._doorbell.run(), self._workers)
             self._spawn(self._read_streams(self._redis), self._workers)
             self._spawn(self._look_after_silence(), self._workers)
@@ -211,11 +217,22 @@ class EventHub:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = loop.time()
-            for task_id, topic in self._topics.items():
+            if self._redis is not None and now - self._read_since >= READ_TIMEOUT_SECONDS:
+                await self._redis.connection_pool.disconnect()
+            for task_id, topic in tuple(self._topics.items()):
                 if not topic.is_heard and now - topic.since >= LISTENING_SECONDS:
                     self._note_listening(task_id)
                 if now - topic.since >= SILENCE_SECONDS:
                     self._note_ring(task_id)
+
+    @asynccontextmanager
+    async def _timed(self) -> AsyncIterator[None]:
+        """Let `_look_after_silence` know since when there is a read."""
+        self._read_since = asyncio.get_running_loop().time()
+        try:
+            yield
+        finally:
+            self._read_since = math.inf
 
     # -- the reader ------------------------------------------------------------------------
 
@@ -230,7 +247,7 @@ class EventHub:
             for topic in rang:
                 del self._rang[topic.task_id]
             try:
-                async with self._reading:
+                async with self._reading, self._timed():
                     await self._catch_up(redis, behind)
                     await self._read_on(redis, rang)
             except (RedisError, OSError) as error:

@@ -277,3 +277,32 @@ def test_waiting_for_an_end_is_limited_in_time(
         assert asyncio.get_running_loop().time() - started_at < 2
 
     play(redis_server, scene)
+
+
+def test_a_frozen_redis_keeps_nobody_from_the_end(
+    redis_server: EmbeddedRedis, publisher: EventPublisher, jobs: JobStore
+) -> None:
+    """A read without an answer is given up; once it answers again, all is as before."""
+    job, other = jobs.insert(new_job()), jobs.insert(new_job())
+
+    async def scene(hub: EventHub) -> None:
+        watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
+        heard: list[Event] = []
+        later: list[Event] = []
+        watches = [
+            watcher.watch(job, FROM_THE_START, heard.append),
+            watcher.watch(other, FROM_THE_START, later.append),
+        ]
+        told_by(publisher, job.task_id)
+        await until(lambda: heard)
+        redis_server.pause()
+        jobs.request_cancel(job.id)
+        await until(lambda: len(heard) == 2, within=30)
+        assert heard[1].step == CANCELLED
+        redis_server.resume()
+        told_by(publisher, other.task_id)
+        await until(lambda: [event.step for event in later] == [QUEUED], within=20)
+        for watch in watches:
+            watcher.stop(watch)
+
+    play(redis_server, scene)
