@@ -51,7 +51,7 @@ def normalise(history: History) -> Story:
 
     Ids get names. Times become their rank among all times of the job, so that a missing time,
     or two in another order, still show. The runtime's name in the ledger becomes `<runtime>`,
-    and a process that holds a lease `<owner>`.
+    a process that holds a lease `<owner>`, and any number of envelopes `<some>`.
     """
     names = _names_of(history)
     lines = {kind: [_rename(line, names) for line in text] for kind, text in _tell(history).items()}
@@ -67,6 +67,8 @@ def _tell(history: History) -> dict[str, list[str]]:
     attempts = [_mask(row, "runtime", RUNTIMES, "<runtime>") for row in history.attempts]
     owner = history.job.get("lease_owner")
     job = _mask(history.job, "lease_owner", (owner,) if owner else (), "<owner>")
+    # How often an envelope was repeated depends on how long it waited: on the machine's load.
+    job = {**job, "dispatches": "<some>"} if job.get("dispatches") else job
     return {
         "messages": [message.decode() for message in history.messages],
         "stream": [entry.decode() for entry in history.stream],

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -187,7 +188,9 @@ def _terms_of(order: ImageOrder, key: str | None, open_limit: int) -> Terms:
         return Terms(open_limit)
     if _IDEMPOTENCY_KEY.fullmatch(key) is None:
         raise InvalidRequest("Idempotency-Key: must be 1 to 255 visible ASCII characters")
-    return Terms(open_limit, key, sha256(order.model_dump_json().encode()).hexdigest())
+    # The order of the fields, and of the metadata's keys, makes no other request.
+    canonical = json.dumps(order.model_dump(), sort_keys=True)
+    return Terms(open_limit, key, sha256(canonical.encode()).hexdigest())
 
 
 def _wait_of(prefer: str | None) -> float | None:

@@ -116,6 +116,9 @@ def test_same_idempotency_key_and_body_give_the_same_job(runtime: Runtime) -> No
         answers = list(pool.map(post, range(8)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["id"] for answer in answers}) == 1
+    same = dict(reversed([*order.items(), ("n", 1)]))
+    again = api.client.post("/v1/generations", json=same, headers=key)
+    assert again.json()["id"] == answers[0].json()["id"]
     other = api.client.post("/v1/generations", json={**order, "n": 2}, headers=key)
     assert api.problem(other) == (422, "idempotency_key_reused")
     api.finish(answers[0].json())

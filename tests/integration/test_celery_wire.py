@@ -1,5 +1,6 @@
 """What Celery's own clients see: messages that they send, records that they read and wait for."""
 
+import gc
 import json
 import threading
 from base64 import b64decode
@@ -41,6 +42,9 @@ def app(
 
         app = create_app(settings)
     yield app
+    # A result that is collected says so to Redis: in whatever thread, and again and again if
+    # Redis is down by then.
+    gc.collect()
     app.backend.result_consumer.stop()
     app.backend.client.close()
     app.close()
@@ -169,6 +173,8 @@ def test_a_broker_that_is_away_is_told_within_a_bounded_time(
     settings: Settings, redis_server: EmbeddedRedis, fault: str
 ) -> None:
     """The caller has committed the row, and leaves the envelope to the sweep."""
+    # Results of other tests: see `app`.
+    gc.collect()
     dispatcher = CeleryDispatcher(settings)
     dispatcher.dispatch(uuid4(), TASK)
     if fault == "down":

@@ -19,6 +19,8 @@ def test_celery_rejects_each_message_with_a_line_and_keeps_none(celery_runtime: 
     wait_until(lambda: queue.length() <= left_by_others, 20, "the queue to be empty")
     lines = celery_runtime.log_lines()[logged:]
     complaints = [line for line in lines if line["level"] in ("error", "critical")]
+    # A child that a test before has killed may only be missed now.
+    complaints = [line for line in complaints if "exited with 'signal" not in str(line["event"])]
     assert len(complaints) == sent
 
 
