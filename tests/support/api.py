@@ -33,7 +33,7 @@ KEYED = {
 """As in production: nobody is served without a key."""
 
 OPEN = {
-    "EVENT_WINDOW_SECONDS": "6",
+    "EVENT_WINDOW_SECONDS": "20",
     "EVENT_TOKEN_SECONDS": "1",
     "IMAGE_TOKEN_SECONDS": "1",
     "MAX_OPEN_JOBS": "3",
