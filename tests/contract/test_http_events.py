@@ -185,7 +185,8 @@ def test_end_is_told_while_redis_is_down(runtime: Runtime) -> None:
         runtime.redis.kill()
         told = following.result(40)
         runtime.redis.start()
-    assert told[0].step == QUEUED.as_dict()
+    # On a busy machine the client may come only when Redis is down: then it hears the end alone.
+    assert told[0].step in (QUEUED.as_dict(), told[-1].step)
     assert told[-1].step["status"] in ("completed", "failed")
     assert told[-1].step["status"] == api.finish(job)["status"]
 

@@ -73,7 +73,7 @@ def test_job_that_cannot_be_claimed_without_database_runs_when_it_is_back(
 
 def test_pictures_made_while_the_database_is_away_are_not_made_again(runtime: Runtime) -> None:
     """The finish is repeated until PostgreSQL takes it; the provider is called once."""
-    job = runtime.submit("a red mug [[slow:0.2]]", n=2)
+    job = runtime.submit("a red mug [[slow:0.4]]", n=2)
     runtime.wait_for_step(job, 30)
     with runtime.frozen_worker(job):
         runtime.postgres.kill()
