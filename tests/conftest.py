@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,8 +40,14 @@ def _group_of(item: pytest.Item) -> str:
 
 @pytest.fixture(autouse=True, scope="session")
 def clean_environment() -> Iterator[None]:
-    """Take the developer's own settings out of the environment."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Take the developer's own settings out of the environment.
+
+    A process that a test kills cannot delete its temporary files: they go with a folder.
+    """
+    with TemporaryDirectory(prefix="tests-") as folder, pytest.MonkeyPatch.context() as patch:
+        # Root's PostgreSQL runs under another account, which must get through.
+        Path(folder).chmod(0o711)
+        patch.setenv("TMPDIR", folder)
         for name in (*os.environ,):
             if name.lower() in Settings.model_fields or name.startswith("AWS_"):
                 patch.delenv(name)

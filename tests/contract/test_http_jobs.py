@@ -42,7 +42,7 @@ def test_job_goes_from_post_to_pictures(runtime: Runtime) -> None:
 def test_job_that_waits_for_a_retry_says_why_and_until_when(runtime: Runtime) -> None:
     """The reason, which attempt of how many, and when; all of it is gone with the end."""
     api = runtime.api
-    job = api.submit("a mug [[rate-limit:2]]")
+    job = api.submit("a mug [[rate-limit:3]]")
 
     def waiting() -> dict[str, Any] | None:
         found = api.get(job)
