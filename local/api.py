@@ -13,26 +13,22 @@ from collections.abc import Sequence
 
 import structlog
 
+from local.service import run_service
 from local.web_server import WebServer, address_of, check_exposure, listen, server_config
 from shared.access.api_keys import ApiKeyStore
 from shared.access.stream_slots import StreamSlots
 from shared.api.app import create_app
 from shared.api.live_delivery import LiveDelivery
 from shared.api.parts import ApiParts, Threads
-from shared.errors import ConfigurationError, ServiceUnavailable
 from shared.events.hub import EventHub
 from shared.generation.watch import JobWatcher
 from shared.jobs.views import JobViews
-from shared.logs import configure_logging
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from shared.wiring import Services
 
 THREADS = 8
 GRACE_SECONDS = 5
 """What requests that are being answered get when the API stops."""
-
-FAILURE_EXIT_CODE = 1
-CONFIGURATION_EXIT_CODE = 2
 
 log = structlog.get_logger(__name__)
 
@@ -114,23 +110,16 @@ def _forget_cut_off_streams(record: logging.LogRecord) -> bool:
     return "without completing response" not in record.getMessage()
 
 
+def _build(settings: Settings) -> Api:
+    logging.getLogger("uvicorn.error").addFilter(_forget_cut_off_streams)
+    return Api(settings)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the API; return its exit code."""
     parser = argparse.ArgumentParser("python -m local.api", description=__doc__)
     parser.parse_args(arguments)
-    try:
-        settings = load_settings()
-        configure_logging("api", settings.log_level)
-        logging.getLogger("uvicorn.error").addFilter(_forget_cut_off_streams)
-        api = Api(settings)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return CONFIGURATION_EXIT_CODE
-    except ServiceUnavailable as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILURE_EXIT_CODE
-    api.run()
-    return 0
+    return run_service("api", _build)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "result_expires": settings.event_ttl_seconds,
         # Rejects garbage over which Celery's own would end.
         "worker_consumer": "local.envelopes:EnvelopeConsumer",
+        # Gives work to every free child, whatever happened to Redis.
+        "worker_pool": "local.pool:ChildrenPool",
         # A worker holds no message that another could be running.
         "worker_prefetch_multiplier": 1,
         # A child is replaced now and then, against slow leaks.

@@ -1,6 +1,7 @@
 """What all tests share: a clean environment, and one PostgreSQL and one Redis for the session."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -39,15 +40,18 @@ def _group_of(item: pytest.Item) -> str:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def clean_environment() -> Iterator[None]:
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Take the developer's own settings out of the environment.
 
-    A process that a test kills cannot delete its temporary files: they go with a folder.
+    A process that a test kills cannot delete its temporary files: they go with a folder. What
+    pytest keeps of failed tests stays where it is.
     """
+    tmp_path_factory.getbasetemp()
     with TemporaryDirectory(prefix="tests-") as folder, pytest.MonkeyPatch.context() as patch:
         # Root's PostgreSQL runs under another account, which must get through.
         Path(folder).chmod(0o711)
         patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
         for name in (*os.environ,):
             if name.lower() in Settings.model_fields or name.startswith("AWS_"):
                 patch.delenv(name)

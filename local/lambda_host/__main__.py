@@ -6,25 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from local.lambda_host.host import HostOptions, LambdaHost
-from shared.errors import ConfigurationError
-from shared.logs import configure_logging
-from shared.settings import load_settings
-
-CONFIGURATION_EXIT_CODE = 2
+from local.service import run_service
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the host; return its exit code."""
     options = _parse(arguments)
-    try:
-        settings = load_settings()
-        configure_logging("lambda_host", settings.log_level)
-        host = LambdaHost(settings, options, os.environ)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return CONFIGURATION_EXIT_CODE
-    host.run()
-    return 0
+    return run_service("lambda_host", lambda settings: LambdaHost(settings, options, os.environ))
 
 
 def _parse(arguments: Sequence[str]) -> HostOptions:

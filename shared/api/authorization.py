@@ -1,12 +1,14 @@
-"""Who is calling: the dependency that every route of a workspace stands on."""
+"""Who is calling, or what a signed address opens: every route of a workspace stands on it."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from shared.access.api_keys import Caller
-from shared.api.parts import Parts
+from shared.access.signatures import AddressSigner
+from shared.api.parts import ApiParts, Parts
 from shared.errors import Unauthorized
 
 OPEN_WORKSPACE = "default"
@@ -35,3 +37,24 @@ async def find_caller(parts: Parts, credentials: Credentials) -> Caller:
 
 
 CallerOf = Annotated[Caller, Depends(find_caller)]
+
+
+async def find_workspace(
+    parts: ApiParts,
+    signer: AddressSigner,
+    thing_id: UUID,
+    token: str | None,
+    credentials: Credentials,
+) -> str | None:
+    """Return in whose workspace a request may look for a thing; None means in any.
+
+    A valid token opens the one thing that it was signed for; without one the caller's key counts.
+
+    Raises:
+        InvalidToken, ExpiredToken: The token does not open it.
+        Unauthorized: There is neither a token nor a valid key.
+    """
+    if token is None:
+        return (await find_caller(parts, credentials)).workspace_id
+    signer.check(thing_id, token)
+    return None

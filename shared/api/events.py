@@ -5,10 +5,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Response
 
-from shared.api.authorization import Credentials, find_caller
+from shared.api.authorization import Credentials, find_workspace
 from shared.api.delivery import EventDelivery
 from shared.api.documentation import problems
-from shared.api.parts import ApiParts, Parts
+from shared.api.parts import Parts
 from shared.errors import InvalidRequest
 from shared.events.follower import FROM_THE_START
 from shared.events.model import is_event_id, is_of_row
@@ -54,17 +54,6 @@ _STREAM = {
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
 
 
-async def find_job(
-    parts: ApiParts, job_id: UUID, token: str | None, credentials: Credentials
-) -> Job:
-    """Return the job that the token, or the caller's key, opens."""
-    if token is not None:
-        parts.representer.event_signer.check(job_id, token)
-        return await parts.threads.run(parts.jobs.get, job_id)
-    caller = await find_caller(parts, credentials)
-    return await parts.threads.run(parts.jobs.get, job_id, caller.workspace_id)
-
-
 @router.get(
     "/{job_id}/events",
     summary="Follow a job",
@@ -94,7 +83,9 @@ async def follow(
     after_id = last_event_id_header or last_event_id or FROM_THE_START
     if not is_event_id(after_id):
         raise InvalidRequest("Last-Event-ID: must be the id of an event")
-    job = await find_job(parts, job_id, token, credentials)
+    signer = parts.representer.event_signer
+    workspace_id = await find_workspace(parts, signer, job_id, token, credentials)
+    job = await parts.threads.run(parts.jobs.get, job_id, workspace_id)
     return await respond(parts.delivery, job, after_id)
 
 

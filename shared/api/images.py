@@ -5,10 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from shared.api.authorization import Credentials, find_caller
+from shared.api.authorization import Credentials, find_workspace
 from shared.api.documentation import problems
-from shared.api.parts import ApiParts, Parts
-from shared.jobs.views import ImageView
+from shared.api.parts import Parts
 
 _BYTES = {
     "description": "The picture.",
@@ -17,17 +16,6 @@ _BYTES = {
 
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
-
-
-async def find_image(
-    parts: ApiParts, image_id: UUID, token: str | None, credentials: Credentials
-) -> ImageView:
-    """Return the image that the token, or the caller's key, opens."""
-    if token is not None:
-        parts.representer.image_signer.check(image_id, token)
-        return await parts.threads.run(parts.views.get_image, image_id)
-    caller = await find_caller(parts, credentials)
-    return await parts.threads.run(parts.views.get_image, image_id, caller.workspace_id)
 
 
 @router.get(
@@ -51,7 +39,9 @@ async def get_image(
     download: Annotated[bool, Query(description="As a file to be saved, with a name.")] = False,
 ) -> Response:
     """Return the bytes of a picture."""
-    image = await find_image(parts, image_id, token, credentials)
+    signer = parts.representer.image_signer
+    workspace_id = await find_workspace(parts, signer, image_id, token, credentials)
+    image = await parts.threads.run(parts.views.get_image, image_id, workspace_id)
     headers = {
         "ETag": f'"{image.sha256}"',
         "Cache-Control": "private, max-age=86400, immutable",

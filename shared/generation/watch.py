@@ -129,12 +129,17 @@ class JobWatcher:
             ended = []
         now = asyncio.get_running_loop().time()
         jobs = {job.id: job for job in ended}
+        redis_answers = True
         for watch in silent:
             watch.heard_at = now
             if watch.job_id in jobs and not watch.is_over:
-                await self._tell_rest(watch, jobs[watch.job_id])
+                job = jobs[watch.job_id]
+                # Whoever does not answer is not asked for each of a thousand.
+                redis_answers = redis_answers and await self._tell_rest(watch, job)
+                watch.hear(row_event(job.step, job.ending.finished_at))
 
-    async def _tell_rest(self, watch: Watch, job: Job) -> None:
+    async def _tell_rest(self, watch: Watch, job: Job) -> bool:
+        """Tell what the stream still holds; return whether Redis has answered."""
         subscription = watch.subscription
         try:
             while subscription is not None and not watch.is_over:
@@ -145,4 +150,5 @@ class JobWatcher:
                     subscription.give(event)
         except ServiceUnavailable as error:
             log.warning("stream not read", reason=str(error))
-        watch.hear(row_event(job.step, job.ending.finished_at))
+            return False
+        return True

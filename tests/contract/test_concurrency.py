@@ -1,6 +1,6 @@
 """Several jobs at once: they overlap, and each is run by one attempt alone."""
 
-from tests.support.faults import warm_up
+from tests.support.faults import cut_redis_connections, other_settings, warm_up
 from tests.support.runtime import SLOTS, Runtime
 from tests.support.story import PLAIN, outcomes
 
@@ -12,6 +12,29 @@ def test_as_many_jobs_as_there_are_slots_run_at_the_same_time(runtime: Runtime) 
     attempts = [runtime.finish(job).attempts[0] for job in jobs]
     last_start = max(attempt["started_at"] for attempt in attempts)
     assert last_start < min(attempt["finished_at"] for attempt in attempts)
+
+
+def test_free_slots_take_jobs_while_another_outlives_a_loss_of_redis(runtime: Runtime) -> None:
+    """A job of minutes keeps nobody waiting, before and after the connections were lost."""
+    with other_settings(runtime, SOFT_TIME_LIMIT="40", TIME_LIMIT="45"):
+        warm_up(runtime)
+        long = runtime.submit("a red mug [[slow:16]]")
+        runtime.wait_for_step(long, 30)
+        cut_redis_connections(runtime)
+        for _ in range(3):
+            assert outcomes(runtime.finish(runtime.submit("a blue mug"))) == ["completed"]
+        assert runtime.rows(long).job["status"] == "PROCESSING"
+        runtime.services.cancel(long.id)
+        runtime.finish(long)
+
+
+def test_all_slots_run_jobs_again_after_workers_and_redis_were_lost(runtime: Runtime) -> None:
+    """Each worker that died has a successor with work to do."""
+    warm_up(runtime)
+    for job in [runtime.submit("a mug [[crash]]") for _ in range(SLOTS)]:
+        runtime.finish(job, within=60)
+    cut_redis_connections(runtime)
+    warm_up(runtime)
 
 
 def test_twenty_quick_jobs_are_completed_once_each(runtime: Runtime) -> None:

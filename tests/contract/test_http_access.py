@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.access.api_keys import ApiKeyStore
-from tests.support.api import OTHER_WORKSPACE, Api, http_get, http_post
+from tests.support.api import OTHER_WORKSPACE, SHOP_ORIGIN, Api, http_get, http_options, http_post
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
@@ -167,6 +167,50 @@ def test_api_without_keys_serves_no_page_of_another_site(runtime: Runtime) -> No
         assert answer.json()["items"] == []
     own_page = {"Origin": api.url}
     assert http_post(url, json=ORDER, headers=own_page).status_code == 202
+
+
+def test_pages_of_a_listed_origin_may_use_the_api(runtime: Runtime, job: dict[str, Any]) -> None:
+    """Its browser is told so before each kind of request, and may read the answers."""
+    api = runtime.api
+    shop = {"Origin": SHOP_ORIGIN}
+    asks = {
+        **shop,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,idempotency-key,prefer",
+    }
+    allowed = http_options(f"{api.url}/v1/generations", headers=asks)
+    assert allowed.status_code == 200
+    assert allowed.headers["access-control-allow-origin"] == SHOP_ORIGIN
+    assert "POST" in allowed.headers["access-control-allow-methods"]
+    answers = [
+        api.client.post("/v1/generations", json=ORDER, headers=shop),
+        api.client.get("/v1/nothing", headers=shop),
+        http_get(api.url + job["urls"]["self"], headers=shop),
+        http_get(api.url + job["urls"]["events"], headers=shop),
+        http_get(api.url + job["images"][0]["url"], headers=shop),
+    ]
+    assert [answer.status_code for answer in answers] == [202, 404, 401, 200, 200]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == SHOP_ORIGIN
+        assert "access-control-allow-credentials" not in answer.headers
+    assert "Location" in answers[0].headers["access-control-expose-headers"]
+
+
+def test_pages_of_other_origins_may_not_read_the_api(runtime: Runtime) -> None:
+    """Neither one that looks like a listed one, nor any where none is listed."""
+    order = {"Access-Control-Request-Method": "POST"}
+    for origin in (SHOP_ORIGIN + ".evil.example", "http://shop.example", "null"):
+        url = f"{runtime.api.url}/v1/generations"
+        refused = http_options(url, headers={"Origin": origin, **order})
+        assert refused.status_code == 400
+        assert "access-control-allow-origin" not in refused.headers
+        answer = runtime.api.client.get("/v1/styles", headers={"Origin": origin})
+        assert "access-control-allow-origin" not in answer.headers
+    answer = http_options(
+        f"{runtime.open_api.url}/v1/generations", headers={"Origin": SHOP_ORIGIN, **order}
+    )
+    assert answer.status_code == 405
+    assert "access-control-allow-origin" not in answer.headers
 
 
 def test_no_answer_leaks_addresses_or_lets_pages_be_framed(

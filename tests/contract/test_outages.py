@@ -4,7 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from shared.jobs.model import Job
 from shared.status import COMPLETED
-from tests.support.faults import cut_database_connections, cut_redis_connections
+from tests.support.faults import (
+    cut_database_connections,
+    cut_redis_connections,
+    other_settings,
+)
 from tests.support.runtime import Rows, Runtime
 from tests.support.story import PLAIN, lines_of, outcomes, storage_keys
 from tests.support.wait import wait_until
@@ -73,13 +77,14 @@ def test_job_that_cannot_be_claimed_without_database_runs_when_it_is_back(
 
 def test_pictures_made_while_the_database_is_away_are_not_made_again(runtime: Runtime) -> None:
     """The finish is repeated until PostgreSQL takes it; the provider is called once."""
-    job = runtime.submit("a red mug [[slow:0.4]]", n=2)
-    runtime.wait_for_step(job, 30)
-    with runtime.frozen_worker(job):
-        runtime.postgres.kill()
-    wait_until(lambda: lines_of(runtime, job, "write repeated"), 20, "the finish to fail")
-    runtime.postgres.start()
-    rows = runtime.finish(job)
+    with other_settings(runtime, SOFT_TIME_LIMIT="40", TIME_LIMIT="45"):
+        job = runtime.submit("a red mug [[slow:2]]", n=2)
+        runtime.wait_for_step(job, 30)
+        with runtime.frozen_worker(job):
+            runtime.postgres.kill()
+        wait_until(lambda: lines_of(runtime, job, "write repeated"), 20, "the finish to fail")
+        runtime.postgres.start()
+        rows = runtime.finish(job)
     assert rows.job["status"] == "COMPLETED"
     assert runtime.provider_calls(job) == 1
     assert storage_keys(rows) == [f"{job.id}/1/0", f"{job.id}/1/1"]

@@ -306,3 +306,27 @@ def test_a_frozen_redis_keeps_nobody_from_the_end(
             watcher.stop(watch)
 
     play(redis_server, scene)
+
+
+def test_many_ends_cost_one_answer_that_a_frozen_redis_does_not_give(
+    redis_server: EmbeddedRedis, jobs: JobStore
+) -> None:
+    """Whoever had to wait for each would keep the last client for minutes."""
+    ended = [jobs.insert(new_job()) for _ in range(20)]
+
+    async def scene(hub: EventHub) -> None:
+        watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
+        heard: list[Event] = []
+        watches = [watcher.watch(job, FROM_THE_START, heard.append) for job in ended]
+        await until(
+            lambda: all(each.subscription and each.subscription.is_live for each in watches)
+        )
+        redis_server.pause()
+        for job in ended:
+            jobs.request_cancel(job.id)
+        await until(lambda: len(heard) == len(ended), within=30)
+        redis_server.resume()
+        for watch in watches:
+            watcher.stop(watch)
+
+    play(redis_server, scene)

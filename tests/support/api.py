@@ -25,8 +25,11 @@ PATIENCE_SECONDS = 40.0
 OTHER_WORKSPACE = "other-shop"
 SIGNING_KEY = "0123456789abcdef0123456789abcdef"
 
+SHOP_ORIGIN = "https://shop.example"
+
 KEYED = {
     "REQUIRE_API_KEYS": "true",
+    "CORS_ORIGINS": SHOP_ORIGIN,
     "SIGNING_KEY": SIGNING_KEY,
     "EVENT_WINDOW_SECONDS": "4",
 }
@@ -47,6 +50,7 @@ PAGE = {"EVENT_WINDOW_SECONDS": "4"}
 
 http_get = partial(httpx.get, timeout=PATIENCE_SECONDS)
 http_post = partial(httpx.post, timeout=PATIENCE_SECONDS)
+http_options = partial(httpx.options, timeout=PATIENCE_SECONDS)
 """As httpx has them, with patience: several Lambda sandboxes may have to start at once."""
 
 

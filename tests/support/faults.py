@@ -43,7 +43,7 @@ def warm_up(runtime: Runtime) -> None:
         last_start = max(attempt["started_at"] for attempt in attempts)
         return bool(last_start < min(attempt["finished_at"] for attempt in attempts))
 
-    wait_until(ran_at_once, 60, "all slots to run jobs at once")
+    wait_until(ran_at_once, 30, "all slots to run jobs at once")
 
 
 def cut_database_connections(runtime: Runtime) -> None:

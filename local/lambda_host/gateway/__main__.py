@@ -6,29 +6,16 @@ import sys
 from collections.abc import Sequence
 
 from local.lambda_host.gateway.http_gateway import GatewayOptions, HttpGateway
-from shared.errors import ConfigurationError, ServiceUnavailable
-from shared.logs import configure_logging
-from shared.settings import Settings, load_settings
-
-FAILURE_EXIT_CODE = 1
-CONFIGURATION_EXIT_CODE = 2
+from local.service import run_service
+from shared.settings import Settings
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the gateway; return its exit code."""
-    try:
-        settings = load_settings()
-        options = _parse(arguments, settings)
-        configure_logging("lambda_host", settings.log_level)
-        gateway = HttpGateway(settings, options, os.environ)
-    except ConfigurationError as error:
-        sys.stderr.write(f"{error}\n")
-        return CONFIGURATION_EXIT_CODE
-    except ServiceUnavailable as error:
-        sys.stderr.write(f"{error}\n")
-        return FAILURE_EXIT_CODE
-    gateway.run()
-    return 0
+    return run_service(
+        "lambda_host",
+        lambda settings: HttpGateway(settings, _parse(arguments, settings), os.environ),
+    )
 
 
 def _parse(arguments: Sequence[str], settings: Settings) -> GatewayOptions:
