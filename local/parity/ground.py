@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.environment import adopt, without_aws
-from local.parity.play import SLOTS
 from local.runtimes import RUNTIMES, RuntimeProcess
 from local.stack import EmbeddedStack
 from shared.errors import ConfigurationError, ServiceUnavailable
@@ -26,6 +25,8 @@ LIMITS = {
     # No backoff: its jitter differs between any two runs. Retry-After is waited for all the same.
     "RETRY_BACKOFF": "0",
 }
+
+SLOTS = 2
 
 
 @dataclass(frozen=True, slots=True)
