@@ -3,10 +3,15 @@
 import contextlib
 import threading
 import time
+from uuid import uuid4
 
 from redis.exceptions import RedisError
 
 from shared.events.connection import connect_redis
+
+MARK_CHANNEL = "task_updates:mark-of-the-tap"
+MARK_SECONDS = 1.0
+"""How long a message may be on its way; longer when the subscriber is being reconnected."""
 
 
 class ChannelTap:
@@ -15,13 +20,23 @@ class ChannelTap:
     def __init__(self, url: str) -> None:
         self._redis = connect_redis(url)
         self._messages: list[tuple[str, str]] = []
+        self._mark = ""
         self._is_listening = threading.Event()
         self._is_closed = False
         threading.Thread(target=self._listen, name="channel-tap", daemon=True).start()
         assert self._is_listening.wait(10)
 
     def of(self, task_id: str) -> list[str]:
-        """Return the messages of one job so far, byte for byte."""
+        """Return the messages of one job that were published so far, byte for byte.
+
+        All of them have come in, unless Redis is away: it is asked to send one more.
+        """
+        with contextlib.suppress(RedisError):
+            mark = uuid4().hex
+            self._redis.publish(MARK_CHANNEL, mark)
+            give_up_at = time.monotonic() + MARK_SECONDS
+            while self._mark != mark and time.monotonic() < give_up_at:
+                time.sleep(0.001)
         return [data for channel, data in self._messages if channel == f"task_updates:{task_id}"]
 
     def close(self) -> None:
@@ -42,5 +57,7 @@ class ChannelTap:
                 message = pubsub.get_message(timeout=0.2)
                 if message and message["type"] == "psubscribe":
                     self._is_listening.set()
-                if message and message["type"] == "pmessage":
+                if message and message["channel"] == MARK_CHANNEL:
+                    self._mark = message["data"]
+                elif message and message["type"] == "pmessage":
                     self._messages.append((message["channel"], message["data"]))
