@@ -17,6 +17,14 @@ from shared.settings import Settings
 
 BACKLOG = 2048
 
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept: longer than clients keep theirs.
+
+Whoever sends on a connection in the moment in which the server gives it up gets a reset instead
+of an answer. httpx keeps an idle connection for 5 s (as long as uvicorn does by itself), an AWS
+load balancer for 60 s (docs.aws.amazon.com/elasticloadbalancing, "Connection idle timeout").
+"""
+
 
 class WebServer(uvicorn.Server):
     """Tells when it serves, and leaves the signals to its owner.
@@ -54,6 +62,7 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
         # The application must get what the client has sent, and not what uvicorn makes of it.
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         **options,
     )
 

@@ -254,9 +254,12 @@ def test_made_up_last_ids_keep_nobody_from_the_end(runtime: Runtime) -> None:
     """Nor does one that only an ended job could have given."""
     api = runtime.api
     for made_up in ("9999999999999-0", f"5-{2**64 - 1}"):
-        job = api.submit("a red mug [[slow:0.2]]")
-        told = api.follow(job["urls"]["events"], after=made_up)
-        assert told[-1].step == COMPLETED.as_dict()
+        with ThreadPoolExecutor(1) as pool:
+            with runtime.paused():
+                job = api.submit("a red mug")
+                following = pool.submit(api.follow, job["urls"]["events"], after=made_up)
+                wait_until(lambda: open_streams(runtime) == 1, 15, "the job to be followed")
+            assert following.result().pop().step == COMPLETED.as_dict()
 
 
 def _read_all(client: httpx.Client, url: str, headers: dict[str, str]) -> None:

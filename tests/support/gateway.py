@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
+from local.web_server import KEEP_ALIVE_SECONDS
 from tests.support.lambda_host import FUNCTIONS, PATIENCE_SECONDS, Host
 from tests.support.wait import wait_until
 
@@ -68,7 +69,10 @@ def start_gateway(*arguments: str, handler: str = SERVE_HTTP) -> Gateway:
 def uvicorn_server(application: str) -> Iterator[httpx.Client]:
     """Run an application under uvicorn; the value is a client for it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", application, "--port", "0", "--no-use-colors"],
+        [
+            *(sys.executable, "-m", "uvicorn", application, "--port", "0", "--no-use-colors"),
+            *("--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
