@@ -36,6 +36,7 @@ def _build_parts() -> ApiParts:
         keys=ApiKeyStore(services.engine),
         submitter=services.submitter,
         canceller=services.canceller,
+        deleter=services.deleter,
         jobs=services.jobs,
         views=views,
         image_store=services.image_store,

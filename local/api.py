@@ -92,6 +92,7 @@ def _parts_of(services: Services, delivery: LiveDelivery, threads: Threads) -> A
         keys=ApiKeyStore(services.engine),
         submitter=services.submitter,
         canceller=services.canceller,
+        deleter=services.deleter,
         jobs=services.jobs,
         views=views,
         image_store=services.image_store,

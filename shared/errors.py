@@ -47,6 +47,15 @@ class UnknownJob(DarkroomError):
         super().__init__(f"no job {str(job_id)[:64]!r}")
 
 
+class JobRuns(DarkroomError):
+    """A job was to be deleted that has not ended."""
+
+    code = "job_running"
+
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"job {job_id} has not ended; cancel it first")
+
+
 class UnknownImage(DarkroomError):
     """Somebody asked for an image that there is not, or not for them."""
 
@@ -153,11 +162,15 @@ class AttemptError(DarkroomError):
     """An attempt ended without all its images.
 
     Attributes:
+        stage: What a provider found fault with: `input`, or `output`; None for everything else.
         charge_state: What is known about the provider's bill for this attempt:
             `none`, `charged` or `unknown`; None where the error does not know.
         retry_after_seconds: The least wait the provider asked for, if it did.
         provider_code: The provider's own word for the error, if it sent one.
+        request_id: The provider's own name for the call, if it sent one.
     """
+
+    stage: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -166,17 +179,33 @@ class AttemptError(DarkroomError):
         charge_state: str | None = None,
         retry_after_seconds: float | None = None,
         provider_code: str | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.charge_state = charge_state
         self.retry_after_seconds = retry_after_seconds
         self.provider_code = provider_code
+        self.request_id = request_id
 
 
 class ProviderUnavailable(AttemptError):
     """The provider did not answer, or answered with a fault of its own (network, 5xx)."""
 
     code = "provider_unavailable"
+    retryable = True
+
+
+class ProviderOverloaded(AttemptError):
+    """The provider has too much to do (503, 529) and did not begin."""
+
+    code = "provider_overloaded"
+    retryable = True
+
+
+class ProviderTimeout(AttemptError):
+    """The provider's answer did not come in time; whether it was sent tells `charge_state`."""
+
+    code = "provider_timeout"
     retryable = True
 
 
@@ -187,16 +216,61 @@ class RateLimited(AttemptError):
     retryable = True
 
 
+class QuotaExceeded(AttemptError):
+    """The account with the provider is used up, or its bill unpaid."""
+
+    code = "quota_exceeded"
+
+
+class ProviderRefusedKey(AttemptError):
+    """The provider does not accept our key, or it may not do this (401, 403)."""
+
+    code = "provider_authentication"
+
+
 class PromptRejected(AttemptError):
     """The provider refuses this prompt and always will."""
 
     code = "prompt_rejected"
+    stage = "input"
+
+
+class RequestRejected(AttemptError):
+    """The provider does not understand, or does not offer, what we asked for (other 4xx)."""
+
+    code = "request_rejected"
+    stage = "input"
+
+
+class OutputRejected(AttemptError):
+    """The provider made a picture and withheld it; another may pass."""
+
+    code = "output_rejected"
+    stage = "output"
+    retryable = True
+
+
+class EmptyResult(AttemptError):
+    """The provider answered, and there was no picture in the answer."""
+
+    code = "empty_result"
+    stage = "output"
+    retryable = True
+
+
+class CorruptImage(AttemptError):
+    """What the provider sent is cut short, or no picture."""
+
+    code = "corrupt_image"
+    stage = "output"
+    retryable = True
 
 
 class ImagesMissing(AttemptError):
     """The provider returned fewer images than asked; those that came are kept."""
 
     code = "images_missing"
+    stage = "output"
     retryable = True
 
     def __init__(self, asked: int, missing: int, *, charge_state: str | None = None) -> None:
@@ -204,6 +278,12 @@ class ImagesMissing(AttemptError):
             f"{missing} of {asked} images did not come from the provider", charge_state=charge_state
         )
         self.missing = missing
+
+
+class ChargeUnknown(AttemptError):
+    """An earlier call may have been billed, and nothing may be paid twice."""
+
+    code = "charge_unknown"
 
 
 class StorageUnavailable(AttemptError):
@@ -298,4 +378,7 @@ def error_record(error: DarkroomError, attempt: int) -> Mapping[str, Any]:
     provider_code = getattr(error, "provider_code", None)
     if provider_code is not None:
         record["provider_code"] = one_line(provider_code)
+    stage = getattr(error, "stage", None)
+    if stage is not None:
+        record["stage"] = stage
     return record

@@ -79,6 +79,34 @@ class Settings(BaseSettings):
     mock_step_seconds: float = Field(
         LOCAL_MOCK_STEP_SECONDS, ge=0, le=60, description="Pause before each of the mock's 4 steps."
     )
+    openai_api_key: SecretStr | None = Field(
+        None, description="Key of the image API. Workers need it when AI_MOCK_MODE=false."
+    )
+    openai_base_url: str | None = Field(
+        None, description="Another server that speaks the OpenAI Images API, as `https://host/v1`."
+    )
+    openai_model: str = Field(
+        "gpt-image-2.5-flare", min_length=1, max_length=255, description="Which model is asked."
+    )
+    openai_quality: str = Field(
+        "auto", pattern=r"^[a-z]{1,16}$", description="Quality, as the model names it."
+    )
+    openai_output_format: Literal["png", "jpeg", "webp"] = Field(
+        "png", description="Format of the pictures (gpt-image models)."
+    )
+    openai_partial_images: int = Field(
+        3, ge=0, le=3, description="Previews of a picture, each a step of its progress; 0: none."
+    )
+    openai_prices: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        {},
+        description="Micro-dollars of one image, as JSON: by `quality size`, size, quality or `*`.",
+    )
+    openai_timeout_seconds: float = Field(
+        120, gt=0, description="Longest silence of the provider in the middle of a call."
+    )
+    on_unknown_charge: Literal["retry", "fail"] = Field(
+        "retry", description="What follows a provider call that may have been billed in vain."
+    )
     soft_time_limit: float = Field(
         300, gt=0, description="Seconds after which an attempt is stopped and the job fails."
     )
@@ -101,6 +129,12 @@ class Settings(BaseSettings):
         60, ge=0, description="Seconds a stopping worker waits for running provider calls."
     )
     image_dir: Path = Field(Path("images"), description="Folder of the image store on disk.")
+    image_bucket: str | None = Field(
+        None, description="S3 bucket that images are kept in, instead of IMAGE_DIR."
+    )
+    retention_days: float | None = Field(
+        None, gt=0, description="Delete ended jobs, with their images, after so many days."
+    )
     queue_url: str | None = Field(
         None, description="SQS queue of the cloud runtime. Required there, unused elsewhere."
     )
@@ -161,7 +195,7 @@ class Settings(BaseSettings):
         _check_port(url.partition("://")[2])
         return url
 
-    @field_validator("public_base_url")
+    @field_validator("public_base_url", "openai_base_url")
     @classmethod
     def _check_base(cls, url: str | None) -> str | None:
         if url is not None and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url) is None:

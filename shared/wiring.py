@@ -22,6 +22,7 @@ from shared.events.connection import connect_redis
 from shared.events.follower import reporting_unavailability
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
+from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
@@ -41,14 +42,17 @@ from shared.settings import Settings
 if TYPE_CHECKING:
     from shared.events.model import Event
     from shared.generation.cancel import Canceller
+    from shared.generation.delete import Deleter
     from shared.generation.follow import JobFollower
     from shared.generation.submit import Submitter
-    from shared.generation.sweep import Sweeper, SweepReport
+    from shared.generation.sweep import Retention, Sweeper, SweepReport
+    from shared.imaging.offers import Offer
     from shared.imaging.request import GenerationRequest
     from shared.jobs.model import Job
 
 # By name, as this package may not import the runtimes that build on it.
 _CELERY_DISPATCHER = "local.dispatcher:CeleryDispatcher"
+_S3_STORE = "functions.image_store:S3ImageStore"
 _SQS_DISPATCHER = "functions.dispatcher:SqsDispatcher"
 
 
@@ -60,7 +64,7 @@ class Services:
     Args:
         runtime: `celery`, `lambda` or the name of a tool: for the ledger and the connections.
         dispatcher: Where envelopes go; None means SQS if QUEUE_URL is set, else Celery.
-        image_store: Where bytes go; None means the folder IMAGE_DIR.
+        image_store: Where bytes go; None means IMAGE_BUCKET if it is set, else IMAGE_DIR.
         is_pooled: False for a process that forks: each use of PostgreSQL connects anew.
         threads: How many may use these services at once.
     """
@@ -131,20 +135,28 @@ class Services:
     ) -> GenerationHandler:
         """Return what runs jobs; one a process, made after its last fork."""
         settings = self.settings
+        provider = build_provider(settings)
         attempts = AttemptStore(
             self.engine,
             runtime=self._runtime,
             owner=process_owner(),
             lease_seconds=settings.lease_seconds,
             time_limit_seconds=settings.time_limit,
+            provider=provider.name,
+            model=provider.model,
         )
         return GenerationHandler(
             attempts,
             self.publisher,
             LeaseKeeper(attempts, settings.lease_seconds, interrupt),
-            ImageService(build_provider(settings)),
+            ImageService(provider),
             self.image_store,
-            AttemptEnding(attempts, self.announcer, RetryPolicy.from_settings(settings)),
+            AttemptEnding(
+                attempts,
+                self.announcer,
+                RetryPolicy.from_settings(settings),
+                ChargePolicy(settings.on_unknown_charge),
+            ),
             traits,
         )
 
@@ -199,6 +211,16 @@ class Services:
             self.publisher,
             self.dispatcher,
             self.settings.max_attempts,
+            None if self.settings.mocks_provider else self._offer(),
+        )
+
+    def _offer(self) -> "Offer":
+        from shared.imaging.offers import offer_of
+        from shared.imaging.prices import PriceTable
+
+        settings = self.settings
+        return offer_of(
+            settings.openai_model, settings.openai_quality, PriceTable(settings.openai_prices)
         )
 
     @cached_property
@@ -207,6 +229,13 @@ class Services:
         from shared.generation.cancel import Canceller
 
         return Canceller(self.jobs, self.publisher, self.announcer)
+
+    @cached_property
+    def deleter(self) -> "Deleter":
+        """What deletes jobs with their images."""
+        from shared.generation.delete import Deleter
+
+        return Deleter(self.jobs, self.image_store)
 
     @cached_property
     def follower(self) -> "JobFollower":
@@ -228,7 +257,12 @@ class Services:
     @cached_property
     def image_store(self) -> ImageStore:
         """Where the bytes of images are kept."""
-        return self._image_store or DiskImageStore(self.settings.image_dir)
+        if self._image_store is not None:
+            return self._image_store
+        if self.settings.image_bucket is not None:
+            store: ImageStore = resolve_name(_S3_STORE)(self.settings)
+            return store
+        return DiskImageStore(self.settings.image_dir)
 
     @cached_property
     def sweeper(self) -> "Sweeper":
@@ -244,7 +278,14 @@ class Services:
             self.dispatcher,
             time_limit_seconds=self.settings.time_limit,
             grace_seconds=self.settings.dispatch_grace_seconds,
+            retention=self._retention(),
         )
+
+    def _retention(self) -> "Retention | None":
+        from shared.generation.sweep import Retention
+
+        days = self.settings.retention_days
+        return None if days is None else Retention(self.deleter, days)
 
 
 def build_services(settings: Settings) -> Services:
@@ -261,11 +302,15 @@ def build_provider(settings: Settings) -> ImageProvider:
     """Return what makes the images.
 
     Raises:
-        ConfigurationError: The settings ask for a provider that there is not.
+        ConfigurationError: What the provider needs is not installed, or not set.
     """
     if settings.mocks_provider:
         return MockProvider(settings.mock_step_seconds, settings.obeys_scripts)
-    raise ConfigurationError(
-        "AI_MOCK_MODE=false needs an image provider, and this version has none but the mock; "
-        "set AI_MOCK_MODE=true"
-    )
+    try:
+        from shared.imaging.openai import OpenAIProvider
+    except ImportError as error:
+        raise ConfigurationError(
+            "AI_MOCK_MODE=false needs the OpenAI SDK: pip install darkroom[openai], or set "
+            "AI_MOCK_MODE=true"
+        ) from error
+    return OpenAIProvider.from_settings(settings)

@@ -27,7 +27,7 @@ def create_app(parts: ApiParts) -> Gate | CORSMiddleware:
     return CORSMiddleware(
         gate,
         allow_origins=parts.settings.cors_origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["DELETE", "GET", "POST"],
         allow_headers=[
             "Authorization",
             "Content-Type",

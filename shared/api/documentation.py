@@ -32,6 +32,7 @@ _MEANINGS = {
     401: "No valid API key, or an address whose token is not valid (any more).",
     403: "Without API keys only this machine is served.",
     404: "There is no such thing in this workspace.",
+    409: "The job has not ended.",
     413: "The body is too large.",
     415: "The body is not declared to be JSON.",
     422: "Something in the request is not valid; `errors` names the fields.",

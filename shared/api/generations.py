@@ -165,6 +165,18 @@ async def cancel(parts: Parts, job_id: UUID, caller: CallerOf) -> Response:
     return _answer(parts.representer.show(view), 200 if _has_ended(view) else 202, {})
 
 
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    summary="Delete a job",
+    responses=problems(401, 403, 404, 409, 422, 503),
+)
+async def delete_job(parts: Parts, job_id: UUID, caller: CallerOf) -> Response:
+    """Delete a job that has ended, with its ledger and its images."""
+    await parts.threads.run(parts.deleter.delete, job_id, caller.workspace_id)
+    return Response(status_code=204)
+
+
 def _answer(body: JobBody, status: int, headers: Mapping[str, str]) -> Response:
     return _json(body.model_dump_json(), status, headers)
 

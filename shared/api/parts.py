@@ -13,6 +13,7 @@ from shared.access.api_keys import ApiKeyStore
 from shared.api.delivery import EventDelivery
 from shared.api.representation import Representer
 from shared.generation.cancel import Canceller
+from shared.generation.delete import Deleter
 from shared.generation.submit import Submitter
 from shared.imaging.store import ImageStore
 from shared.jobs.store import JobStore
@@ -50,6 +51,7 @@ class ApiParts:
     keys: ApiKeyStore
     submitter: Submitter
     canceller: Canceller
+    deleter: Deleter
     jobs: JobStore
     views: JobViews
     image_store: ImageStore

@@ -1,6 +1,6 @@
 """How a job is shown to clients: with its ledger, its pictures and signed addresses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,10 +10,12 @@ from shared.api.schemas import (
     ErrorBody,
     ImageBody,
     JobBody,
+    ReceiptBody,
     RetryBody,
     UrlsBody,
 )
 from shared.imaging.params import DEFAULT_SIZE
+from shared.imaging.provider import ChargeState
 from shared.imaging.styles import DEFAULT_STYLE
 from shared.jobs.model import Job
 from shared.jobs.views import JobView
@@ -58,6 +60,7 @@ class Representer:
             attempt=job.attempt,
             max_attempts=job.max_attempts,
             attempts=[_attempt_of(line) for line in view.attempts],
+            receipt=_receipt_of(view.attempts),
             retry=_retry_of(job, error),
             next_attempt_at=job.next_attempt_at,
             cancel_requested_at=job.cancel_requested_at,
@@ -82,6 +85,17 @@ class Representer:
 def _attempt_of(line: Mapping[str, Any]) -> AttemptBody:
     error = line["error"]
     return AttemptBody(**{**line, "error": None if error is None else _error_of(error)})
+
+
+def _receipt_of(lines: Sequence[Mapping[str, Any]]) -> ReceiptBody:
+    charged = [line for line in lines if line["charge_state"] == ChargeState.CHARGED]
+    prices = [line["price_microdollars"] for line in charged]
+    return ReceiptBody(
+        price_microdollars=sum(price for price in prices if price is not None),
+        charged_calls=len(charged),
+        unknown_calls=sum(line["charge_state"] == ChargeState.UNKNOWN for line in lines),
+        unpriced_calls=prices.count(None),
+    )
 
 
 def _retry_of(job: Job, error: ErrorBody | None) -> RetryBody | None:

@@ -36,7 +36,23 @@ class AttemptBody(_Body):
     charge_state: str = Field(
         description="Whether the provider was paid: `none`, `charged` or `unknown`."
     )
+    provider: str | None
+    model: str | None
+    request_id: str | None = Field(description="The provider's own name for the call.")
+    units: dict[str, int] | None = Field(description="What was billed, by name.")
+    price_microdollars: int | None = Field(
+        description="By the price table of the service; null where that has no entry."
+    )
     error: ErrorBody | None
+
+
+class ReceiptBody(_Body):
+    """What the job cost so far: the ledger, added up."""
+
+    price_microdollars: int = Field(description="Of all calls whose price is known.")
+    charged_calls: int
+    unknown_calls: int = Field(description="Calls that may have been billed: nobody knows.")
+    unpriced_calls: int = Field(description="Calls that were billed and have no known price.")
 
 
 class ImageBody(_Body):
@@ -96,6 +112,7 @@ class JobBody(_Body):
     attempt: int = Field(description="Attempts that have begun.")
     max_attempts: int
     attempts: list[AttemptBody]
+    receipt: ReceiptBody
     retry: RetryBody | None = Field(description="Set while the job waits for another attempt.")
     next_attempt_at: datetime | None
     cancel_requested_at: datetime | None
@@ -120,11 +137,21 @@ class StyleBody(_Body):
     description: str
 
 
+class ScriptBody(_Body):
+    """A tag that tells the mock provider how to behave, when it stands in a prompt."""
+
+    tag: str = Field(examples=["[[fail:1]]"])
+    meaning: str
+
+
 class StylesBody(_Body):
     """All presets."""
 
     items: list[StyleBody]
     default: str
+    scripts: list[ScriptBody] = Field(
+        description="Where the mock provider draws: how to make each thing happen that can."
+    )
 
 
 class HealthBody(_Body):

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Response
 
 from shared.api.parts import ApiParts, Parts
 from shared.api.problems import MEDIA_TYPE, problem
-from shared.api.schemas import HealthBody, ReadyBody, StyleBody, StylesBody
+from shared.api.schemas import HealthBody, ReadyBody, ScriptBody, StyleBody, StylesBody
 from shared.errors import DarkroomError
+from shared.imaging.scripts import SCRIPTS
 from shared.imaging.styles import DEFAULT_STYLE, STYLES
 
 log = structlog.get_logger(__name__)
@@ -16,19 +17,19 @@ log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["service"])
 
-_STYLES = StylesBody(
-    items=[
-        StyleBody(id=name, title=style.title, description=style.description)
-        for name, style in STYLES.items()
-    ],
-    default=DEFAULT_STYLE,
-)
+_STYLES = [
+    StyleBody(id=name, title=style.title, description=style.description)
+    for name, style in STYLES.items()
+]
+_SCRIPTS = [ScriptBody(tag=script.example, meaning=script.meaning) for script in SCRIPTS]
 
 
 @router.get("/v1/styles", summary="List the style presets")
-async def list_styles() -> StylesBody:
+async def list_styles(parts: Parts) -> StylesBody:
     """Return the presets for product pictures that a request may name."""
-    return _STYLES
+    settings = parts.settings
+    is_scripted = settings.mocks_provider and settings.obeys_scripts
+    return StylesBody(items=_STYLES, default=DEFAULT_STYLE, scripts=_SCRIPTS if is_scripted else [])
 
 
 @router.get("/healthz", summary="Does the process answer?")

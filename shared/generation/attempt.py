@@ -11,9 +11,9 @@ from shared.events.attempt import AttemptEvents
 from shared.generation.lease import HeldLease
 from shared.generation.progress import AttemptProgress
 from shared.imaging.params import ImageParams
-from shared.imaging.provider import ChargeState
+from shared.imaging.provider import ChargeState, Receipt
 from shared.imaging.store import StoredImage
-from shared.jobs.model import Claim
+from shared.jobs.model import Claim, LedgerFacts
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class RunningAttempt:
         saved: Images whose bytes are kept, by position; some may be an earlier attempt's.
         is_sent: Whether the provider was called: from then on the attempt counts.
         charge_state: What is known so far of the provider's bill.
+        receipt: What the call cost, as soon as the provider has said it.
     """
 
     claim: Claim
@@ -34,6 +35,8 @@ class RunningAttempt:
     saved: dict[int, StoredImage] = field(default_factory=dict)
     is_sent: bool = False
     charge_state: ChargeState = ChargeState.NONE
+    receipt: Receipt | None = None
+    request_id: str | None = None
 
     @property
     def wanted(self) -> int:
@@ -49,10 +52,30 @@ class RunningAttempt:
         self.is_sent = True
         self.charge_state = ChargeState.UNKNOWN
 
+    def note_bill(self, charge_state: ChargeState, receipt: Receipt | None) -> None:
+        """Take over what the provider has said of the bill."""
+        self.charge_state = charge_state
+        self.receipt = receipt or self.receipt
+
     def note_charge(self, error: DarkroomError) -> None:
         """Take over what an error knows of the bill."""
-        if isinstance(error, AttemptError) and error.charge_state is not None:
+        if not isinstance(error, AttemptError):
+            return
+        if error.charge_state is not None:
             self.charge_state = ChargeState(error.charge_state)
+        self.request_id = error.request_id or self.request_id
+
+    def ledger_facts(self) -> LedgerFacts:
+        """Return what the ledger shall say of the bill."""
+        receipt = self.receipt
+        if receipt is None:
+            return LedgerFacts(self.charge_state.value, self.request_id)
+        return LedgerFacts(
+            self.charge_state.value,
+            receipt.request_id or self.request_id,
+            receipt.units,
+            receipt.price_microdollars,
+        )
 
 
 def image_rows(saved: Mapping[int, StoredImage]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from shared.errors import (
+    ChargeUnknown,
     DarkroomError,
     JobCancelled,
     LeaseLost,
@@ -22,6 +23,7 @@ from shared.errors import (
 )
 from shared.generation.announce import Announcer
 from shared.generation.attempt import RunningAttempt, image_rows, result_of
+from shared.generation.charges import ChargePolicy
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import ending_of
@@ -41,10 +43,27 @@ T = TypeVar("T")
 class AttemptEnding:
     """Writes the ends of attempts, each in one transaction, then announces them."""
 
-    def __init__(self, attempts: AttemptStore, announcer: Announcer, policy: RetryPolicy) -> None:
+    def __init__(
+        self,
+        attempts: AttemptStore,
+        announcer: Announcer,
+        policy: RetryPolicy,
+        charges: ChargePolicy,
+    ) -> None:
         self._attempts = attempts
         self._announcer = announcer
         self._policy = policy
+        self._charges = charges
+
+    def check_charge(self, attempt: RunningAttempt) -> None:
+        """Let an attempt call the provider, unless that may pay for something twice.
+
+        Raises:
+            ChargeUnknown: An earlier call may have been billed, and that is not accepted.
+        """
+        claim = attempt.claim
+        if claim.may_be_billed_twice and not self._charges.accepts_double(claim.params):
+            raise ChargeUnknown("Not tried again: an earlier call may have been billed")
 
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
         """Record the images that are saved; `error` says why others are missing.
@@ -60,9 +79,7 @@ class AttemptEnding:
         record = None if error is None else error_record(error, claim.attempt)
         finished_at = self.insist(
             attempt,
-            lambda: self._attempts.complete(
-                claim, rows, result, attempt.charge_state.value, record
-            ),
+            lambda: self._attempts.complete(claim, rows, result, attempt.ledger_facts(), record),
         )
         attempt.events.flush_before_end()
         self._announcer.announce(
@@ -78,8 +95,13 @@ class AttemptEnding:
         log.warning("attempt failed", code=error.code, reason=one_line(str(error)))
         try:
             if error.retryable and not attempt.claim.is_last:
-                return self._retry(attempt, error)
-            if error.retryable and attempt.saved:
+                if self._charges.allows_another(attempt.claim.params, attempt.charge_state):
+                    return self._retry(attempt, error)
+                error = ChargeUnknown(
+                    f"{error}; not tried again, as the call may have been billed ({error.code})",
+                    provider_code=getattr(error, "provider_code", None),
+                )
+            if attempt.saved and (error.retryable or isinstance(error, ChargeUnknown)):
                 return self.complete(attempt, error)
             return self._fail(attempt, error)
         except SoftTimeLimitReached as limit:
@@ -154,11 +176,11 @@ class AttemptEnding:
         )
         step = waiting(claim.attempt + 1, claim.max_attempts)
         record = error_record(error, claim.attempt)
-        charge = attempt.charge_state.value
+        facts = attempt.ledger_facts()
         try:
             self._insist_on_ending(
                 attempt,
-                lambda: self._attempts.retry(claim, step, record, charge, delay_seconds),
+                lambda: self._attempts.retry(claim, step, record, facts, delay_seconds),
             )
         except LeaseLost:
             # Refused because the job was cancelled in the meantime, or is somebody else's: the
@@ -171,9 +193,9 @@ class AttemptEnding:
         claim = attempt.claim
         step = failed(attempt.progress.last_progress, one_line(str(error)))
         record = error_record(error, claim.attempt)
-        charge = attempt.charge_state.value
+        facts = attempt.ledger_facts()
         finished_at = self._insist_on_ending(
-            attempt, lambda: self._attempts.fail(claim, step, record, charge)
+            attempt, lambda: self._attempts.fail(claim, step, record, facts)
         )
         attempt.events.flush_before_end()
         self._announcer.announce(

@@ -137,6 +137,7 @@ class GenerationHandler:
             attempt.progress.tell(SAVING)
             return
         attempt.deadline.check()
+        self._ending.check_charge(attempt)
         attempt.note_sent()
         with interruptible():
             answer = self._images.process_generation(
@@ -146,8 +147,10 @@ class GenerationHandler:
                 attempt=attempt.claim.attempt,
                 deadline=attempt.deadline,
                 on_progress=attempt.progress.tell_rendering,
+                on_bill=attempt.note_bill,
+                on_image=partial(self._keep, attempt),
             )
-        attempt.charge_state = answer.charge_state
+        attempt.note_bill(answer.charge_state, answer.receipt)
         self._save(attempt, answer.images)
         still_missing = len(attempt.missing_positions())
         if still_missing:
@@ -159,11 +162,15 @@ class GenerationHandler:
         # What was paid for is kept first; only then is a request to stop heeded.
         delivery = attempt.progress.show(SAVING)
         for image in images:
-            save = partial(
-                self._image_store.save, attempt.claim.job_id, attempt.claim.attempt, image
-            )
-            attempt.saved[image.position] = self._ending.insist(attempt, save)
+            if image.position not in attempt.saved:
+                self._keep(attempt, image)
         attempt.progress.heed(delivery)
+
+    def _keep(self, attempt: RunningAttempt, image: GeneratedImage) -> None:
+        claim = attempt.claim
+        save = partial(self._image_store.save, claim.job_id, claim.attempt, image)
+        with shielded():
+            attempt.saved[image.position] = self._ending.insist(attempt, save)
 
     def _name_error(self, error: BaseException, attempt: RunningAttempt) -> DarkroomError:
         if isinstance(error, DarkroomError):

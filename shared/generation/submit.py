@@ -6,6 +6,7 @@ import structlog
 
 from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
+from shared.imaging.offers import Offer
 from shared.jobs.acceptance import AcceptanceStore, Accepted, Terms
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.model import Job
@@ -18,7 +19,11 @@ log = structlog.get_logger(__name__)
 
 
 class Submitter:
-    """Turns requests into jobs that will run, whatever is down after the row is committed."""
+    """Turns requests into jobs that will run, whatever is down after the row is committed.
+
+    Args:
+        offer: What the model makes; None means everything.
+    """
 
     def __init__(
         self,
@@ -27,18 +32,21 @@ class Submitter:
         publisher: EventPublisher,
         dispatcher: Dispatcher,
         max_attempts: int,
+        offer: Offer | None = None,
     ) -> None:
         self._jobs = jobs
         self._acceptance = acceptance
         self._publisher = publisher
         self._dispatcher = dispatcher
         self._max_attempts = max_attempts
+        self._offer = offer
 
     def submit(self, request: "GenerationRequest") -> Job:
         """Accept a request and return its job.
 
         Raises:
-            InvalidRequest: The workspace, user or product does not exist.
+            InvalidRequest: The workspace, user or product does not exist, or the model does not
+                offer what is asked for.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
         job = self._jobs.insert(self._new_job(request))
@@ -49,7 +57,8 @@ class Submitter:
         """Accept a request within its workspace's limits, once for its idempotency key.
 
         Raises:
-            InvalidRequest: The workspace, user or product does not exist.
+            InvalidRequest: The workspace, user or product does not exist, or the model does not
+                offer what is asked for.
             IdempotencyKeyReused: The key came with another request within 24 hours.
             TooManyOpenJobs: The workspace has as many as it may; nothing was accepted.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
@@ -60,6 +69,8 @@ class Submitter:
         return accepted
 
     def _new_job(self, request: "GenerationRequest") -> NewJob:
+        if self._offer is not None:
+            self._offer.check(request.size, request.n, request.max_cost)
         return NewJob(
             workspace_id=request.workspace_id,
             user_id=request.user_id,

@@ -4,7 +4,7 @@ Run by every Celery worker's main process, by the scheduled Lambda function and 
 `darkroom sweep`; safe to run anywhere, at any time, several at once.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
+from shared.generation.delete import Deleter
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.model import LostJob, Verdict, judge_lost
 from shared.jobs.recovery import DueJob, Recovered, RecoveryStore
@@ -31,11 +32,28 @@ class SweepReport:
     ended: int
     dispatched: int
     announced: int
+    deleted: int = 0
 
     @property
     def is_empty(self) -> bool:
         """Whether there was nothing to do."""
-        return not (self.revived or self.ended or self.dispatched or self.announced)
+        return not any(asdict(self).values())
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long ended jobs are kept.
+
+    Attributes:
+        days: Counted from their end.
+    """
+
+    deleter: Deleter
+    days: float
+
+    def apply(self, limit: int) -> int:
+        """Delete some of those whose time is over; return how many."""
+        return self.deleter.delete_outdated(self.days, limit)
 
 
 class Sweeper:
@@ -44,6 +62,7 @@ class Sweeper:
     Args:
         time_limit_seconds: Only for the wording of the errors.
         grace_seconds: How long an envelope counts as on its way.
+        retention: What becomes of old jobs; None keeps them for ever.
     """
 
     def __init__(
@@ -56,6 +75,7 @@ class Sweeper:
         *,
         time_limit_seconds: float,
         grace_seconds: float,
+        retention: Retention | None = None,
     ) -> None:
         self._recovery = recovery
         self._jobs = jobs
@@ -64,6 +84,7 @@ class Sweeper:
         self._dispatcher = dispatcher
         self._time_limit_seconds = time_limit_seconds
         self._grace_seconds = grace_seconds
+        self._retention = retention
 
     def sweep(self) -> SweepReport:
         """Do what is to be done now, and say how much it was.
@@ -77,11 +98,10 @@ class Sweeper:
             self._announcer.announce(ending) for ending in self._recovery.find_unannounced(BATCH)
         )
         self._recovery.forget_idempotency_keys(BATCH)
-        report = SweepReport(revived, ended, dispatched, announced)
+        deleted = 0 if self._retention is None else self._retention.apply(BATCH)
+        report = SweepReport(revived, ended, dispatched, announced, deleted)
         if not report.is_empty:
-            log.info(
-                "swept", revived=revived, ended=ended, dispatched=dispatched, announced=announced
-            )
+            log.info("swept", **asdict(report))
         return report
 
     def recover_of_dead_worker(self, job_id: UUID, owner: str, *, at_time_limit: bool) -> None:

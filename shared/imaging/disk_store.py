@@ -8,17 +8,17 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
-from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
 from shared.errors import StorageUnavailable
 from shared.imaging.provider import GeneratedImage
-from shared.imaging.store import StoredImage
+from shared.imaging.store import StoredImage, describe
 
 _KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
@@ -42,7 +42,7 @@ class DiskImageStore:
 
     def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
         """Keep one picture; see `ImageStore.save`."""
-        facts = _describe(job_id, attempt, image)
+        facts = describe(job_id, attempt, image)
         with _storage_errors("keep", facts.storage_key):
             path = self._path_of(facts.storage_key)
             if _read_facts(path, facts.storage_key) == facts and path.read_bytes() == image.data:
@@ -75,26 +75,20 @@ class DiskImageStore:
         with _storage_errors("read", storage_key):
             return self._path_of(storage_key).read_bytes()
 
+    def find_address(self, storage_key: str, headers: Mapping[str, str]) -> str | None:
+        """Return None: the bytes are here alone; see `ImageStore.find_address`."""
+        return None
+
+    def delete(self, job_id: UUID) -> None:
+        """Forget all pictures of a job; see `ImageStore.delete`."""
+        with _storage_errors("delete", str(job_id)), suppress(FileNotFoundError):
+            shutil.rmtree(self._path_of(str(job_id)))
+
     def _path_of(self, key: str) -> Path:
         path = Path(os.path.realpath(self._root)) / key
         if os.path.realpath(path) != str(path):
             raise StorageUnavailable(f"image {key} lies behind a symbolic link")
         return path
-
-
-def _describe(job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
-    return StoredImage(
-        position=image.position,
-        storage_key=f"{job_id}/{attempt}/{image.position}",
-        media_type=image.media_type,
-        width_px=image.width_px,
-        height_px=image.height_px,
-        size_bytes=len(image.data),
-        sha256=sha256(image.data).hexdigest(),
-        seed=image.seed,
-        provider=image.provider,
-        model=image.model,
-    )
 
 
 @contextmanager

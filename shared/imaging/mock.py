@@ -29,6 +29,7 @@ class MockProvider:
     """
 
     name = "mock"
+    model = MODEL
 
     def __init__(self, step_seconds: float, obeys_scripts: bool) -> None:
         self._step_seconds = step_seconds

@@ -85,6 +85,16 @@ class ImageParams:
             seed=_read_integer(params, "seed", default_seed, least=0, most=SEED_LIMIT - 1),
         )
 
+    def picture(self) -> dict[str, Any]:
+        """Return what every picture of the job has in common, as a provider is told it."""
+        return {
+            "prompt": self.prompt,
+            "style": self.style,
+            "width_px": self.width_px,
+            "height_px": self.height_px,
+            "seed": self.seed,
+        }
+
 
 def _read_prompt(params: Mapping[str, Any]) -> str:
     prompt = params.get("prompt")

@@ -1,7 +1,7 @@
 """The port of the providers: what makes images, and what it promises."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 from uuid import UUID
@@ -15,6 +15,23 @@ class ChargeState(str, Enum):
     NONE = "none"
     CHARGED = "charged"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one call cost, as far as it is known: a line of the ledger.
+
+    Attributes:
+        request_id: The provider's own name for the call.
+        units: What was billed, by name: `images`, `input_tokens`, `output_tokens`.
+        price_microdollars: By the price table of the settings; None where that has no entry.
+    """
+
+    provider: str
+    model: str
+    request_id: str | None = None
+    units: Mapping[str, int] = field(default_factory=dict)
+    price_microdollars: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +54,10 @@ class GeneratedImage:
     model: str
 
 
+def _ignore(*_facts: object) -> None:
+    """Do nothing with what nobody asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderCall:
     """One call: what to make, and how to report on it.
@@ -48,6 +69,10 @@ class ProviderCall:
             falling. Raises when the attempt must stop (cancelled, lease lost, deadline); the
             provider lets that pass.
         deadline: Bounds every blocking call of the provider.
+        bill: To be told as soon as it is known whether the call was billed, and what for.
+        keep: To be given each picture as soon as its bytes are whole: it is kept before anything
+            else happens, and never asked for again.
+        preview: To be given a picture in the making: its position, its bytes and media type.
     """
 
     job_id: UUID
@@ -60,6 +85,9 @@ class ProviderCall:
     attempt: int
     step: Callable[[float], None]
     deadline: Deadline
+    bill: Callable[[ChargeState, Receipt], None] = _ignore
+    keep: Callable[[GeneratedImage], None] = _ignore
+    preview: Callable[[int, bytes, str], None] = _ignore
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +96,7 @@ class ProviderAnswer:
 
     images: tuple[GeneratedImage, ...]
     charge_state: ChargeState
+    receipt: Receipt | None = None
 
 
 class ImageProvider(Protocol):
@@ -79,6 +108,7 @@ class ImageProvider(Protocol):
     """
 
     name: str
+    model: str
 
     def generate(self, call: ProviderCall) -> ProviderAnswer:
         """Make the images of `call.positions`.

@@ -4,7 +4,7 @@ Built by the API, the CLI and Python callers; `shared.generation.submit` writes 
 """
 
 import secrets
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -63,6 +63,17 @@ class ImageOrder(BaseModel):
         description="The same seed and prompt give the same images; drawn at random if absent.",
     )
     product_id: OwnerId | None = Field(default=None, description="Product the images are of.")
+    on_unknown_charge: Literal["retry", "fail"] | None = Field(
+        default=None,
+        description="Whether a call that may have been billed in vain is followed by another; "
+        "null: as the service is set up.",
+    )
+    max_cost: int | None = Field(
+        default=None,
+        ge=0,
+        strict=True,
+        description="Refuse the request if its images cost more, in micro-dollars.",
+    )
     metadata: dict[MetadataKey, MetadataValue] = Field(
         default_factory=dict,
         max_length=METADATA_MAX_KEYS,
@@ -101,6 +112,7 @@ class GenerationRequest(ImageOrder):
             "n": self.n,
             "seed": secrets.randbelow(SEED_LIMIT) if self.seed is None else self.seed,
             "metadata": dict(self.metadata),
+            **({"on_unknown_charge": self.on_unknown_charge} if self.on_unknown_charge else {}),
         }
 
 

@@ -44,6 +44,12 @@ class ScriptTag:
     most: float
     unit: str
 
+    @property
+    def example(self) -> str:
+        """The tag as it may stand in a prompt."""
+        is_bare = not self.unit or self.default >= DAY_SECONDS
+        return f"[[{self.name}]]" if is_bare else f"[[{self.name}:{self.default:g}]]"
+
 
 SCRIPTS: tuple[ScriptTag, ...] = (
     ScriptTag("fail", "Provider unavailable, after step 2", 1, 1000, "attempts"),

@@ -4,6 +4,7 @@ Called by `shared.generation.handler`, once an attempt.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,17 @@ from shared.imaging.provider import (
     ImageProvider,
     ProviderAnswer,
     ProviderCall,
+    Receipt,
 )
 
 PROGRESS_BEFORE_PROVIDER = 10
 PROGRESS_AFTER_PROVIDER = 90
 
 _log = structlog.get_logger(__name__)
+
+
+def _ignore(*_facts: object) -> None:
+    """Do nothing with what nobody asked for."""
 
 
 class ImageService:
@@ -41,6 +47,8 @@ class ImageService:
         attempt: int = 1,
         deadline: Deadline,
         on_progress: Callable[[int], None],
+        on_bill: Callable[[ChargeState, Receipt | None], None] = _ignore,
+        on_image: Callable[[GeneratedImage], None] = _ignore,
     ) -> ProviderAnswer:
         """Make the images of a job, or those still missing; blocks until they are there.
 
@@ -52,6 +60,9 @@ class ImageService:
             deadline: Bounds the provider's calls.
             on_progress: Receives the job's progress, 10 to 90 and never falling, at every step
                 of the provider; the same number may come again. What it raises ends the call.
+            on_bill: Receives what is known of the bill, as soon as it is.
+            on_image: Receives each usable picture as soon as it is whole, if the provider gives
+                them one by one; all are in the answer too.
 
         Returns:
             At least one image, unless none was asked for; never one that was not asked for.
@@ -67,17 +78,22 @@ class ImageService:
             return ProviderAnswer((), ChargeState.NONE)
         call = ProviderCall(
             job_id=job_id,
-            prompt=wanted.prompt,
-            style=wanted.style,
-            width_px=wanted.width_px,
-            height_px=wanted.height_px,
-            seed=wanted.seed,
+            **wanted.picture(),
             positions=asked,
             attempt=attempt,
             step=_ProgressReport(on_progress),
             deadline=deadline,
+            bill=on_bill,
+            keep=partial(_hand_on, on_image, asked),
         )
         return _check_answer(self._provider.generate(call), asked)
+
+
+def _hand_on(
+    on_image: Callable[[GeneratedImage], None], asked: tuple[int, ...], image: GeneratedImage
+) -> None:
+    if image.position in asked and _is_usable(image):
+        on_image(image)
 
 
 class _ProgressReport:
@@ -105,7 +121,7 @@ def _check_answer(answer: ProviderAnswer, asked: tuple[int, ...]) -> ProviderAns
     usable = tuple(image for image in answer.images if _is_usable(image))
     if not usable:
         raise ImagesMissing(len(asked), len(asked), charge_state=charge_state)
-    return ProviderAnswer(usable, answer.charge_state)
+    return ProviderAnswer(usable, answer.charge_state, answer.receipt)
 
 
 def _is_usable(image: GeneratedImage) -> bool:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from shared.database.statements import execute, fetch_all, fetch_one
 from shared.errors import LeaseLost, UnknownJob, WorkerLost
-from shared.jobs.model import Claim, ClaimRefused
+from shared.jobs.model import Claim, ClaimRefused, LedgerFacts
 from shared.status import COMPLETED, STARTING, JobStatus, Step
 
 # One who finds an expired lease takes over, unless the job was cancelled, has no attempt left
@@ -41,12 +41,18 @@ _CLAIM = """
         WHERE job_id = %(id)s AND finished_at IS NULL AND EXISTS (SELECT FROM claimed)
         RETURNING 1
     ), opened AS (
-        INSERT INTO generation_attempts (job_id, number, token, runtime, charge_state)
-        SELECT %(id)s, attempt, lease_token, %(runtime)s, 'unknown' FROM claimed
+        INSERT INTO generation_attempts
+            (job_id, number, token, runtime, charge_state, provider, model)
+        SELECT %(id)s, attempt, lease_token, %(runtime)s, 'unknown', %(provider)s, %(model)s
+        FROM claimed
         WHERE (SELECT count(*) FROM closed) >= 0
     )
     SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
-        claimed.lease_token, extract(epoch FROM job.next_attempt_at - now())::float AS due_in
+        claimed.lease_token, extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
+        EXISTS (
+            SELECT FROM generation_attempts line WHERE line.job_id = job.id
+                AND line.number < claimed.attempt AND line.charge_state = 'unknown'
+        ) AS may_be_billed_twice
     FROM generation_jobs job LEFT JOIN claimed ON true
     WHERE job.id = %(id)s
 """
@@ -61,7 +67,17 @@ _EXTEND = """
     RETURNING job.id, job.lease_token, job.cancel_requested_at IS NOT NULL AS is_cancelled
 """
 
-_COMPLETE = """
+_LEDGER_COLUMNS = """
+    charge_state = facts.charge_state, provider_request_id = facts.request_id,
+    units = facts.units, price_microdollars = facts.price_microdollars
+"""
+
+_LEDGER_FACTS = """
+    jsonb_to_record(%(facts)s::jsonb) AS facts (charge_state text, request_id text,
+        units jsonb, price_microdollars bigint)
+"""
+
+_COMPLETE = f"""
     WITH ended AS (
         UPDATE generation_jobs SET
             status = 'COMPLETED', progress = %(progress)s, message = %(message)s,
@@ -72,7 +88,8 @@ _COMPLETE = """
     ), closed AS (
         UPDATE generation_attempts SET
             finished_at = now(), outcome = 'completed', error = %(error)s,
-            charge_state = %(charge_state)s
+            {_LEDGER_COLUMNS}
+        FROM {_LEDGER_FACTS}
         WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
     ), kept AS (
         INSERT INTO images (id, job_id, position, url, storage_key, media_type, width_px,
@@ -86,7 +103,7 @@ _COMPLETE = """
     )
 """
 
-_FAIL = """
+_FAIL = f"""
     WITH ended AS (
         UPDATE generation_jobs SET
             status = 'FAILED', progress = %(progress)s, message = %(message)s,
@@ -97,14 +114,15 @@ _FAIL = """
     ), closed AS (
         UPDATE generation_attempts SET
             finished_at = now(), outcome = 'failed', error = %(error)s,
-            charge_state = %(charge_state)s
+            {_LEDGER_COLUMNS}
+        FROM {_LEDGER_FACTS}
         WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
     )
 """
 
 # The envelope of the next attempt counts as dispatched for when it is due: the runtime delays
 # the one it holds, and the sweep sends another if that is lost.
-_RETRY = """
+_RETRY = f"""
     WITH ended AS (
         UPDATE generation_jobs SET
             status = 'PENDING', progress = %(progress)s, message = %(message)s,
@@ -117,7 +135,8 @@ _RETRY = """
     ), closed AS (
         UPDATE generation_attempts SET
             finished_at = now(), outcome = 'failed', error = %(error)s,
-            charge_state = %(charge_state)s
+            {_LEDGER_COLUMNS}
+        FROM {_LEDGER_FACTS}
         WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
     )
 """
@@ -168,6 +187,8 @@ class AttemptStore:
         owner: Who holds the leases, as `host:pid`.
         lease_seconds: How long a lease lasts without extension.
         time_limit_seconds: No lease outlasts the attempt's start by more.
+        provider: Who will be called, for the ledger.
+        model: Which of the provider's models.
 
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached; each may then be
     repeated, and does nothing if it had taken effect.
@@ -181,6 +202,8 @@ class AttemptStore:
         owner: str,
         lease_seconds: float,
         time_limit_seconds: float,
+        provider: str | None = None,
+        model: str | None = None,
     ) -> None:
         self._engine = engine
         self._lease_seconds = lease_seconds
@@ -189,6 +212,8 @@ class AttemptStore:
             "owner": owner,
             "lease_seconds": lease_seconds,
             "time_limit": time_limit_seconds,
+            "provider": provider,
+            "model": model,
             "progress": STARTING.progress,
             "message": STARTING.message,
             "lost": json.dumps({"code": WorkerLost.code, "retryable": WorkerLost.retryable}),
@@ -207,7 +232,13 @@ class AttemptStore:
         if row.lease_token is None:
             return _refusal(JobStatus[row.status], row.due_in or 0.0)
         return Claim(
-            job_id, row.task_id, row.params, row.attempt, row.max_attempts, row.lease_token
+            job_id,
+            row.task_id,
+            row.params,
+            row.attempt,
+            row.max_attempts,
+            row.lease_token,
+            may_be_billed_twice=row.may_be_billed_twice,
         )
 
     def extend(self, leases: Iterable[KeptLease]) -> dict[tuple[UUID, int], bool]:
@@ -230,7 +261,7 @@ class AttemptStore:
         claim: Claim,
         images: Sequence[Mapping[str, Any]],
         result: Mapping[str, Any],
-        charge_state: str,
+        facts: LedgerFacts,
         error: Mapping[str, Any] | None = None,
     ) -> datetime:
         """Write the rows of the images and COMPLETED, all or nothing; return the end.
@@ -239,7 +270,7 @@ class AttemptStore:
             claim: Names the job and the token.
             images: The columns of each row of `images`, but for the job's.
             result: What clients see of them.
-            charge_state: What is known of the provider's bill.
+            facts: What is known of the provider's bill.
             error: Why this last attempt did not bring the images that are missing.
 
         Raises:
@@ -250,13 +281,13 @@ class AttemptStore:
             "message": COMPLETED.message,
             "result": json.dumps(result),
             "images": json.dumps(images),
-            "charge_state": charge_state,
+            "facts": facts.as_json(),
             "error": None if error is None else json.dumps(error),
         }
         return self._end(_COMPLETE, claim, "COMPLETED", parameters)
 
     def fail(
-        self, claim: Claim, step: Step, error: Mapping[str, Any], charge_state: str
+        self, claim: Claim, step: Step, error: Mapping[str, Any], facts: LedgerFacts
     ) -> datetime:
         """Write FAILED and its reason; return the end.
 
@@ -267,7 +298,7 @@ class AttemptStore:
             "progress": step.progress,
             "message": step.message,
             "error": json.dumps(error),
-            "charge_state": charge_state,
+            "facts": facts.as_json(),
         }
         return self._end(_FAIL, claim, "FAILED", parameters)
 
@@ -276,7 +307,7 @@ class AttemptStore:
         claim: Claim,
         step: Step,
         error: Mapping[str, Any],
-        charge_state: str,
+        facts: LedgerFacts,
         delay_seconds: float,
     ) -> None:
         """Let the job wait for its next attempt.
@@ -288,7 +319,7 @@ class AttemptStore:
             "progress": step.progress,
             "message": step.message,
             "error": json.dumps(error),
-            "charge_state": charge_state,
+            "facts": facts.as_json(),
             "delay": delay_seconds,
         }
         self._end(_RETRY, claim, "PENDING", parameters)

@@ -1,7 +1,8 @@
 """What a job is at the moment it was read, and what becomes of one that lost its worker. Pure."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -58,12 +59,35 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """What is known of the bill of one attempt, as its line of the ledger says it.
+
+    Attributes:
+        charge_state: `none`, `charged` or `unknown`.
+        request_id: The provider's own name for the call.
+        units: What was billed, by name.
+        price_microdollars: None where nobody knows.
+    """
+
+    charge_state: str
+    request_id: str | None = None
+    units: Mapping[str, int] | None = None
+    price_microdollars: int | None = None
+
+    def as_json(self) -> str:
+        """Return the columns of the ledger that tell it."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The right to run one attempt of a job.
 
     Attributes:
         attempt: Its number, from 1.
         token: The fence: every write of this attempt names it, and fails once it is outdated.
+        may_be_billed_twice: Whether the call of an earlier attempt may have been billed, and
+            nobody knows.
     """
 
     job_id: UUID
@@ -72,6 +96,7 @@ class Claim:
     attempt: int
     max_attempts: int
     token: int
+    may_be_billed_twice: bool = False
 
     @property
     def is_last(self) -> bool:

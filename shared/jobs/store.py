@@ -70,6 +70,16 @@ _MARK_UNDISPATCHED = """
 """
 
 
+# Attempts, images and idempotency keys go with it.
+_DELETE = "DELETE FROM generation_jobs WHERE id = %(id)s AND announced_at IS NOT NULL"
+
+_FIND_OUTDATED = """
+    SELECT id FROM generation_jobs
+    WHERE finished_at < now() - make_interval(secs => %(seconds)s) AND announced_at IS NOT NULL
+    ORDER BY finished_at LIMIT %(limit)s
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """An accepted request, about to become a row."""
@@ -141,6 +151,15 @@ class JobStore:
         }
         row = fetch_one(self._engine, _REQUEST_CANCEL, parameters)
         return self.get(job_id, workspace_id) if row is None else job_of(row)
+
+    def find_outdated(self, days: float, limit: int) -> list[UUID]:
+        """Return jobs that ended longer ago, the oldest first."""
+        parameters = {"seconds": days * 86_400, "limit": limit}
+        return [UUID(str(row.id)) for row in fetch_all(self._engine, _FIND_OUTDATED, parameters)]
+
+    def delete(self, job_id: UUID) -> bool:
+        """Delete an ended job with all its rows; False if there is none."""
+        return execute(self._engine, _DELETE, {"id": str(job_id)}) > 0
 
     def mark_announced(self, job_id: UUID) -> None:
         """Note that the last event and the result record of an ended job are out."""

@@ -169,6 +169,11 @@ class GenerationJob(Base):
             postgresql_where=text("finished_at IS NOT NULL AND announced_at IS NULL"),
         ),
         Index(
+            "ix_generation_jobs_finished_at",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        Index(
             "ix_generation_jobs_open",
             "workspace_id",
             postgresql_where=text("status IN ('PENDING', 'PROCESSING')"),
@@ -231,6 +236,7 @@ class GenerationAttempt(Base):
         CheckConstraint("outcome IN ('completed', 'failed', 'lost')", name="outcome"),
         CheckConstraint("(outcome IS NULL) = (finished_at IS NULL)", name="finished"),
         CheckConstraint("charge_state IN ('none', 'charged', 'unknown')", name="charge_state"),
+        CheckConstraint("price_microdollars >= 0", name="price"),
         Index(
             "uq_generation_attempts_open",
             "job_id",
@@ -250,6 +256,11 @@ class GenerationAttempt(Base):
     outcome: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     error: Mapped[dict[str, Any] | None]
     charge_state: Mapped[str] = mapped_column(String(_ID_CHARS), server_default="unknown")
+    provider: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    model: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
+    provider_request_id: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
+    units: Mapped[dict[str, Any] | None]
+    price_microdollars: Mapped[int | None] = mapped_column(BigInteger)
 
     job: Mapped[GenerationJob] = relationship(back_populates="attempts")
 
@@ -277,7 +288,7 @@ class Image(Base):
     sha256: Mapped[str] = mapped_column(String(_ID_CHARS))
     seed: Mapped[int] = mapped_column(BigInteger)
     provider: Mapped[str] = mapped_column(String(_ID_CHARS))
-    model: Mapped[str] = mapped_column(String(_ID_CHARS))
+    model: Mapped[str] = mapped_column(String(_KEY_CHARS))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     job: Mapped[GenerationJob] = relationship(back_populates="images")

@@ -18,7 +18,10 @@ _VIEW = f"""
     SELECT {JOB_COLUMNS},
         (SELECT coalesce(jsonb_agg(jsonb_build_object(
                 'number', number, 'started_at', line.started_at, 'finished_at', line.finished_at,
-                'outcome', outcome, 'charge_state', charge_state, 'error', line.error
+                'outcome', outcome, 'charge_state', charge_state, 'error', line.error,
+                'provider', line.provider, 'model', line.model,
+                'request_id', provider_request_id, 'units', units,
+                'price_microdollars', price_microdollars
             ) ORDER BY number), '[]')
             FROM generation_attempts line WHERE line.job_id = job.id) AS attempts,
         (SELECT coalesce(jsonb_agg(jsonb_build_object(

@@ -66,6 +66,19 @@ def test_failed_job_ends_visibly_with_its_reason(runtime: Runtime, browsing: Bro
     browsing.picture(tab, "failed")
 
 
+def test_scenario_of_the_picker_happens(runtime: Runtime, browsing: Browsing) -> None:
+    """It is offered where pictures cost nothing, and its tag is added to the prompt."""
+    tab = browsing.open(runtime.page_api)
+    picker = tab.page.get_by_label("Scenario")
+    expect(picker).to_be_visible()
+    picker.select_option("[[reject]]")
+    tab.page.get_by_test_id("prompt").fill("A ceramic mug")
+    tab.page.get_by_test_id("submit").click()
+    card = tab.card("A ceramic mug [[reject]]")
+    expect(card).to_have_attribute("data-status", "failed")
+    browsing.picture(tab, "scenario")
+
+
 def _seconds_left(retry: Locator) -> int:
     """Return what the countdown says; 0 once it is over."""
     text = retry.text_content() or ""

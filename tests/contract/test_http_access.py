@@ -49,6 +49,7 @@ def routes_of(job: dict[str, Any]) -> list[tuple[str, str]]:
         ("GET", unsigned(job["urls"]["events"])),
         ("POST", job["urls"]["cancel"]),
         ("GET", unsigned(job["images"][0]["url"])),
+        ("DELETE", job["urls"]["self"]),
     ]
 
 

@@ -23,7 +23,7 @@ from shared.jobs.attempts import AttemptStore, KeptLease
 from shared.jobs.model import Claim, ClaimRefused
 from shared.jobs.store import JobStore
 from shared.status import JobStatus, failed, rendering, waiting
-from tests.support.builders import build_settings, image_row, new_job
+from tests.support.builders import PAID, UNPAID, build_settings, image_row, new_job
 from tests.support.database import Database
 
 ERROR = error_record(ProviderUnavailable("No luck"), 1)
@@ -105,9 +105,9 @@ def test_a_running_job_is_not_claimed_again(claim: Claim, attempts: AttemptStore
 def test_an_ended_job_is_not_claimed_again(claim: Claim, attempts: AttemptStore, end: str) -> None:
     """A late duplicate changes nothing."""
     if end == "complete":
-        attempts.complete(claim, [], {"images": [], "missing": 0}, "none")
+        attempts.complete(claim, [], {"images": [], "missing": 0}, UNPAID)
     else:
-        attempts.fail(claim, failed(5, "No luck"), ERROR, "none")
+        attempts.fail(claim, failed(5, "No luck"), ERROR, UNPAID)
     assert attempts.claim(claim.job_id) == ClaimRefused("ended")
 
 
@@ -115,7 +115,7 @@ def test_a_job_that_is_not_due_says_how_long_to_wait(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
     """The envelope then comes back at the right time."""
-    attempts.retry(claim, waiting(2, 3), ERROR, "none", 20)
+    attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 20)
     refused = attempts.claim(claim.job_id)
     assert isinstance(refused, ClaimRefused)
     assert refused.reason == "not_due"
@@ -201,7 +201,7 @@ def test_completing_writes_rows_and_end_together(
     """Job, ledger and images tell one story."""
     images = [image_row(position, uuid4()) for position in range(2)]
     result = {"images": [{"url": image["url"]} for image in images], "missing": 0}
-    finished_at = attempts.complete(claim, images, result, "charged")
+    finished_at = attempts.complete(claim, images, result, PAID)
     row = database.job(claim.job_id)
     assert (row["status"], row["progress"], row["message"]) == ("COMPLETED", 100, "Completed")
     assert row["result"] == result
@@ -221,9 +221,9 @@ def test_completing_twice_is_completing_once(
 ) -> None:
     """Whoever lost the answer repeats the call, and is told the same."""
     images, result = [image_row(0, uuid4())], {"images": [], "missing": 0}
-    first = attempts.complete(claim, images, result, "charged")
+    first = attempts.complete(claim, images, result, PAID)
     before = database.job(claim.job_id)
-    assert attempts.complete(claim, images, result, "charged") == first
+    assert attempts.complete(claim, images, result, PAID) == first
     assert database.job(claim.job_id) == before
     assert len(database.images(claim.job_id)) == 1
 
@@ -232,7 +232,7 @@ def test_the_last_attempt_may_complete_with_images_missing(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
     """The ledger keeps why."""
-    attempts.complete(claim, [], {"images": [], "missing": 1}, "charged", ERROR)
+    attempts.complete(claim, [], {"images": [], "missing": 1}, PAID, ERROR)
     assert database.attempts(claim.job_id)[0]["error"] == ERROR
     assert database.job(claim.job_id)["error"] is None
 
@@ -244,7 +244,7 @@ def test_an_image_that_cannot_be_written_undoes_the_end(
     twice = [image_row(0, uuid4()), image_row(0, uuid4())]
     before = database.job(claim.job_id)
     with pytest.raises(Exception, match="uq_images_job_id_position"):
-        attempts.complete(claim, twice, {"images": [], "missing": 0}, "charged")
+        attempts.complete(claim, twice, {"images": [], "missing": 0}, PAID)
     assert database.job(claim.job_id) == before
     assert not database.images(claim.job_id)
 
@@ -257,11 +257,11 @@ def test_an_outdated_attempt_changes_nothing(
     claim_of(attempts, claim.job_id)
     before = database.job(claim.job_id), database.attempts(claim.job_id)
     with pytest.raises(LeaseLost, match=LOST_LEASE):
-        attempts.complete(claim, [image_row(0, uuid4())], {"images": []}, "charged")
+        attempts.complete(claim, [image_row(0, uuid4())], {"images": []}, PAID)
     with pytest.raises(LeaseLost, match=LOST_LEASE):
-        attempts.fail(claim, failed(5, "No luck"), ERROR, "none")
+        attempts.fail(claim, failed(5, "No luck"), ERROR, UNPAID)
     with pytest.raises(LeaseLost, match=LOST_LEASE):
-        attempts.retry(claim, waiting(2, 3), ERROR, "none", 0)
+        attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 0)
     assert not attempts.release(claim, waiting(1, 3))
     attempts.give_up(claim)
     assert attempts.extend([KeptLease(claim.job_id, claim.token, rendering(90))]) == {}
@@ -273,24 +273,24 @@ def test_an_attempt_cannot_end_a_job_that_has_ended_otherwise(
     claim: Claim, attempts: AttemptStore
 ) -> None:
     """Completed stays completed, and failed stays failed."""
-    attempts.fail(claim, failed(5, "No luck"), ERROR, "none")
+    attempts.fail(claim, failed(5, "No luck"), ERROR, UNPAID)
     with pytest.raises(LeaseLost):
-        attempts.complete(claim, [], {"images": []}, "none")
+        attempts.complete(claim, [], {"images": []}, UNPAID)
     with pytest.raises(LeaseLost):
-        attempts.retry(claim, waiting(2, 3), ERROR, "none", 0)
+        attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 0)
 
 
 def test_failing_writes_the_reason_and_is_idempotent(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
     """Row and ledger hold the same record."""
-    first = attempts.fail(claim, failed(50, "No luck"), ERROR, "charged")
+    first = attempts.fail(claim, failed(50, "No luck"), ERROR, PAID)
     row, ledger = database.job(claim.job_id), database.attempts(claim.job_id)
     assert (row["status"], row["progress"], row["message"]) == ("FAILED", 50, "No luck")
     assert row["error"] == ERROR
     assert (ledger[0]["outcome"], ledger[0]["error"]) == ("failed", ERROR)
     assert ledger[0]["charge_state"] == "charged"
-    assert attempts.fail(claim, failed(99, "Other"), ERROR, "none") == first
+    assert attempts.fail(claim, failed(99, "Other"), ERROR, UNPAID) == first
     assert (database.job(claim.job_id), database.attempts(claim.job_id)) == (row, ledger)
 
 
@@ -298,14 +298,14 @@ def test_retrying_lets_the_job_wait_and_is_idempotent(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
     """The envelope counts as under way until the attempt is due."""
-    attempts.retry(claim, waiting(2, 3), ERROR, "none", 20)
+    attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 20)
     row, ledger = database.job(claim.job_id), database.attempts(claim.job_id)
     assert (row["status"], row["progress"]) == ("PENDING", 0)
     assert row["message"] == "Retrying (attempt 2 of 3)"
     assert row["error"] == ERROR
     assert row["dispatched_at"] == row["next_attempt_at"]
     assert (ledger[0]["outcome"], ledger[0]["error"]) == ("failed", ERROR)
-    attempts.retry(claim, waiting(2, 3), ERROR, "none", 500)
+    attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 500)
     assert (database.job(claim.job_id), database.attempts(claim.job_id)) == (row, ledger)
 
 
@@ -315,10 +315,10 @@ def test_a_cancelled_job_is_not_retried(
     """Its attempt may only fail it, or complete it."""
     jobs.request_cancel(claim.job_id)
     with pytest.raises(LeaseLost):
-        attempts.retry(claim, waiting(2, 3), ERROR, "none", 0)
+        attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 0)
     assert not attempts.release(claim, waiting(1, 3))
     assert database.job(claim.job_id)["status"] == "PROCESSING"
-    attempts.fail(claim, failed(5, "Cancelled"), error_record(JobCancelled(), 1), "none")
+    attempts.fail(claim, failed(5, "Cancelled"), error_record(JobCancelled(), 1), UNPAID)
 
 
 def test_releasing_undoes_the_first_attempt(
@@ -339,7 +339,7 @@ def test_releasing_a_later_attempt_keeps_the_earlier_ones(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
     """The job started when its first attempt did."""
-    attempts.retry(claim, waiting(2, 3), ERROR, "none", 0)
+    attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 0)
     second = claim_of(attempts, claim.job_id)
     started_at = database.job(claim.job_id)["started_at"]
     assert attempts.release(second, waiting(2, 3))
@@ -375,5 +375,5 @@ def test_two_leases_of_one_process_do_not_mix(
     first, second = (claim_of(attempts, jobs.insert(new_job()).id) for _ in range(2))
     other = replace(first, job_id=second.job_id, token=99)
     with pytest.raises(LeaseLost):
-        attempts.fail(other, failed(0, "x"), ERROR, "none")
+        attempts.fail(other, failed(0, "x"), ERROR, UNPAID)
     assert jobs.get(second.job_id).status is JobStatus.PROCESSING

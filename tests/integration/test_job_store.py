@@ -9,7 +9,7 @@ from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim
 from shared.jobs.store import JobStore
 from shared.status import JobStatus, Step
-from tests.support.builders import new_job
+from tests.support.builders import UNPAID, new_job
 from tests.support.database import Database
 
 
@@ -124,7 +124,7 @@ def test_cancelling_a_job_between_two_attempts_ends_it(
 ) -> None:
     """The error names the attempt that was the last."""
     first = claim(attempts, jobs.insert(new_job()).id)
-    attempts.retry(first, Step(JobStatus.PENDING, 0, "Retrying"), {"code": "x"}, "none", 60)
+    attempts.retry(first, Step(JobStatus.PENDING, 0, "Retrying"), {"code": "x"}, UNPAID, 60)
     job = jobs.request_cancel(first.job_id)
     assert job.status is JobStatus.FAILED
     assert job.error is not None
@@ -151,10 +151,10 @@ def test_cancelling_an_ended_job_changes_nothing(
     if end == "cancelled":
         jobs.request_cancel(job_id)
     elif end == "completed":
-        attempts.complete(claim(attempts, job_id), [], {"images": []}, "none")
+        attempts.complete(claim(attempts, job_id), [], {"images": []}, UNPAID)
     else:
         failed = Step(JobStatus.FAILED, 5, "x")
-        attempts.fail(claim(attempts, job_id), failed, {"code": "x"}, "none")
+        attempts.fail(claim(attempts, job_id), failed, {"code": "x"}, UNPAID)
     before = jobs.get(job_id)
     assert before.status.is_terminal
     assert jobs.request_cancel(job_id) == before

@@ -20,7 +20,7 @@ from shared.jobs.model import Claim, LostJob, Verdict, judge_lost
 from shared.jobs.recovery import RecoveryStore
 from shared.jobs.store import JobStore
 from shared.status import Step, failed, rendering, waiting
-from tests.support.builders import build_settings, new_job
+from tests.support.builders import UNPAID, build_settings, new_job
 from tests.support.database import Database
 
 LIMIT_SECONDS = 100.0
@@ -239,7 +239,7 @@ def test_a_job_is_not_due_before_its_next_attempt(
     running: Claim, attempts: AttemptStore, recovery: RecoveryStore, database: Database
 ) -> None:
     """Whatever became of its envelope."""
-    attempts.retry(running, waiting(2, 3), {"code": "x"}, "none", 60)
+    attempts.retry(running, waiting(2, 3), {"code": "x"}, UNPAID, 60)
     database.update_job(running.job_id, "dispatched_at = NULL")
     assert recovery.take_due(GRACE_SECONDS, 10) == []
     recovery.forget_dispatch(running.job_id)
@@ -289,7 +289,7 @@ def test_ends_that_nobody_told_are_found(
     """After a moment for whoever ended them; each as the row tells it."""
     cancelled = jobs.request_cancel(jobs.insert(new_job()).id)
     done = start(jobs, attempts)
-    attempts.complete(done, [], {"images": [{"url": "/v1/images/a"}], "missing": 0}, "none")
+    attempts.complete(done, [], {"images": [{"url": "/v1/images/a"}], "missing": 0}, UNPAID)
     assert recovery.find_unannounced(10) == []
     for seconds, job_id in ((9, done.job_id), (5, cancelled.id)):
         database.update_job(job_id, "finished_at = now() - make_interval(secs => %(s)s)", s=seconds)

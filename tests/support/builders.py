@@ -1,16 +1,20 @@
 """Settings, jobs, pictures and stand-ins for ports, as tests need them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
 from shared.errors import ServiceUnavailable, StorageUnavailable
 from shared.imaging.provider import ChargeState, GeneratedImage, ProviderAnswer, ProviderCall
 from shared.imaging.store import ImageStore, StoredImage
+from shared.jobs.model import LedgerFacts
 from shared.jobs.store import NewJob
 from shared.settings import Settings
 
 Work = Callable[[ProviderCall], None]
+
+UNPAID = LedgerFacts("none")
+PAID = LedgerFacts("charged", "req_1", {"images": 1}, 40_000)
 
 
 def build_settings(
@@ -69,6 +73,7 @@ class ScriptedProvider:
     """
 
     name = "scripted"
+    model = "scripted-1"
 
     def __init__(self, *works: Work, makes: tuple[int, ...] = ()) -> None:
         self.calls: list[ProviderCall] = []
@@ -132,6 +137,14 @@ class FaultyImageStore:
     def load(self, storage_key: str) -> bytes:
         """Load what was saved."""
         return self._store.load(storage_key)
+
+    def find_address(self, storage_key: str, headers: Mapping[str, str]) -> str | None:
+        """Find where a client may fetch it."""
+        return self._store.find_address(storage_key, headers)
+
+    def delete(self, job_id: UUID) -> None:
+        """Delete what was saved."""
+        self._store.delete(job_id)
 
 
 class ListDispatcher:

@@ -10,6 +10,7 @@ from shared.events import keys
 from shared.events.model import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
+from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
@@ -72,7 +73,7 @@ class Worker:
             LeaseKeeper(attempts, lease_seconds, MainThreadInterrupt()),
             ImageService(provider),
             image_store,
-            AttemptEnding(attempts, announcer, RetryPolicy(0, 0)),
+            AttemptEnding(attempts, announcer, RetryPolicy(0, 0), ChargePolicy("retry")),
             RuntimeTraits((RuntimeLimit,), is_stopping),
         )
 

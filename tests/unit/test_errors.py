@@ -43,7 +43,12 @@ def test_the_errors_that_another_attempt_may_mend() -> None:
     assert {error.code for error in ALL if error.retryable} == {
         "service_unavailable",
         "provider_unavailable",
+        "provider_overloaded",
+        "provider_timeout",
         "rate_limited",
+        "output_rejected",
+        "empty_result",
+        "corrupt_image",
         "images_missing",
         "storage_unavailable",
         "worker_lost",

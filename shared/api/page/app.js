@@ -13,12 +13,21 @@ const SLOTS = 4; //       so all tabs together leave two for requests
 const KEY_ITEM = "darkroom-key";
 const REASONS = {
   cancelled: "Cancelled",
+  charge_unknown: "Not tried again, as it may have been billed",
+  corrupt_image: "What came was no whole picture",
+  empty_result: "The image provider sent no picture",
   images_missing: "No image came",
   internal: "Something broke inside",
   invalid_request: "The request was not valid",
+  output_rejected: "The picture was withheld by the image provider",
   prompt_rejected: "The prompt was rejected",
+  provider_authentication: "The image provider refused our key",
+  provider_overloaded: "The image provider was overloaded",
+  provider_timeout: "The image provider did not answer in time",
   provider_unavailable: "The image provider was unavailable",
+  quota_exceeded: "The account with the image provider is used up",
   rate_limited: "The image provider was too busy",
+  request_rejected: "The image provider did not take the request",
   soft_time_limit: "It took too long",
   storage_unavailable: "The image store was unavailable",
   time_limit: "It took too long and was stopped",
@@ -230,7 +239,8 @@ async function submit(event) {
     return fields.prompt.focus();
   }
   const { prompt, style, size, n } = fields;
-  const wanted = { prompt: prompt.value, style: style.value || undefined, size: size.value, n: Number(n.value) };
+  const text = [prompt.value, byId("script").value].join(" ").trim();
+  const wanted = { prompt: text, style: style.value || undefined, size: size.value, n: Number(n.value) };
   const body = JSON.stringify(wanted);
   if (unanswered?.body !== body) unanswered = { body, key: newKey() };
   setSending(true);
@@ -263,9 +273,12 @@ function setSending(on) {
 }
 
 async function loadStyles() {
-  const { items, default: preset } = await api("GET", "/v1/styles");
+  const { items, default: preset, scripts } = await api("GET", "/v1/styles");
   styles = new Map(items.map((style) => [style.id, style]));
   fields.style.replaceChildren(...items.map(({ id, title }) => new Option(title, id, id === preset, id === preset)));
+  const scenarios = scripts.map(({ tag, meaning }) => new Option(`${tag} ${meaning}`, tag));
+  byId("script").replaceChildren(byId("script").options[0], ...scenarios);
+  byId("script-field").hidden = !scenarios.length;
   describeStyle();
 }
 
@@ -279,6 +292,7 @@ function useAgain({ prompt, style, size, n }) {
     if ([...input.options].some((option) => option.value === value)) input.value = value;
   }
   fields.n.value = n;
+  byId("script").value = ""; // the prompt has it
   checkLength();
   describeStyle();
   fields.prompt.focus();

@@ -25,6 +25,7 @@ class FakeProvider:
     """Answers as told, after the steps it was told to make."""
 
     name = "fake"
+    model = "fake-1"
 
     def __init__(
         self,

@@ -1,0 +1,159 @@
+"""The image store on S3: objects `{job}/{attempt}/{position}` in one bucket, facts as metadata.
+
+For the cloud runtime, and for whoever sets IMAGE_BUCKET. Objects are private: clients read them
+by addresses that are signed when they are asked for.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from shared.errors import ConfigurationError, StorageUnavailable
+from shared.imaging.provider import GeneratedImage
+from shared.imaging.store import StoredImage, describe
+from shared.settings import Settings
+
+# One try: whoever saves repeats it up to its own deadline. A picture is some megabytes, so one
+# PUT holds it (up to 5 GB, S3 User Guide, "Uploading objects"): there are no parts to be lost.
+_CLIENT_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"total_max_attempts": 1},
+    signature_version="s3v4",
+)
+
+_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
+_DELETED_AT_ONCE = 1000
+"""Keys of one DeleteObjects (S3 API Reference)."""
+
+
+class S3ImageStore:
+    """Keeps images in IMAGE_BUCKET; implements `shared.imaging.store.ImageStore`."""
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.image_bucket is None:
+            raise ConfigurationError("settings: IMAGE_BUCKET is not set")
+        self._bucket = settings.image_bucket
+        self._address_seconds = settings.image_token_seconds
+
+    @cached_property
+    def _client(self) -> Any:
+        # Made after a fork, at the first use: it holds connections.
+        return boto3.client("s3", config=_CLIENT_CONFIG)
+
+    def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
+        """Keep one picture; see `ImageStore.save`."""
+        facts = describe(job_id, attempt, image)
+        with _storage_errors("keep", facts.storage_key):
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=facts.storage_key,
+                Body=image.data,
+                ContentType=image.media_type,
+                # S3 refuses what did not arrive as it was sent.
+                ChecksumSHA256=base64.b64encode(sha256(image.data).digest()).decode(),
+                Metadata=_metadata_of(facts),
+            )
+        return facts
+
+    def find_saved(self, job_id: UUID) -> list[StoredImage]:
+        """Return a job's pictures, one a position; see `ImageStore.find_saved`."""
+        first: dict[int, tuple[int, str]] = {}
+        with _storage_errors("read", str(job_id)):
+            for key in self._keys_of(job_id):
+                if _KEY.fullmatch(key):
+                    attempt, position = map(int, key.split("/")[1:])
+                    first[position] = min(first.get(position, (attempt, key)), (attempt, key))
+            return [self._facts_of(first[position][1], position) for position in sorted(first)]
+
+    def load(self, storage_key: str) -> bytes:
+        """Return the bytes of a picture; see `ImageStore.load`."""
+        if _KEY.fullmatch(storage_key) is None:
+            raise StorageUnavailable(f"{storage_key[:64]!r} is not a storage key")
+        with _storage_errors("read", storage_key):
+            found = self._client.get_object(Bucket=self._bucket, Key=storage_key)
+            data: bytes = found["Body"].read()
+            return data
+
+    def find_address(self, storage_key: str, headers: Mapping[str, str]) -> str | None:
+        """Return a signed address of the bytes; see `ImageStore.find_address`."""
+        parameters = {
+            "Bucket": self._bucket,
+            "Key": storage_key,
+            "ResponseContentType": headers.get("Content-Type"),
+            "ResponseContentDisposition": headers.get("Content-Disposition"),
+            "ResponseCacheControl": headers.get("Cache-Control"),
+        }
+        address: str = self._client.generate_presigned_url(
+            "get_object",
+            Params={name: value for name, value in parameters.items() if value is not None},
+            ExpiresIn=self._address_seconds,
+        )
+        return address
+
+    def delete(self, job_id: UUID) -> None:
+        """Forget all pictures of a job; see `ImageStore.delete`."""
+        with _storage_errors("delete", str(job_id)):
+            keys = list(self._keys_of(job_id))
+            for start in range(0, len(keys), _DELETED_AT_ONCE):
+                some = [{"Key": key} for key in keys[start : start + _DELETED_AT_ONCE]]
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": some, "Quiet": True}
+                )
+                if answer.get("Errors"):
+                    code = answer["Errors"][0].get("Code", "unknown")
+                    raise StorageUnavailable(f"could not delete images of {job_id}: {code}")
+
+    def _keys_of(self, job_id: UUID) -> Iterator[str]:
+        pages = self._client.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=f"{job_id}/"):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"]
+
+    def _facts_of(self, key: str, position: int) -> StoredImage:
+        head = self._client.head_object(Bucket=self._bucket, Key=key)
+        known = head["Metadata"]
+        return StoredImage(
+            position=position,
+            storage_key=key,
+            media_type=head["ContentType"],
+            width_px=int(known["width-px"]),
+            height_px=int(known["height-px"]),
+            size_bytes=int(head["ContentLength"]),
+            sha256=known["sha256"],
+            seed=int(known["seed"]),
+            provider=known["provider"],
+            model=known["model"],
+        )
+
+
+def _metadata_of(facts: StoredImage) -> dict[str, str]:
+    return {
+        "width-px": str(facts.width_px),
+        "height-px": str(facts.height_px),
+        "sha256": facts.sha256,
+        "seed": str(facts.seed),
+        "provider": facts.provider,
+        "model": facts.model,
+    }
+
+
+@contextmanager
+def _storage_errors(verb: str, key: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        raise StorageUnavailable(f"could not {verb} image {key}: {code}") from error
+    except (BotoCoreError, KeyError, ValueError, OSError) as error:
+        # The text of an error of botocore would name the endpoint.
+        raise StorageUnavailable(f"could not {verb} image {key}: {type(error).__name__}") from error

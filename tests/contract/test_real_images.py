@@ -1,0 +1,205 @@
+"""A real provider over real HTTP: each fault by its name, every call in the ledger, paid once.
+
+The provider is `tests.support.images_api`, which counts the calls that it saw.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from shared.jobs.model import Job
+from shared.status import COMPLETED, rendering
+from tests.support.faults import kill_process, other_settings
+from tests.support.images_api import Call, ImagesApi
+from tests.support.runtime import Rows, Runtime
+from tests.support.story import outcomes, storage_keys, stored_keys
+from tests.support.wait import wait_until
+
+LIMITS = {"SOFT_TIME_LIMIT": "20", "TIME_LIMIT": "25", "OPENAI_TIMEOUT_SECONDS": "2"}
+SIZE = "1024x1024"
+PRICE = 40_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """What becomes of a job whose first call meets a fault.
+
+    Attributes:
+        charges: Of its attempts, where a second bill is accepted.
+        code: Why it fails; None if its next attempt completes it.
+        images: How many pictures it asks for; one alone is streamed.
+    """
+
+    fault: str
+    charges: tuple[str, ...]
+    code: str | None = None
+    images: int = 1
+
+    @property
+    def prompt(self) -> str:
+        """Its own, so that its calls are known by it."""
+        return f"a mug <<{self.fault}>>"
+
+
+CASES = [
+    Case("rate-limit", ("none", "charged")),
+    Case("retry-after", ("none", "charged")),
+    Case("overloaded", ("none", "charged")),
+    Case("bad-output", ("none", "charged")),
+    Case("quota", ("none",), "quota_exceeded"),
+    Case("forbidden", ("none",), "provider_authentication"),
+    Case("bad-request", ("none",), "request_rejected"),
+    Case("bad-prompt", ("none",), "prompt_rejected"),
+    Case("error", ("unknown", "charged")),
+    Case("slow", ("unknown", "charged")),
+    Case("reset", ("unknown", "charged")),
+    Case("stream-ends", ("unknown", "charged")),
+    Case("reset-body", ("unknown", "charged"), images=2),
+    Case("half-body", ("unknown", "charged"), images=2),
+    Case("html", ("unknown", "charged"), images=2),
+    Case("empty", ("unknown", "charged"), images=2),
+    Case("corrupt", ("charged", "charged"), images=2),
+    Case("url", ("charged", "charged"), images=2),
+    Case("private-url", ("charged", "charged"), images=2),
+]
+
+
+@pytest.fixture(scope="module")
+def images_api() -> Iterator[ImagesApi]:
+    """Give the provider's server."""
+    with ImagesApi() as api:
+        yield api
+
+
+@pytest.fixture
+def real(runtime: Runtime, images_api: ImagesApi) -> Iterator[Runtime]:
+    """Give the runtime with workers that call the provider's server."""
+    images_api.forget()
+    with other_settings(runtime, **LIMITS, **images_api.environment):
+        yield runtime
+
+
+def charges(rows: Rows) -> tuple[str, ...]:
+    """Return what the ledger says of each attempt's bill."""
+    return tuple(attempt["charge_state"] for attempt in rows.attempts)
+
+
+def assert_calls_are_in_the_ledger(rows: Rows, calls: list[Call]) -> None:
+    """Each call has a line, under the server's own name wherever an answer told it."""
+    known = {attempt["provider_request_id"] for attempt in rows.attempts}
+    paid = [line for line in rows.attempts if line["charge_state"] != "none"]
+    assert len(calls) <= len(rows.attempts)
+    assert len(paid) <= len(calls)
+    assert known - {None} <= {call.request_id for call in calls}
+    assert calls[-1].request_id in known or rows.attempts[-1]["charge_state"] == "unknown"
+    assert {line["provider"] for line in rows.attempts} == {"openai"}
+
+
+def test_each_fault_ends_as_the_table_says(real: Runtime, images_api: ImagesApi) -> None:
+    """Another attempt where it may help, a second bill only where it is known of."""
+    jobs = {case: real.submit(case.prompt, n=case.images, size=SIZE) for case in CASES}
+    for case, job in jobs.items():
+        rows = real.finish(job, within=60)
+        assert charges(rows) == case.charges, case
+        if case.code is None:
+            assert rows.job["status"] == "COMPLETED", case
+            assert len(rows.images) == case.images
+        else:
+            assert rows.job["error"]["code"] == case.code, case
+        calls = images_api.calls_of(case.prompt)
+        assert len(calls) == len(case.charges), case
+        assert_calls_are_in_the_ledger(rows, calls)
+
+
+def test_nothing_is_paid_twice_where_that_is_not_accepted(
+    real: Runtime, images_api: ImagesApi
+) -> None:
+    """No call follows one whose outcome is unknown; those that cost nothing are repeated."""
+    jobs = {
+        case: real.submit(case.prompt, n=case.images, size=SIZE, on_unknown_charge="fail")
+        for case in CASES
+    }
+    for case, job in jobs.items():
+        rows = real.finish(job, within=60)
+        calls = images_api.calls_of(case.prompt)
+        if case.charges[0] == "unknown":
+            assert rows.job["error"]["code"] == "charge_unknown", case
+            assert (charges(rows), len(calls)) == (("unknown",), 1), case
+        else:
+            assert charges(rows) == case.charges, case
+            assert len(calls) == len(case.charges), case
+        assert_calls_are_in_the_ledger(rows, calls)
+
+
+@pytest.mark.parametrize("on_unknown_charge", ["retry", "fail"])
+def test_call_of_a_killed_worker_is_repeated_only_where_that_is_accepted(
+    real: Runtime, images_api: ImagesApi, on_unknown_charge: str
+) -> None:
+    """Its ledger line stays open to doubt, whatever follows."""
+    prompt = "a killed mug <<slow>>"
+    job = real.submit(prompt, size=SIZE, on_unknown_charge=on_unknown_charge)
+    wait_until(lambda: images_api.calls_of(prompt), 20, "the call")
+    real.kill_worker(job)
+    rows = real.finish(job, within=60)
+    if on_unknown_charge == "fail":
+        assert rows.job["error"]["code"] == "charge_unknown"
+        assert (outcomes(rows), charges(rows)) == (["lost", "failed"], ("unknown", "none"))
+        assert len(images_api.calls_of(prompt)) == 1
+    else:
+        assert (outcomes(rows), charges(rows)) == (["lost", "completed"], ("unknown", "charged"))
+        assert len(images_api.calls_of(prompt)) == 2
+
+
+def test_saved_bytes_are_never_asked_for_again(real: Runtime, images_api: ImagesApi) -> None:
+    """Though the worker died before it could write a row of them."""
+    prompt = "a saved mug"
+    job = real.submit(f"{prompt} <<two-fewer>>", n=4, size=SIZE, on_unknown_charge="fail")
+    with real.locked_images():
+        wait_until(lambda: len(stored_keys(real, job)) == 4, 20, "all pictures to be stored")
+        pid = real.worker_pid(job)
+        kill_process(real, pid)
+    rows = real.finish(job, within=60)
+    assert rows.job["status"] == "COMPLETED"
+    assert storage_keys(rows) == [f"{job.id}/{n}/{p}" for n, p in ((1, 0), (1, 1), (2, 2), (2, 3))]
+    calls = images_api.calls_of(prompt)
+    assert [call.n for call in calls] == [4, 2]
+
+
+def test_streamed_picture_tells_its_progress_and_its_price(
+    real: Runtime, images_api: ImagesApi
+) -> None:
+    """Each preview is a step; the receipt says what was billed."""
+    job = real.submit("a streamed mug", size=SIZE)
+    rows = real.finish(job, within=60)
+    steps = real.steps(job)
+    assert [step for step in steps if step.message == "Rendering..."] == [
+        rendering(30),
+        rendering(50),
+        rendering(70),
+    ]
+    assert steps[-1] == COMPLETED
+    [call] = images_api.calls_of("a streamed mug")
+    assert call.body["stream"] is True
+    assert call.headers["idempotency-key"] == f"{job.id}-1"
+    [line] = rows.attempts
+    assert (line["charge_state"], line["price_microdollars"]) == ("charged", PRICE)
+    assert line["units"] == {"images": 1, "input_tokens": 12, "output_tokens": 1056}
+    assert line["provider_request_id"] == call.request_id
+    receipt = real.api.get(job)["receipt"]
+    assert receipt == {
+        "price_microdollars": PRICE,
+        "charged_calls": 1,
+        "unknown_calls": 0,
+        "unpriced_calls": 0,
+    }
+
+
+def test_no_secret_of_the_provider_reaches_a_log(real: Runtime) -> None:
+    """Neither the key nor a prompt, also where the SDK itself says something."""
+    before = len(real.log_lines())
+    job: Job = real.submit("a secret mug <<error>>", size=SIZE)
+    real.finish(job, within=60)
+    said = str(real.log_lines()[before:])
+    assert "sk-tests" not in said
+    assert "secret mug" not in said

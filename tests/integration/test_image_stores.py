@@ -1,0 +1,164 @@
+"""What every image store promises: one suite for the folder and for S3."""
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from urllib.request import urlopen
+from uuid import UUID, uuid4
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from functions.image_store import S3ImageStore
+from shared.errors import StorageUnavailable
+from shared.imaging.disk_store import DiskImageStore
+from shared.imaging.provider import GeneratedImage
+from shared.imaging.store import ImageStore
+from tests.support.builders import build_settings
+
+BUCKET = "darkroom-images"
+DATA = b"\x89PNG\r\n\x1a\n" + b"x" * 2000
+
+
+def build_image(position: int = 0, data: bytes = DATA) -> GeneratedImage:
+    """Return an image of a position."""
+    return GeneratedImage(position, data, "image/png", 256, 320, 11, "openai", "gpt-image-2")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[ThreadedMotoServer]:
+    """Give S3, for the module."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_store(s3: ThreadedMotoServer, monkeypatch: pytest.MonkeyPatch) -> S3ImageStore:
+    """Give a store in an empty bucket."""
+    host, port = s3.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    return S3ImageStore(build_settings(image_bucket=BUCKET))
+
+
+@pytest.fixture(params=["disk", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStore:
+    """Give each store."""
+    if request.param == "disk":
+        return DiskImageStore(tmp_path / "images")
+    found: S3ImageStore = request.getfixturevalue("s3_store")
+    return found
+
+
+@pytest.fixture
+def job_id() -> UUID:
+    """Give a job that has no pictures yet."""
+    return uuid4()
+
+
+def test_saved_picture_is_described_found_and_loaded(store: ImageStore, job_id: UUID) -> None:
+    """Facts and bytes come back exactly."""
+    saved = store.save(job_id, 2, build_image(3))
+    assert saved.storage_key == f"{job_id}/2/3"
+    assert (saved.size_bytes, saved.sha256) == (len(DATA), sha256(DATA).hexdigest())
+    assert (saved.position, saved.width_px, saved.height_px, saved.seed) == (3, 256, 320, 11)
+    assert (saved.provider, saved.model) == ("openai", "gpt-image-2")
+    assert store.find_saved(job_id) == [saved]
+    assert store.load(saved.storage_key) == DATA
+
+
+def test_saving_the_same_again_changes_nothing(store: ImageStore, job_id: UUID) -> None:
+    """Whoever repeats a save whose answer was lost does no harm."""
+    first = store.save(job_id, 1, build_image())
+    assert store.save(job_id, 1, build_image()) == first
+    assert store.find_saved(job_id) == [first]
+
+
+def test_attempts_are_merged_by_position_and_the_earlier_wins(
+    store: ImageStore, job_id: UUID
+) -> None:
+    """By their numbers, not by their digits."""
+    store.save(job_id, 10, build_image(0))
+    early = store.save(job_id, 2, build_image(0))
+    other = store.save(job_id, 3, build_image(1))
+    store.save(uuid4(), 1, build_image(2))
+    assert store.find_saved(job_id) == [early, other]
+
+
+def test_deleted_pictures_are_gone_with_all_attempts(store: ImageStore, job_id: UUID) -> None:
+    """And those of other jobs are not; repeating it is harmless."""
+    mine = [store.save(job_id, attempt, build_image()) for attempt in (1, 2)]
+    other = store.save(uuid4(), 1, build_image())
+    store.delete(job_id)
+    store.delete(job_id)
+    assert store.find_saved(job_id) == []
+    for saved in mine:
+        with pytest.raises(StorageUnavailable):
+            store.load(saved.storage_key)
+    assert store.load(other.storage_key) == DATA
+
+
+@pytest.mark.parametrize("key", ["", "../x", "a/b/c", f"{uuid4()}/1", f"{uuid4()}/1/0/.."])
+def test_key_that_is_none_is_refused(store: ImageStore, key: str) -> None:
+    """Wherever it comes from."""
+    with pytest.raises(StorageUnavailable, match="is not a storage key"):
+        store.load(key)
+
+
+def test_missing_picture_cannot_be_loaded(store: ImageStore, job_id: UUID) -> None:
+    """With one line that names it."""
+    with pytest.raises(StorageUnavailable, match=f"{job_id}/1/0"):
+        store.load(f"{job_id}/1/0")
+
+
+# -- what only S3 has ------------------------------------------------------------------------
+
+
+def test_objects_are_private_and_say_what_they_are(s3_store: S3ImageStore, job_id: UUID) -> None:
+    """Readable by a signed address alone, which may name the file."""
+    key = s3_store.save(job_id, 1, build_image()).storage_key
+    headers = {"Content-Type": "image/png", "Content-Disposition": 'attachment; filename="m.png"'}
+    address = s3_store.find_address(key, headers)
+    assert address is not None
+    with urlopen(address) as answer:  # noqa: S310 - our own address
+        assert answer.read() == DATA
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.headers["content-disposition"] == 'attachment; filename="m.png"'
+    grants = boto3.client("s3").get_object_acl(Bucket=BUCKET, Key=key)["Grants"]
+    assert all("URI" not in grant["Grantee"] for grant in grants)
+
+
+def test_s3_that_is_away_is_storage_unavailable(
+    monkeypatch: pytest.MonkeyPatch, job_id: UUID
+) -> None:
+    """Without naming the address in a line that a client may read."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    store = S3ImageStore(build_settings(image_bucket=BUCKET))
+    asks: list[Callable[[], object]] = [
+        lambda: store.save(job_id, 1, build_image()),
+        lambda: store.find_saved(job_id),
+        lambda: store.load(f"{job_id}/1/0"),
+        lambda: store.delete(job_id),
+    ]
+    for ask in asks:
+        with pytest.raises(StorageUnavailable) as raised:
+            ask()
+        assert "127.0.0.1" not in str(raised.value)
+
+
+def test_bucket_that_is_not_there_is_storage_unavailable(
+    s3_store: S3ImageStore, job_id: UUID
+) -> None:
+    """With S3's own word."""
+    store = S3ImageStore(build_settings(image_bucket="no-such-bucket"))
+    with pytest.raises(StorageUnavailable, match="NoSuchBucket"):
+        store.save(job_id, 1, build_image())

@@ -1,0 +1,273 @@
+"""A server that speaks the OpenAI Images API, and breaks as a prompt asks it to.
+
+A prompt may hold `<<fault>>` or `<<fault:calls>>`: the first so many calls with that very prompt
+meet the fault (default 1), all others are answered in order. It keeps every call that it saw.
+"""
+
+import base64
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from types import TracebackType
+from typing import Any, ClassVar, Self
+from uuid import uuid4
+
+from PIL import Image
+
+KEY = "sk-tests"
+MODEL = "gpt-image-2.5-flare"
+USAGE = {
+    "input_tokens": 12,
+    "output_tokens": 1056,
+    "total_tokens": 1068,
+    "input_tokens_details": {"image_tokens": 0, "text_tokens": 12},
+}
+SLOW_SECONDS = 60.0
+
+_FAULT = re.compile(r"<<([a-z0-9-]+)(?::([0-9]+))?>>")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call as the server saw it.
+
+    Attributes:
+        request_id: What the server called it.
+    """
+
+    prompt: str
+    n: int
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    request_id: str
+
+
+class ImagesApi:
+    """The server, in threads of this process, on a loopback port."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self._lock = threading.Lock()
+        self._seen: Counter[str] = Counter()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
+        self._server.daemon_threads = True
+        self.stopped = threading.Event()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.stopped.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def base_url(self) -> str:
+        """The value for OPENAI_BASE_URL."""
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a worker needs to use this server."""
+        return {
+            "AI_MOCK_MODE": "false",
+            "OPENAI_API_KEY": KEY,
+            "OPENAI_BASE_URL": self.base_url,
+            "OPENAI_MODEL": MODEL,
+            "OPENAI_PRICES": '{"1024x1024": 40000}',
+        }
+
+    def calls_of(self, prompt: str) -> list[Call]:
+        """Return the calls whose prompt begins so, in order."""
+        with self._lock:
+            return [call for call in self.calls if call.prompt.startswith(prompt)]
+
+    def forget(self) -> None:
+        """Begin anew, as if nobody had called."""
+        with self._lock:
+            self.calls.clear()
+            self._seen.clear()
+
+    def note(self, call: Call) -> str | None:
+        """Keep a call; return the fault that it shall meet."""
+        with self._lock:
+            self.calls.append(call)
+            self._seen[call.prompt] += 1
+            found = _FAULT.search(call.prompt)
+            if found is None or self._seen[call.prompt] > int(found.group(2) or 1):
+                return None
+            return found.group(1)
+
+
+def png(width_px: int, height_px: int, shade: int = 120) -> bytes:
+    """Return a picture of one colour."""
+    buffer = BytesIO()
+    Image.new("RGB", (width_px, height_px), (shade, 90, 60)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _handler_of(api: ImagesApi) -> type[BaseHTTPRequestHandler]:
+    return type("Handler", (_Handler,), {"api": api})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    api: ClassVar[ImagesApi]
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Answer a call, or break."""
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._request_id = f"req_{uuid4().hex}"
+        call = Call(body["prompt"], body.get("n", 1), body, headers, self._request_id)
+        fault = self.api.note(call)
+        if headers.get("authorization") != f"Bearer {KEY}":
+            self._refuse(401, "invalid_api_key")
+        elif fault is not None:
+            _FAULTS[fault](self, body)
+        else:
+            self._answer(body)
+
+    def do_GET(self) -> None:
+        """Serve a picture whose address was an answer."""
+        self._send(200, png(1024, 1024), "image/png")
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+    # -- answers ---------------------------------------------------------------------------
+
+    def _answer(self, body: Mapping[str, Any], count: int | None = None) -> None:
+        width, height = map(int, body["size"].split("x"))
+        if body.get("stream"):
+            self._stream(body, width, height)
+            return
+        images = [
+            {"b64_json": base64.b64encode(png(width, height, 40 + number)).decode()}
+            for number in range(body.get("n", 1) if count is None else count)
+        ]
+        self._send_json({"created": int(time.time()), "data": images, "usage": USAGE})
+
+    def _stream(self, body: Mapping[str, Any], width: int, height: int, events: int = 99) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("x-request-id", self._request_id)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        count = int(body["partial_images"])
+        picture = base64.b64encode(png(width, height)).decode()
+        common = {
+            "b64_json": picture,
+            "size": body["size"],
+            "quality": "high",
+            "background": "opaque",
+            "output_format": "png",
+            "created_at": int(time.time()),
+        }
+        told = [
+            {"type": "image_generation.partial_image", "partial_image_index": index, **common}
+            for index in range(count)
+        ]
+        told.append({"type": "image_generation.completed", "usage": USAGE, **common})
+        for event in told[:events]:
+            data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
+            self.wfile.write(data.encode())
+            self.wfile.flush()
+        self.close_connection = True
+
+    def _send_json(self, content: Mapping[str, Any], status: int = 200, **headers: str) -> None:
+        self._send(status, json.dumps(content).encode(), "application/json", **headers)
+
+    def _send(self, status: int, data: bytes, media_type: str, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("x-request-id", getattr(self, "_request_id", ""))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    # -- faults ----------------------------------------------------------------------------
+
+    def _refuse(self, status: int, code: str, stage: str | None = None, **headers: str) -> None:
+        error: dict[str, Any] = {"message": f"Refused: {code}", "type": "test", "code": code}
+        if stage is not None:
+            error["moderation_details"] = {"moderation_stage": stage}
+        self._send_json({"error": error}, status, **headers)
+
+    def _reset(self) -> None:
+        """End the connection so that the client gets an RST."""
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.wfile.flush()
+        self.connection.close()
+        self.close_connection = True
+
+    def _half(self, *, resets: bool) -> None:
+        data = json.dumps({"created": 1, "data": [{"b64_json": "A" * 4000}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2])
+        self.wfile.flush()
+        if resets:
+            self._reset()
+        self.close_connection = True
+
+    def _hang(self) -> None:
+        self.api.stopped.wait(SLOW_SECONDS)
+        self.close_connection = True
+
+    def _link(self, address: str) -> None:
+        self._send_json({"created": 1, "data": [{"url": address}]})
+
+
+Fault = Callable[[_Handler, Mapping[str, Any]], None]
+
+
+def _own_file(handler: _Handler) -> str:
+    return f"{handler.api.base_url}/files/1.png"
+
+
+_FAULTS: Mapping[str, Fault] = {
+    "rate-limit": lambda handler, _: handler._refuse(429, "rate_limit_exceeded"),
+    "retry-after": lambda handler, _: handler._refuse(429, "rate_limit_exceeded", retry_after="1"),
+    "quota": lambda handler, _: handler._refuse(429, "insufficient_quota"),
+    "overloaded": lambda handler, _: handler._refuse(503, "overloaded"),
+    "error": lambda handler, _: handler._refuse(500, "server_error"),
+    "forbidden": lambda handler, _: handler._refuse(403, "forbidden"),
+    "bad-request": lambda handler, _: handler._refuse(400, "invalid_value"),
+    "bad-prompt": lambda handler, _: handler._refuse(400, "moderation_blocked", "input"),
+    "bad-output": lambda handler, _: handler._refuse(400, "moderation_blocked", "output"),
+    "slow": lambda handler, _: handler._hang(),
+    "reset": lambda handler, _: handler._reset(),
+    "reset-body": lambda handler, _: handler._half(resets=True),
+    "half-body": lambda handler, _: handler._half(resets=False),
+    "html": lambda handler, _: handler._send(200, b"<p>Hello</p>", "text/html"),
+    "empty": lambda handler, body: handler._answer({**body, "stream": False}, 0),
+    "two-fewer": lambda handler, body: handler._answer(body, body["n"] - 2),
+    "corrupt": lambda handler, _: handler._send_json(
+        {"created": 1, "data": [{"b64_json": base64.b64encode(png(64, 64)[:70]).decode()}]}
+    ),
+    "url": lambda handler, _: handler._link(_own_file(handler)),
+    "private-url": lambda handler, _: handler._link("http://169.254.169.254/latest/meta-data"),
+    "stream-ends": lambda handler, body: handler._stream(body, 1024, 1024, events=2),
+}
