@@ -38,13 +38,35 @@ class InvalidRequest(DarkroomError):
     code = "invalid_request"
 
 
-class UnknownJob(DarkroomError):
+class UnknownThing(DarkroomError):
+    """Somebody named a thing that there is not, or not for them."""
+
+    code = "not_found"
+    KIND: ClassVar[str] = "thing"
+
+    def __init__(self, thing_id: object) -> None:
+        super().__init__(f"no {self.KIND} {str(thing_id)[:64]!r}")
+
+
+class UnknownJob(UnknownThing):
     """An envelope or caller named a job that has no row."""
 
     code = "unknown_job"
+    KIND = "job"
 
-    def __init__(self, job_id: object) -> None:
-        super().__init__(f"no job {str(job_id)[:64]!r}")
+
+class UnknownImage(UnknownThing):
+    """Somebody asked for an image that there is not, or not for them."""
+
+    code = "unknown_image"
+    KIND = "image"
+
+
+class UnknownAsset(UnknownThing):
+    """Somebody named an asset that there is not, or not for them."""
+
+    code = "unknown_asset"
+    KIND = "asset"
 
 
 class JobRuns(DarkroomError):
@@ -56,52 +78,13 @@ class JobRuns(DarkroomError):
         super().__init__(f"job {job_id} has not ended; cancel it first")
 
 
-class UnknownImage(DarkroomError):
-    """Somebody asked for an image that there is not, or not for them."""
+class AssetInUse(DarkroomError):
+    """An asset was to be deleted that jobs still need."""
 
-    code = "unknown_image"
+    code = "asset_in_use"
 
-    def __init__(self, image_id: object) -> None:
-        super().__init__(f"no image {str(image_id)[:64]!r}")
-
-
-class UnknownKey(DarkroomError):
-    """Somebody named an API key that there is not."""
-
-    code = "unknown_key"
-
-    def __init__(self, key_id: str) -> None:
-        super().__init__(f"no API key {key_id[:64]!r} that could be revoked")
-
-
-class Unauthorized(DarkroomError):
-    """A request came without a valid API key, where one is needed."""
-
-    code = "unauthorized"
-
-
-class Forbidden(DarkroomError):
-    """A request came from where none may come from."""
-
-    code = "forbidden"
-
-
-class InvalidToken(DarkroomError):
-    """A signed address was changed, or was signed for something else."""
-
-    code = "invalid_token"
-
-    def __init__(self) -> None:
-        super().__init__("the token of this address is not valid")
-
-
-class ExpiredToken(DarkroomError):
-    """A signed address is too old; asking for the job again gives a new one."""
-
-    code = "expired_token"
-
-    def __init__(self) -> None:
-        super().__init__("the token of this address has expired; get the job again for a new one")
+    def __init__(self, asset_id: object) -> None:
+        super().__init__(f"asset {asset_id} is the reference of a job that has not ended")
 
 
 class IdempotencyKeyReused(DarkroomError):
@@ -284,6 +267,12 @@ class ChargeUnknown(AttemptError):
     """An earlier call may have been billed, and nothing may be paid twice."""
 
     code = "charge_unknown"
+
+
+class CostLimitReached(AttemptError):
+    """Another call might cost more than the request allows."""
+
+    code = "cost_limit"
 
 
 class StorageUnavailable(AttemptError):

@@ -9,8 +9,9 @@ from typing import Any
 
 from sqlalchemy import Engine, exc
 
+from shared.access.errors import Unauthorized, UnknownKey
 from shared.database.statements import execute, fetch_all, fetch_one
-from shared.errors import InvalidRequest, Unauthorized, UnknownKey
+from shared.errors import InvalidRequest
 
 _ID_BYTES = 6
 _SECRET_BYTES = 32

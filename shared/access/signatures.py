@@ -8,7 +8,7 @@ from uuid import UUID
 
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 
-from shared.errors import ExpiredToken, InvalidToken
+from shared.access.errors import ExpiredToken, InvalidToken
 
 TOKEN_MAX_CHARS = 128
 

@@ -7,9 +7,9 @@ from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from shared.access.api_keys import Caller
+from shared.access.errors import Unauthorized
 from shared.access.signatures import AddressSigner
 from shared.api.parts import ApiParts, Parts
-from shared.errors import Unauthorized
 
 OPEN_WORKSPACE = "default"
 """Whose jobs they are where no key is needed."""

@@ -9,19 +9,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared import errors
+from shared.access.errors import ExpiredToken, InvalidToken, Unauthorized
 from shared.errors import DarkroomError, LimitReached, one_line
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_SECONDS = 2
 
 _STATUS: Mapping[type[DarkroomError], int] = {
-    errors.Unauthorized: 401,
-    errors.InvalidToken: 401,
-    errors.ExpiredToken: 401,
-    errors.Forbidden: 403,
-    errors.UnknownJob: 404,
-    errors.UnknownImage: 404,
+    Unauthorized: 401,
+    InvalidToken: 401,
+    ExpiredToken: 401,
+    errors.UnknownThing: 404,
     errors.JobRuns: 409,
+    errors.AssetInUse: 409,
     errors.InvalidRequest: 422,
     errors.IdempotencyKeyReused: 422,
     errors.TooManyOpenJobs: 429,
@@ -39,8 +39,9 @@ _TITLES = {
     "not_found": "There is no such thing",
     "method_not_allowed": "This method is not allowed here",
     "job_running": "The job has not ended",
+    "asset_in_use": "The asset is needed",
     "payload_too_large": "The body is too large",
-    "unsupported_media_type": "The body must be JSON",
+    "unsupported_media_type": "The body is of a type that is not taken here",
     "invalid_request": "The request is not valid",
     "idempotency_key_reused": "The Idempotency-Key belongs to another request",
     "too_many_open_jobs": "Too many open jobs",
@@ -96,7 +97,7 @@ def install_problems(app: FastAPI) -> None:
 
 
 def _headers(error: DarkroomError, status: int) -> dict[str, str]:
-    if isinstance(error, errors.Unauthorized):
+    if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, LimitReached):
         return {"Retry-After": str(error.retry_after_seconds)}

@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import Engine
 
 from shared.access.api_keys import ApiKeyStore, Caller
-from shared.errors import InvalidRequest, Unauthorized, UnknownKey
+from shared.access.errors import Unauthorized, UnknownKey
+from shared.errors import InvalidRequest
 from tests.support.database import Database
 
 
