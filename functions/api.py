@@ -37,6 +37,7 @@ def _build_parts() -> ApiParts:
         submitter=services.submitter,
         canceller=services.canceller,
         deleter=services.deleter,
+        assets=services.assets,
         jobs=services.jobs,
         views=views,
         image_store=services.image_store,

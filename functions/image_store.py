@@ -5,7 +5,6 @@ by addresses that are signed when they are asked for.
 """
 
 import base64
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import ConfigurationError, StorageUnavailable
 from shared.imaging.provider import GeneratedImage
-from shared.imaging.store import StoredImage, describe
+from shared.imaging.store import IMAGE_KEY, StoredImage, asset_key, check_key, describe
 from shared.settings import Settings
 
 # One try: whoever saves repeats it up to its own deadline. A picture is some megabytes, so one
@@ -31,7 +30,6 @@ _CLIENT_CONFIG = Config(
     signature_version="s3v4",
 )
 
-_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
 _DELETED_AT_ONCE = 1000
 """Keys of one DeleteObjects (S3 API Reference)."""
 
@@ -53,32 +51,34 @@ class S3ImageStore:
     def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
         """Keep one picture; see `ImageStore.save`."""
         facts = describe(job_id, attempt, image)
-        with _storage_errors("keep", facts.storage_key):
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=facts.storage_key,
-                Body=image.data,
-                ContentType=image.media_type,
-                # S3 refuses what did not arrive as it was sent.
-                ChecksumSHA256=base64.b64encode(sha256(image.data).digest()).decode(),
-                Metadata=_metadata_of(facts),
-            )
+        self._put(facts.storage_key, image.data, image.media_type, _metadata_of(facts))
         return facts
+
+    def save_asset(self, asset_id: UUID, data: bytes, media_type: str) -> str:
+        """Keep an uploaded picture; see `ImageStore.save_asset`."""
+        key = asset_key(asset_id)
+        self._put(key, data, media_type, {})
+        return key
+
+    def delete_asset(self, asset_id: UUID) -> None:
+        """Forget an uploaded picture; see `ImageStore.delete_asset`."""
+        key = asset_key(asset_id)
+        with _storage_errors("delete", key):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Return a job's pictures, one a position; see `ImageStore.find_saved`."""
         first: dict[int, tuple[int, str]] = {}
         with _storage_errors("read", str(job_id)):
             for key in self._keys_of(job_id):
-                if _KEY.fullmatch(key):
+                if IMAGE_KEY.fullmatch(key):
                     attempt, position = map(int, key.split("/")[1:])
                     first[position] = min(first.get(position, (attempt, key)), (attempt, key))
             return [self._facts_of(first[position][1], position) for position in sorted(first)]
 
     def load(self, storage_key: str) -> bytes:
         """Return the bytes of a picture; see `ImageStore.load`."""
-        if _KEY.fullmatch(storage_key) is None:
-            raise StorageUnavailable(f"{storage_key[:64]!r} is not a storage key")
+        check_key(storage_key)
         with _storage_errors("read", storage_key):
             found = self._client.get_object(Bucket=self._bucket, Key=storage_key)
             data: bytes = found["Body"].read()
@@ -112,6 +112,18 @@ class S3ImageStore:
                 if answer.get("Errors"):
                     code = answer["Errors"][0].get("Code", "unknown")
                     raise StorageUnavailable(f"could not delete images of {job_id}: {code}")
+
+    def _put(self, key: str, data: bytes, media_type: str, metadata: Mapping[str, str]) -> None:
+        with _storage_errors("keep", key):
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=data,
+                ContentType=media_type,
+                # S3 refuses what did not arrive as it was sent.
+                ChecksumSHA256=base64.b64encode(sha256(data).digest()).decode(),
+                Metadata=metadata,
+            )
 
     def _keys_of(self, job_id: UUID) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2")

@@ -93,6 +93,7 @@ def _parts_of(services: Services, delivery: LiveDelivery, threads: Threads) -> A
         submitter=services.submitter,
         canceller=services.canceller,
         deleter=services.deleter,
+        assets=services.assets,
         jobs=services.jobs,
         views=views,
         image_store=services.image_store,

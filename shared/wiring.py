@@ -28,6 +28,7 @@ from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
 from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.mock import MockProvider
+from shared.imaging.prices import PriceTable
 from shared.imaging.provider import ImageProvider
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
@@ -41,6 +42,7 @@ from shared.settings import Settings
 # every cold start.
 if TYPE_CHECKING:
     from shared.events.model import Event
+    from shared.generation.assets import AssetKeeper
     from shared.generation.cancel import Canceller
     from shared.generation.delete import Deleter
     from shared.generation.follow import JobFollower
@@ -155,7 +157,7 @@ class Services:
                 attempts,
                 self.announcer,
                 RetryPolicy.from_settings(settings),
-                ChargePolicy(settings.on_unknown_charge),
+                ChargePolicy(settings.on_unknown_charge, self._price_of),
             ),
             traits,
         )
@@ -216,12 +218,17 @@ class Services:
 
     def _offer(self) -> "Offer":
         from shared.imaging.offers import offer_of
-        from shared.imaging.prices import PriceTable
 
         settings = self.settings
         return offer_of(
             settings.openai_model, settings.openai_quality, PriceTable(settings.openai_prices)
         )
+
+    def _price_of(self, size: str, images: int) -> int | None:
+        settings = self.settings
+        if settings.mocks_provider:
+            return None
+        return PriceTable(settings.openai_prices).of(settings.openai_quality, size, images)
 
     @cached_property
     def canceller(self) -> "Canceller":
@@ -236,6 +243,14 @@ class Services:
         from shared.generation.delete import Deleter
 
         return Deleter(self.jobs, self.image_store)
+
+    @cached_property
+    def assets(self) -> "AssetKeeper":
+        """What takes in and deletes uploaded pictures."""
+        from shared.generation.assets import AssetKeeper
+        from shared.jobs.assets import AssetStore
+
+        return AssetKeeper(AssetStore(self.engine), self.image_store)
 
     @cached_property
     def follower(self) -> "JobFollower":

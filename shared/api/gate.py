@@ -15,10 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.api.problems import problem
+from shared.imaging.media_types import MEDIA_TYPES, UPLOAD_MAX_BYTES
 from shared.settings import Settings
 
 BODY_MAX_BYTES = 256 * 1024
 """Four times what the longest prompt with all metadata needs, each character escaped."""
+
+UPLOAD_PATH = "/v1/assets"
+"""The one path that takes pictures instead of JSON."""
 
 LATER = "darkroom.later"
 """In the scope of a request: a list to which a response may add what the gate serves for it."""
@@ -57,7 +61,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send)
+        exchange = _Exchange(receive, send, _limit_of(scope))
         try:
             refusal = self._refuse(scope)
             if refusal is not None:
@@ -93,10 +97,12 @@ class Gate:
         length = headers.get("content-length", "0")
         has_body = length != "0" or "transfer-encoding" in headers
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if has_body and media_type != "application/json":
-            return 415, "unsupported_media_type", "send the body as Content-Type: application/json"
-        if length.isdecimal() and int(length) > BODY_MAX_BYTES:
-            return 413, "payload_too_large", f"the body may have {BODY_MAX_BYTES} bytes"
+        taken = MEDIA_TYPES if _is_upload(scope) else ("application/json",)
+        if has_body and media_type not in taken:
+            wanted = " or ".join(taken)
+            return 415, "unsupported_media_type", f"send the body as Content-Type: {wanted}"
+        if length.isdecimal() and int(length) > _limit_of(scope):
+            return 413, "payload_too_large", f"the body may have {_limit_of(scope)} bytes"
         return None
 
     def _find_stranger(self, scope: Scope, headers: Headers) -> str | None:
@@ -118,9 +124,10 @@ class Gate:
 class _Exchange:
     """One request and its answer: counts what comes in, adds headers to what goes out."""
 
-    __slots__ = ("_receive", "_send", "size_bytes", "started_at", "status")
+    __slots__ = ("_limit_bytes", "_receive", "_send", "size_bytes", "started_at", "status")
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
         self._receive = receive
         self._send = send
         self.started_at = time.monotonic()
@@ -131,9 +138,9 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.request":
             self.size_bytes += len(message.get("body", b""))
-            if self.size_bytes > BODY_MAX_BYTES:
+            if self.size_bytes > self._limit_bytes:
                 # Only a body without a length comes this far: the rest of it is not read.
-                raise HTTPException(413, f"the body may have {BODY_MAX_BYTES} bytes")
+                raise HTTPException(413, f"the body may have {self._limit_bytes} bytes")
         return message
 
     async def send(self, message: Message) -> None:
@@ -141,6 +148,14 @@ class _Exchange:
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), *_missing(message["headers"])]
         await self._send(message)
+
+
+def _is_upload(scope: Scope) -> bool:
+    return bool(scope["method"] == "POST" and scope["path"] == UPLOAD_PATH)
+
+
+def _limit_of(scope: Scope) -> int:
+    return UPLOAD_MAX_BYTES if _is_upload(scope) else BODY_MAX_BYTES
 
 
 def _missing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

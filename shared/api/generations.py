@@ -201,7 +201,7 @@ def _terms_of(order: ImageOrder, key: str | None, open_limit: int) -> Terms:
     if _IDEMPOTENCY_KEY.fullmatch(key) is None:
         raise InvalidRequest("Idempotency-Key: must be 1 to 255 visible ASCII characters")
     # The order of the fields, and of the metadata's keys, makes no other request.
-    canonical = json.dumps(order.model_dump(), sort_keys=True)
+    canonical = json.dumps(order.model_dump(mode="json"), sort_keys=True)
     return Terms(open_limit, key, sha256(canonical.encode()).hexdigest())
 
 

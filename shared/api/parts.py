@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from shared.access.api_keys import ApiKeyStore
 from shared.api.delivery import EventDelivery
 from shared.api.representation import Representer
+from shared.generation.assets import AssetKeeper
 from shared.generation.cancel import Canceller
 from shared.generation.delete import Deleter
 from shared.generation.submit import Submitter
@@ -52,12 +53,18 @@ class ApiParts:
     submitter: Submitter
     canceller: Canceller
     deleter: Deleter
+    assets: AssetKeeper
     jobs: JobStore
     views: JobViews
     image_store: ImageStore
     delivery: EventDelivery
     threads: Threads
     checks: dict[str, Callable[[], None]]
+
+    @cached_property
+    def uploading(self) -> asyncio.Semaphore:
+        """One at a time: a picture of 50 million pixels takes half a gigabyte to decode."""
+        return asyncio.Semaphore(1)
 
     @cached_property
     def representer(self) -> Representer:

@@ -1,11 +1,13 @@
 """How a job is shown to clients: with its ledger, its pictures and signed addresses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
 from shared.access.signatures import AddressSigner
 from shared.api.schemas import (
+    AssetBody,
     AttemptBody,
     ErrorBody,
     ImageBody,
@@ -17,6 +19,7 @@ from shared.api.schemas import (
 from shared.imaging.params import DEFAULT_SIZE
 from shared.imaging.provider import ChargeState
 from shared.imaging.styles import DEFAULT_STYLE
+from shared.jobs.assets import Asset
 from shared.jobs.model import Job
 from shared.jobs.views import JobView
 from shared.settings import Settings
@@ -30,11 +33,22 @@ class Representer:
         self._base = settings.public_base_url or ""
         secret = settings.signing_secret
         self.event_signer = AddressSigner(secret, "events", settings.event_token_seconds)
+        self.asset_signer = AddressSigner(secret, "asset", settings.image_token_seconds)
         self.image_signer = AddressSigner(secret, "image", settings.image_token_seconds)
 
     def path_of(self, job_id: UUID) -> str:
         """Return the address of a job."""
         return f"{self._base}/v1/generations/{job_id}"
+
+    def path_of_asset(self, asset_id: UUID) -> str:
+        """Return the address of an asset."""
+        return f"{self._base}/v1/assets/{asset_id}"
+
+    def show_asset(self, asset: Asset) -> AssetBody:
+        """Return an uploaded picture as clients see it."""
+        token = self.asset_signer.sign(asset.id)
+        url = f"{self.path_of_asset(asset.id)}/content?token={token}"
+        return AssetBody.model_validate({**asdict(asset), "url": url})
 
     def show(self, view: JobView) -> JobBody:
         """Return a job as clients see it."""
@@ -53,6 +67,7 @@ class Representer:
             n=_integer_of(params.get("n"), 1),
             seed=_integer_of(params.get("seed"), None),
             product_id=job.product_id,
+            source_asset_id=job.source_asset_id,
             metadata=_mapping_of(params.get("metadata")),
             images=[self._image_of(image) for image in view.images],
             missing=int((job.result or {}).get("missing", 0)),

@@ -71,6 +71,20 @@ class ImageBody(_Body):
     model: str
 
 
+class AssetBody(_Body):
+    """A picture that was uploaded."""
+
+    id: UUID = Field(description="For `source_asset_id` of a request.")
+    product_id: str | None
+    url: str = Field(description="Signed, and valid for an hour; the asset has a new one.")
+    media_type: str
+    width_px: int | None
+    height_px: int | None
+    size_bytes: int
+    sha256: str | None = Field(description="Of the bytes as they are kept.")
+    created_at: datetime
+
+
 class RetryBody(_Body):
     """What a job waits for."""
 
@@ -103,6 +117,7 @@ class JobBody(_Body):
     n: int
     seed: int | None
     product_id: str | None
+    source_asset_id: UUID | None
     metadata: dict[str, Any]
     images: list[ImageBody]
     missing: int = Field(description="Images of a completed job that never came.")

@@ -12,6 +12,7 @@ import structlog
 
 from shared.errors import (
     ChargeUnknown,
+    CostLimitReached,
     DarkroomError,
     JobCancelled,
     LeaseLost,
@@ -36,6 +37,9 @@ SETTLE_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
+_ENDS_OF_MONEY = (ChargeUnknown, CostLimitReached)
+"""After these a job is completed with the pictures that it has."""
+
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
@@ -56,14 +60,17 @@ class AttemptEnding:
         self._charges = charges
 
     def check_charge(self, attempt: RunningAttempt) -> None:
-        """Let an attempt call the provider, unless that may pay for something twice.
+        """Let an attempt call the provider, unless that may cost what nobody has agreed to.
 
         Raises:
             ChargeUnknown: An earlier call may have been billed, and that is not accepted.
+            CostLimitReached: With the earlier calls it may cost more than the request allows.
         """
         claim = attempt.claim
-        if claim.may_be_billed_twice and not self._charges.accepts_double(claim.params):
+        if claim.unknown_calls and not self._charges.accepts_double(claim.params):
             raise ChargeUnknown("Not tried again: an earlier call may have been billed")
+        if self._charges.exceeds_limit(claim, attempt.wanted, len(attempt.missing_positions())):
+            raise CostLimitReached("Not tried again: it may cost more than max_cost allows")
 
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
         """Record the images that are saved; `error` says why others are missing.
@@ -101,7 +108,7 @@ class AttemptEnding:
                     f"{error}; not tried again, as the call may have been billed ({error.code})",
                     provider_code=getattr(error, "provider_code", None),
                 )
-            if attempt.saved and (error.retryable or isinstance(error, ChargeUnknown)):
+            if attempt.saved and (error.retryable or isinstance(error, _ENDS_OF_MONEY)):
                 return self.complete(attempt, error)
             return self._fail(attempt, error)
         except SoftTimeLimitReached as limit:

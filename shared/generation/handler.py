@@ -138,6 +138,8 @@ class GenerationHandler:
             return
         attempt.deadline.check()
         self._ending.check_charge(attempt)
+        key = attempt.claim.source_key
+        reference = None if key is None else self._image_store.load(key)
         attempt.note_sent()
         with interruptible():
             answer = self._images.process_generation(
@@ -145,6 +147,7 @@ class GenerationHandler:
                 attempt.claim.params,
                 positions=missing,
                 attempt=attempt.claim.attempt,
+                reference=reference,
                 deadline=attempt.deadline,
                 on_progress=attempt.progress.tell_rendering,
                 on_bill=attempt.note_bill,

@@ -70,13 +70,19 @@ class Submitter:
 
     def _new_job(self, request: "GenerationRequest") -> NewJob:
         if self._offer is not None:
-            self._offer.check(request.size, request.n, request.max_cost)
+            self._offer.check(
+                request.size,
+                request.n,
+                request.max_cost,
+                has_reference=request.source_asset_id is not None,
+            )
         return NewJob(
             workspace_id=request.workspace_id,
             user_id=request.user_id,
             product_id=request.product_id,
             params=request.params(),
             max_attempts=self._max_attempts,
+            source_asset_id=request.source_asset_id,
         )
 
     def _set_off(self, job: Job) -> None:

@@ -3,6 +3,8 @@
 Imports Pillow: for where a real provider answers, or somebody uploads a picture.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -32,15 +34,26 @@ def measure(data: bytes) -> Measured:
     Raises:
         NotAPicture: It is none, or it is cut short, or it has more than `PIXELS_MAX` pixels.
     """
+    with opened(data) as (picture, media_type):
+        return Measured(media_type, *picture.size)
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[tuple[Image.Image, str]]:
+    """Open a picture that was decoded to its last pixel; the value is it and its media type.
+
+    Raises:
+        NotAPicture: As `measure`; also for whatever Pillow finds wrong inside.
+    """
     try:
         with Image.open(BytesIO(data), formats=tuple(_MEDIA_TYPES)) as picture:
             width_px, height_px = picture.size
             if width_px * height_px > PIXELS_MAX:
                 raise NotAPicture(f"has {width_px} x {height_px} pixels")
             picture.load()
-            return Measured(_MEDIA_TYPES[str(picture.format)], width_px, height_px)
+            yield picture, _MEDIA_TYPES[str(picture.format)]
+    except NotAPicture:
+        raise
     # Pillow warns of pictures that are far too large, and tests make errors of warnings.
-    except (OSError, SyntaxError, Warning, Image.DecompressionBombError) as error:
-        raise NotAPicture(type(error).__name__) from error
-    except ValueError as error:
-        raise error if isinstance(error, NotAPicture) else NotAPicture("ValueError") from error
+    except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as error:
+        raise NotAPicture(f"is not a whole picture ({type(error).__name__})") from error

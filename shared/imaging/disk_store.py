@@ -18,9 +18,8 @@ from uuid import UUID
 
 from shared.errors import StorageUnavailable
 from shared.imaging.provider import GeneratedImage
-from shared.imaging.store import StoredImage, describe
+from shared.imaging.store import StoredImage, asset_key, check_key, describe
 
-_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _FACT_TYPES = {field.name: field.type for field in fields(StoredImage)}
 
@@ -68,10 +67,24 @@ class DiskImageStore:
                         saved.setdefault(position, facts)
         return [saved[position] for position in sorted(saved)]
 
+    def save_asset(self, asset_id: UUID, data: bytes, media_type: str) -> str:
+        """Keep an uploaded picture; see `ImageStore.save_asset`."""
+        key = asset_key(asset_id)
+        with _storage_errors("keep", key):
+            path = self._path_of(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, data, is_synced=True)
+        return key
+
+    def delete_asset(self, asset_id: UUID) -> None:
+        """Forget an uploaded picture; see `ImageStore.delete_asset`."""
+        key = asset_key(asset_id)
+        with _storage_errors("delete", key):
+            self._path_of(key).unlink(missing_ok=True)
+
     def load(self, storage_key: str) -> bytes:
         """Return the bytes of a picture; see `ImageStore.load`."""
-        if _KEY.fullmatch(storage_key) is None:
-            raise StorageUnavailable(f"{storage_key[:64]!r} is not a storage key")
+        check_key(storage_key)
         with _storage_errors("read", storage_key):
             return self._path_of(storage_key).read_bytes()
 

@@ -66,9 +66,14 @@ class MockProvider:
 
         call.deadline.check()
         seed = image_seed(call.seed, position)
+        data = draw_png(prompt, call.style, call.width_px, call.height_px, seed)
+        if call.reference is not None:
+            from shared.imaging.drawing.reference import lay_in_reference
+
+            data = lay_in_reference(data, call.reference.data)
         return GeneratedImage(
             position=position,
-            data=draw_png(prompt, call.style, call.width_px, call.height_px, seed),
+            data=data,
             media_type="image/png",
             width_px=call.width_px,
             height_px=call.height_px,

@@ -24,10 +24,18 @@ class Offer:
     model: str
     sizes: Sequence[str] = SIZE_NAMES
     images_max: int = IMAGES_MAX
+    takes_references: bool = True
     quality: str = "auto"
     prices: PriceTable = field(default_factory=lambda: PriceTable({}))
 
-    def check(self, size: str, n: int, max_cost_microdollars: int | None = None) -> None:
+    def check(
+        self,
+        size: str,
+        n: int,
+        max_cost_microdollars: int | None = None,
+        *,
+        has_reference: bool = False,
+    ) -> None:
         """Let a request pass that the model can serve at that cost.
 
         Raises:
@@ -37,6 +45,8 @@ class Offer:
             raise InvalidRequest(f"size: {self.model} offers {', '.join(self.sizes)}, not {size}")
         if n > self.images_max:
             raise InvalidRequest(f"n: {self.model} makes at most {self.images_max} images a job")
+        if has_reference and not self.takes_references:
+            raise InvalidRequest(f"source_asset_id: {self.model} takes no reference pictures")
         if max_cost_microdollars is not None:
             self._check_cost(size, n, max_cost_microdollars)
 
@@ -53,7 +63,9 @@ def offer_of(model: str, quality: str = "auto", prices: PriceTable | None = None
     sizes, images_max = _OLD_MODELS.get(model, (SIZE_NAMES, IMAGES_MAX))
     if is_gpt_image(model):
         sizes = _GPT_IMAGE_SIZES
-    return Offer(model, sizes, images_max, quality, prices or PriceTable({}))
+    return Offer(
+        model, sizes, images_max, model not in _OLD_MODELS, quality, prices or PriceTable({})
+    )
 
 
 def is_gpt_image(model: str) -> bool:

@@ -6,7 +6,7 @@ ledger does not see can be billed twice.
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ class OpenAIProvider:
         return self._is_gpt_image and self._options.partial_images > 0 and len(call.positions) == 1
 
     def _generate_whole(self, call: ProviderCall) -> ProviderAnswer:
-        answer = self._client.images.generate(**self._parameters(call))
+        answer = self._ask(call)(**self._parameters(call))
         if not isinstance(answer, ImagesResponse):
             # The SDK hands out the text of an answer that is not declared to be JSON.
             raise EmptyResult("The provider's answer is not JSON", charge_state=_UNKNOWN)
@@ -147,7 +147,7 @@ class OpenAIProvider:
         [position] = call.positions
         expected = self._options.partial_images + 1
         parameters = self._parameters(call)
-        with self._client.images.generate(
+        with self._ask(call)(
             **parameters, stream=True, partial_images=self._options.partial_images
         ) as stream:
             request_id = stream.response.headers.get("x-request-id")
@@ -167,6 +167,11 @@ class OpenAIProvider:
             request_id=request_id,
         )
 
+    def _ask(self, call: ProviderCall) -> Callable[..., Any]:
+        """Return the call to make: an edit where there is a picture to begin with."""
+        images = self._client.images
+        return images.generate if call.reference is None else images.edit
+
     def _parameters(self, call: ProviderCall) -> dict[str, Any]:
         size = f"{call.width_px}x{call.height_px}"
         parameters: dict[str, Any] = {
@@ -181,6 +186,10 @@ class OpenAIProvider:
             # Servers that know it answer a repetition without a second bill.
             "extra_headers": {"Idempotency-Key": f"{call.job_id}-{call.attempt}"},
         }
+        if call.reference is not None:
+            media_type = call.reference.media_type
+            name = f"reference.{media_type.rpartition('/')[2]}"
+            parameters["image"] = (name, call.reference.data, media_type)
         if self._options.quality != "auto":
             parameters["quality"] = self._options.quality
         if self._is_gpt_image:

@@ -110,7 +110,10 @@ def _of_event(error: openai.APIError) -> AttemptError:
 
 
 def _line(what: str, error: openai.OpenAIError) -> str:
-    message = getattr(error, "message", "") or type(error).__name__
+    # The SDK puts the status before the server's own sentence.
+    body = getattr(error, "body", None)
+    said = body.get("message") if isinstance(body, Mapping) else None
+    message = said or getattr(error, "message", "") or type(error).__name__
     return one_line(f"The provider {what}: {message}")
 
 

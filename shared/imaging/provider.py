@@ -35,6 +35,14 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """The picture of a product that the images shall show, as a file."""
+
+    data: bytes
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedImage:
     """One finished picture with its bytes.
 
@@ -69,6 +77,7 @@ class ProviderCall:
             falling. Raises when the attempt must stop (cancelled, lease lost, deadline); the
             provider lets that pass.
         deadline: Bounds every blocking call of the provider.
+        reference: What the images shall show; None if the prompt alone says it.
         bill: To be told as soon as it is known whether the call was billed, and what for.
         keep: To be given each picture as soon as its bytes are whole: it is kept before anything
             else happens, and never asked for again.
@@ -85,6 +94,7 @@ class ProviderCall:
     attempt: int
     step: Callable[[float], None]
     deadline: Deadline
+    reference: Reference | None = None
     bill: Callable[[ChargeState, Receipt], None] = _ignore
     keep: Callable[[GeneratedImage], None] = _ignore
     preview: Callable[[int, bytes, str], None] = _ignore

@@ -4,7 +4,9 @@ Built by the API, the CLI and Python callers; `shared.generation.submit` writes 
 """
 
 import secrets
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -63,6 +65,10 @@ class ImageOrder(BaseModel):
         description="The same seed and prompt give the same images; drawn at random if absent.",
     )
     product_id: OwnerId | None = Field(default=None, description="Product the images are of.")
+    source_asset_id: UUID | None = Field(
+        default=None,
+        description="Picture that the images shall show: the id of an asset of the workspace.",
+    )
     on_unknown_charge: Literal["retry", "fail"] | None = Field(
         default=None,
         description="Whether a call that may have been billed in vain is followed by another; "
@@ -112,8 +118,11 @@ class GenerationRequest(ImageOrder):
             "n": self.n,
             "seed": secrets.randbelow(SEED_LIMIT) if self.seed is None else self.seed,
             "metadata": dict(self.metadata),
-            **({"on_unknown_charge": self.on_unknown_charge} if self.on_unknown_charge else {}),
+            **{name: value for name, value in self._terms() if value is not None},
         }
+
+    def _terms(self) -> Iterable[tuple[str, Any]]:
+        return (("on_unknown_charge", self.on_unknown_charge), ("max_cost", self.max_cost))
 
 
 def _describe(error: ValidationError) -> str:

@@ -11,7 +11,8 @@ from uuid import UUID
 import structlog
 
 from shared.deadline import Deadline
-from shared.errors import ImagesMissing, UnexpectedError
+from shared.errors import ImagesMissing, InvalidRequest, UnexpectedError
+from shared.imaging.media_types import media_type_of
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import (
     ChargeState,
@@ -20,6 +21,7 @@ from shared.imaging.provider import (
     ProviderAnswer,
     ProviderCall,
     Receipt,
+    Reference,
 )
 
 PROGRESS_BEFORE_PROVIDER = 10
@@ -45,6 +47,7 @@ class ImageService:
         *,
         positions: Sequence[int] | None = None,
         attempt: int = 1,
+        reference: bytes | None = None,
         deadline: Deadline,
         on_progress: Callable[[int], None],
         on_bill: Callable[[ChargeState, Receipt | None], None] = _ignore,
@@ -57,6 +60,7 @@ class ImageService:
             params: The row's `params`.
             positions: The images to make; None means all. For none, no provider is called.
             attempt: The attempt this belongs to, from 1.
+            reference: The picture that the images shall show, as a file.
             deadline: Bounds the provider's calls.
             on_progress: Receives the job's progress, 10 to 90 and never falling, at every step
                 of the provider; the same number may come again. What it raises ends the call.
@@ -81,12 +85,20 @@ class ImageService:
             **wanted.picture(),
             positions=asked,
             attempt=attempt,
+            reference=None if reference is None else _reference_of(reference),
             step=_ProgressReport(on_progress),
             deadline=deadline,
             bill=on_bill,
             keep=partial(_hand_on, on_image, asked),
         )
         return _check_answer(self._provider.generate(call), asked)
+
+
+def _reference_of(data: bytes) -> Reference:
+    media_type = media_type_of(data)
+    if media_type is None:
+        raise InvalidRequest("source_asset_id: the bytes of the asset are no picture")
+    return Reference(data, media_type)
 
 
 def _hand_on(
@@ -129,7 +141,7 @@ def _is_usable(image: GeneratedImage) -> bool:
 
     The images beside it were made and perhaps paid for, and are kept.
     """
-    usable = _has_signature(image.data, image.media_type)
+    usable = media_type_of(image.data) == image.media_type
     if not usable:
         _log.warning(
             "image_unusable",
@@ -138,15 +150,3 @@ def _is_usable(image: GeneratedImage) -> bool:
             size_bytes=len(image.data),
         )
     return usable
-
-
-def _has_signature(data: bytes, media_type: str) -> bool:
-    match media_type:
-        case "image/png":
-            return data.startswith(b"\x89PNG\r\n\x1a\n")
-        case "image/jpeg":
-            return data.startswith(b"\xff\xd8\xff")
-        case "image/webp":
-            return data.startswith(b"RIFF") and data[8:12] == b"WEBP"
-        case _:
-            return False

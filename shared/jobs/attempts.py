@@ -49,11 +49,14 @@ _CLAIM = """
     )
     SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
         claimed.lease_token, extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
-        EXISTS (
-            SELECT FROM generation_attempts line WHERE line.job_id = job.id
-                AND line.number < claimed.attempt AND line.charge_state = 'unknown'
-        ) AS may_be_billed_twice
-    FROM generation_jobs job LEFT JOIN claimed ON true
+        (SELECT storage_key FROM assets WHERE assets.id = job.source_asset_id) AS source_key,
+        bill.unknown_calls, bill.spent
+    FROM generation_jobs job LEFT JOIN claimed ON true, LATERAL (
+        SELECT count(*) FILTER (WHERE charge_state = 'unknown') AS unknown_calls,
+            coalesce(sum(price_microdollars), 0)::bigint AS spent
+        FROM generation_attempts line
+        WHERE line.job_id = job.id AND line.number < claimed.attempt
+    ) bill
     WHERE job.id = %(id)s
 """
 
@@ -238,7 +241,9 @@ class AttemptStore:
             row.attempt,
             row.max_attempts,
             row.lease_token,
-            may_be_billed_twice=row.may_be_billed_twice,
+            source_key=row.source_key,
+            unknown_calls=row.unknown_calls,
+            spent_microdollars=row.spent,
         )
 
     def extend(self, leases: Iterable[KeptLease]) -> dict[tuple[UUID, int], bool]:

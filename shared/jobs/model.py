@@ -20,6 +20,7 @@ class Job:
     workspace_id: str
     user_id: str | None
     product_id: str | None
+    source_asset_id: UUID | None
     status: JobStatus
     progress: int
     message: str
@@ -86,8 +87,9 @@ class Claim:
     Attributes:
         attempt: Its number, from 1.
         token: The fence: every write of this attempt names it, and fails once it is outdated.
-        may_be_billed_twice: Whether the call of an earlier attempt may have been billed, and
-            nobody knows.
+        source_key: Where the bytes of the picture lie that the images shall show.
+        unknown_calls: Calls of earlier attempts that may have been billed, and nobody knows.
+        spent_microdollars: What earlier attempts have cost, as far as it is known.
     """
 
     job_id: UUID
@@ -96,7 +98,9 @@ class Claim:
     attempt: int
     max_attempts: int
     token: int
-    may_be_billed_twice: bool = False
+    source_key: str | None = None
+    unknown_calls: int = 0
+    spent_microdollars: int = 0
 
     @property
     def is_last(self) -> bool:

@@ -14,18 +14,18 @@ from shared.jobs.model import Job
 from shared.status import QUEUED, JobStatus
 
 JOB_COLUMNS = """
-    id, task_id, workspace_id, user_id, product_id, status, progress, message, params, result,
-    error, attempt, max_attempts, next_attempt_at, lease_token, cancel_requested_at,
+    id, task_id, workspace_id, user_id, product_id, source_asset_id, status, progress, message,
+    params, result, error, attempt, max_attempts, next_attempt_at, lease_token, cancel_requested_at,
     announced_at, created_at, started_at, finished_at
 """
 
 # `dispatched_at` is set before the envelope is sent: most sends succeed, and the sweep repeats
 # those that did not after the grace period.
 INSERTED_COLUMNS = (
-    """id, task_id, workspace_id, user_id, product_id, params, max_attempts, message,
-        dispatched_at, dispatches""",
-    """%(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s, %(params)s::jsonb,
-        %(max_attempts)s, %(message)s, now(), 1""",
+    """id, task_id, workspace_id, user_id, product_id, source_asset_id, params, max_attempts,
+        message, dispatched_at, dispatches""",
+    """%(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s,
+        %(source_asset_id)s::uuid, %(params)s::jsonb, %(max_attempts)s, %(message)s, now(), 1""",
 )
 """Names and values of a new row."""
 
@@ -89,6 +89,7 @@ class NewJob:
     product_id: str | None
     params: Mapping[str, Any]
     max_attempts: int
+    source_asset_id: UUID | None = None
 
 
 class JobStore:
@@ -104,8 +105,8 @@ class JobStore:
         """Accept a job: PENDING, with a task id of its own, counted as dispatched.
 
         Raises:
-            InvalidRequest: The workspace, user or product does not exist, or the user or
-                product belongs to another workspace.
+            InvalidRequest: The workspace, user, product or asset does not exist, or belongs to
+                another workspace.
         """
         try:
             [row] = fetch_all(self._engine, _INSERT, insert_parameters(new))
@@ -182,6 +183,7 @@ def insert_parameters(new: NewJob) -> dict[str, Any]:
         "workspace_id": new.workspace_id,
         "user_id": new.user_id,
         "product_id": new.product_id,
+        "source_asset_id": new.source_asset_id and str(new.source_asset_id),
         "params": json.dumps(new.params),
         "max_attempts": new.max_attempts,
         "message": QUEUED.message,
@@ -192,6 +194,8 @@ def job_of(row: Any) -> Job:
     """Read a job out of a row of `JOB_COLUMNS`, or out of its values by name."""
     values = row if isinstance(row, dict) else row._asdict()
     values["id"] = UUID(str(values["id"]))
+    source = values["source_asset_id"]
+    values["source_asset_id"] = source and UUID(str(source))
     values["status"] = JobStatus[values["status"]]
     return Job(**values)
 
@@ -199,7 +203,12 @@ def job_of(row: Any) -> Job:
 def explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
     """Say which of the request's owners does not exist."""
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", "") or ""
-    for name, value in (("user", new.user_id), ("product", new.product_id)):
+    owned = (
+        ("source_asset", "asset", new.source_asset_id and str(new.source_asset_id)),
+        ("user", "user", new.user_id),
+        ("product", "product", new.product_id),
+    )
+    for name, kind, value in owned:
         if name in constraint:
-            return f"{name}_id: no {name} {value!r} in workspace {new.workspace_id!r}"
+            return f"{name}_id: no {kind} {value!r} in workspace {new.workspace_id!r}"
     return f"workspace_id: no workspace {new.workspace_id!r}"

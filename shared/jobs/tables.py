@@ -61,6 +61,7 @@ class Workspace(Base):
 
     users: Mapped[list["User"]] = relationship(back_populates="workspace")
     products: Mapped[list["Product"]] = relationship(back_populates="workspace")
+    assets: Mapped[list["Asset"]] = relationship(back_populates="workspace", overlaps="assets")
     jobs: Mapped[list["GenerationJob"]] = relationship(
         back_populates="workspace", overlaps="jobs,user,product"
     )
@@ -95,33 +96,49 @@ class Product(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     workspace: Mapped[Workspace] = relationship(back_populates="products")
-    assets: Mapped[list["Asset"]] = relationship(back_populates="product")
+    assets: Mapped[list["Asset"]] = relationship(
+        back_populates="product", overlaps="assets,workspace"
+    )
     jobs: Mapped[list["GenerationJob"]] = relationship(
         back_populates="product", overlaps="jobs,workspace,user"
     )
 
 
 class Asset(Base):
-    """A picture of a product that the shop already has."""
+    """A picture that the shop already has, of a product or of none.
+
+    Sizes and hash are NULL where the shop wrote the row by itself.
+    """
 
     __tablename__ = "assets"
     __table_args__ = (
         ForeignKeyConstraint(
             ["workspace_id", "product_id"], ["products.workspace_id", "products.id"]
         ),
+        UniqueConstraint("workspace_id", "id"),
         Index(None, "workspace_id", "product_id"),
         CheckConstraint("size_bytes > 0", name="size"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS))
-    product_id: Mapped[str] = mapped_column(String(_ID_CHARS))
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    product_id: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     storage_key: Mapped[str] = mapped_column(String(_KEY_CHARS), unique=True)
     media_type: Mapped[str] = mapped_column(String(_ID_CHARS))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
+    width_px: Mapped[int | None]
+    height_px: Mapped[int | None]
+    sha256: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
-    product: Mapped[Product] = relationship(back_populates="assets")
+    workspace: Mapped[Workspace] = relationship(back_populates="assets", overlaps="assets")
+    product: Mapped[Product | None] = relationship(
+        back_populates="assets", overlaps="assets,workspace"
+    )
+    jobs: Mapped[list["GenerationJob"]] = relationship(
+        back_populates="source_asset", overlaps="jobs,workspace,user,product"
+    )
 
 
 class GenerationJob(Base):
@@ -129,10 +146,18 @@ class GenerationJob(Base):
 
     __tablename__ = "generation_jobs"
     __table_args__ = (
-        # A user or product of another workspace is no owner: the pair must exist.
+        # What belongs to another workspace is nothing to refer to: the pair must exist.
         ForeignKeyConstraint(["workspace_id", "user_id"], ["users.workspace_id", "users.id"]),
         ForeignKeyConstraint(
             ["workspace_id", "product_id"], ["products.workspace_id", "products.id"]
+        ),
+        ForeignKeyConstraint(
+            ["workspace_id", "source_asset_id"], ["assets.workspace_id", "assets.id"]
+        ),
+        Index(
+            "ix_generation_jobs_source_asset_id",
+            "source_asset_id",
+            postgresql_where=text("source_asset_id IS NOT NULL"),
         ),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
         CheckConstraint("max_attempts >= 1 AND attempt BETWEEN 0 AND max_attempts", name="attempt"),
@@ -191,6 +216,7 @@ class GenerationJob(Base):
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
     user_id: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     product_id: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    source_asset_id: Mapped[UUID | None]
     status: Mapped[JobStatus] = mapped_column(
         Enum(JobStatus, name="job_status"), server_default=JobStatus.PENDING.name
     )
@@ -218,6 +244,9 @@ class GenerationJob(Base):
     user: Mapped[User | None] = relationship(back_populates="jobs", overlaps="jobs,workspace")
     product: Mapped[Product | None] = relationship(
         back_populates="jobs", overlaps="jobs,workspace,user"
+    )
+    source_asset: Mapped[Asset | None] = relationship(
+        back_populates="jobs", overlaps="jobs,workspace,user,product"
     )
     attempts: Mapped[list["GenerationAttempt"]] = relationship(
         back_populates="job", order_by="GenerationAttempt.number"

@@ -41,6 +41,9 @@ def test_document_describes_every_route(runtime: Runtime) -> None:
     """With examples, and problems where there can be any."""
     document = runtime.api.client.get("/openapi.json").json()
     assert set(document["paths"]) == {
+        "/v1/assets",
+        "/v1/assets/{asset_id}",
+        "/v1/assets/{asset_id}/content",
         "/v1/generations",
         "/v1/generations/{job_id}",
         "/v1/generations/{job_id}/cancel",

@@ -95,6 +95,7 @@ def test_permanent_error_ends_the_job_without_another_attempt(runtime: Runtime) 
         "retryable": False,
         "attempt": 1,
         "provider_code": "content_policy_violation",
+        "stage": "input",
     }
     assert (rows.job["status"], outcomes(rows)) == ("FAILED", ["failed"])
     assert runtime.waits(job) == []

@@ -34,7 +34,14 @@ def job_of(token: str) -> dict[str, Any]:
     """Return a job whose events are at an address with this token."""
     moment = "2026-11-23T19:00:00Z"
     nothing = dict.fromkeys(
-        ("product_id", "error", "retry", "next_attempt_at", "cancel_requested_at"), None
+        (
+            *("product_id", "source_asset_id", "error", "retry", "next_attempt_at"),
+            "cancel_requested_at",
+        ),
+        None,
+    )
+    receipt = dict.fromkeys(
+        ("price_microdollars", "charged_calls", "unknown_calls", "unpriced_calls"), 0
     )
     return {
         **nothing,
@@ -43,6 +50,7 @@ def job_of(token: str) -> dict[str, Any]:
         **{"n": 1, "seed": 7, "metadata": {}, "images": [], "missing": 0, "attempt": 0},
         **{"max_attempts": 3, "attempts": [], "created_at": moment, "started_at": None},
         "finished_at": None,
+        "receipt": receipt,
         "urls": {"self": PATH, "events": f"{PATH}/events?token={token}", "cancel": "/"},
     }
 

@@ -104,6 +104,19 @@ def test_deleted_pictures_are_gone_with_all_attempts(store: ImageStore, job_id: 
     assert store.load(other.storage_key) == DATA
 
 
+def test_uploaded_picture_is_kept_until_it_is_deleted(store: ImageStore) -> None:
+    """Under a key of its own; no job's deletion touches it."""
+    asset_id = uuid4()
+    key = store.save_asset(asset_id, DATA, "image/png")
+    assert key == f"assets/{asset_id}"
+    store.delete(uuid4())
+    assert store.load(key) == DATA
+    store.delete_asset(asset_id)
+    store.delete_asset(asset_id)
+    with pytest.raises(StorageUnavailable, match=str(asset_id)):
+        store.load(key)
+
+
 @pytest.mark.parametrize("key", ["", "../x", "a/b/c", f"{UUID(int=1)}/1", f"{UUID(int=1)}/1/0/.."])
 def test_key_that_is_none_is_refused(store: ImageStore, key: str) -> None:
     """Wherever it comes from."""

@@ -19,13 +19,17 @@ from shared.imaging.provider import (
     ProviderAnswer,
     ProviderCall,
     Receipt,
+    Reference,
 )
 from shared.imaging.service import ImageService
-from tests.support.images_api import KEY, MODEL, ImagesApi
+from tests.support.images_api import KEY, MODEL, ImagesApi, png
 
 REJECTED = {"mock": "a mug [[reject]]", "openai": "a mug <<bad-prompt>>"}
 UNAVAILABLE = {"mock": "a mug [[fail]]", "openai": "a mug <<error>>"}
 FEWER = {"mock": "a mug [[short:2]]", "openai": "a mug <<two-fewer>>"}
+
+
+REFERENCE = png(300, 200)
 
 
 @pytest.fixture
@@ -80,6 +84,19 @@ def test_pictures_come_as_they_are_described(provider: ImageProvider) -> None:
             measured.height_px,
         )
         assert (image.provider, image.model) == (provider.name, provider.model)
+
+
+def test_reference_shows_in_the_picture(provider: ImageProvider, images_api: ImagesApi) -> None:
+    """Or goes to whoever makes it, as the file that it is."""
+    plain = provider.generate(call_of())
+    answer = provider.generate(call_of(reference=Reference(REFERENCE, "image/png")))
+    assert answer.images[0].width_px == 1024
+    if provider.name == "openai":
+        assert [call.reference for call in images_api.calls] == [None, REFERENCE]
+    else:
+        assert answer.images[0].data != plain.images[0].data
+        again = provider.generate(call_of(reference=Reference(REFERENCE, "image/png")))
+        assert again.images[0].data == answer.images[0].data
 
 
 def test_only_missing_positions_are_asked_for(provider: ImageProvider) -> None:

@@ -134,6 +134,14 @@ class FaultyImageStore:
         """Find what was saved."""
         return self._store.find_saved(job_id)
 
+    def save_asset(self, asset_id: UUID, data: bytes, media_type: str) -> str:
+        """Keep an uploaded picture."""
+        return self._store.save_asset(asset_id, data, media_type)
+
+    def delete_asset(self, asset_id: UUID) -> None:
+        """Delete an uploaded picture."""
+        self._store.delete_asset(asset_id)
+
     def load(self, storage_key: str) -> bytes:
         """Load what was saved."""
         return self._store.load(storage_key)

@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from types import TracebackType
@@ -48,6 +50,11 @@ class Call:
     body: Mapping[str, Any]
     headers: Mapping[str, str]
     request_id: str
+
+    @property
+    def reference(self) -> bytes | None:
+        """The picture that an edit began with."""
+        return self.body.get("image")
 
 
 class ImagesApi:
@@ -115,6 +122,11 @@ class ImagesApi:
             return found.group(1)
 
 
+def json_or_text(value: str) -> Any:
+    """Return the number or truth value that a form's field stands for, or its text."""
+    return json.loads(value) if re.fullmatch(r"[0-9]+|true|false", value) else value
+
+
 def png(width_px: int, height_px: int, shade: int = 120) -> bytes:
     """Return a picture of one colour."""
     buffer = BytesIO()
@@ -132,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a call, or break."""
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = self._read_body()
         headers = {name.lower(): value for name, value in self.headers.items()}
         self._request_id = f"req_{uuid4().hex}"
         call = Call(body["prompt"], body.get("n", 1), body, headers, self._request_id)
@@ -150,6 +162,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_arguments: Any) -> None:
         """Say nothing."""
+
+    def _read_body(self) -> dict[str, Any]:
+        data = self.rfile.read(int(self.headers["content-length"]))
+        if self.path.endswith("/images/generations"):
+            body: dict[str, Any] = json.loads(data)
+            return body
+        assert self.path.endswith("/images/edits")
+        head = f"Content-Type: {self.headers['content-type']}\r\n\r\n".encode()
+        form = message_from_bytes(head + data, policy=HTTP)
+        fields: dict[str, Any] = {}
+        for part in form.iter_parts():
+            name = str(part.get_param("name", header="content-disposition"))
+            content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
+            fields[name] = content if part.get_filename() else json_or_text(content.decode())
+        return fields
 
     # -- answers ---------------------------------------------------------------------------
 
@@ -180,11 +208,12 @@ class _Handler(BaseHTTPRequestHandler):
             "output_format": "png",
             "created_at": int(time.time()),
         }
+        kind = "image_edit" if "image" in body else "image_generation"
         told = [
-            {"type": "image_generation.partial_image", "partial_image_index": index, **common}
+            {"type": f"{kind}.partial_image", "partial_image_index": index, **common}
             for index in range(count)
         ]
-        told.append({"type": "image_generation.completed", "usage": USAGE, **common})
+        told.append({"type": f"{kind}.completed", "usage": USAGE, **common})
         for event in told[:events]:
             data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
             self.wfile.write(data.encode())

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -355,9 +356,11 @@ class Runtime:
                 process.start()
 
     def forget_jobs(self) -> None:
-        """Delete all jobs, their keys and envelopes, so that the next test finds none."""
+        """Delete all jobs, their keys and envelopes, and all assets: the next test finds none."""
         with self.database() as cursor:
             cursor.execute("DELETE FROM generation_jobs")
+            cursor.execute("DELETE FROM assets")
+        shutil.rmtree(self.image_dir / "assets", ignore_errors=True)
         for pattern in ("task_*", "celery-task-meta-*", "open_streams:*"):
             for key in self.redis_client.scan_iter(pattern):
                 self.redis_client.delete(key)

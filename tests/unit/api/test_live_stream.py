@@ -20,6 +20,7 @@ JOB = Job(
     workspace_id="default",
     user_id=None,
     product_id=None,
+    source_asset_id=None,
     status=JobStatus.PROCESSING,
     progress=10,
     message="Processing...",

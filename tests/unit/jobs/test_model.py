@@ -17,6 +17,7 @@ JOB = Job(
     workspace_id="default",
     user_id=None,
     product_id=None,
+    source_asset_id=None,
     status=JobStatus.FAILED,
     progress=50,
     message="No luck",

@@ -1,0 +1,145 @@
+"""The rows of assets: pictures that a workspace has uploaded, for jobs to show."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, exc
+
+from shared.database.session import reporting_unavailability
+from shared.database.statements import fetch_one
+from shared.errors import AssetInUse, InvalidRequest, UnknownAsset
+
+_COLUMNS = """
+    id, workspace_id, product_id, storage_key, media_type, size_bytes, width_px, height_px,
+    sha256, created_at
+"""
+
+_INSERT = f"""
+    INSERT INTO assets (id, workspace_id, product_id, storage_key, media_type, size_bytes,
+        width_px, height_px, sha256)
+    VALUES (%(id)s, %(workspace_id)s, %(product_id)s, %(storage_key)s, %(media_type)s,
+        %(size_bytes)s, %(width_px)s, %(height_px)s, %(sha256)s)
+    RETURNING {_COLUMNS}
+"""
+
+_GET = f"""
+    SELECT {_COLUMNS} FROM assets
+    WHERE id = %(id)s AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
+"""
+
+# Jobs that have ended forget it; one that has not keeps it, by the foreign key.
+_FORGET = """
+    WITH forgotten AS (
+        UPDATE generation_jobs SET source_asset_id = NULL
+        WHERE source_asset_id = %(id)s AND workspace_id = %(workspace_id)s
+            AND finished_at IS NOT NULL
+        RETURNING 1
+    )
+    DELETE FROM assets WHERE id = %(id)s AND workspace_id = %(workspace_id)s
+        AND (SELECT count(*) FROM forgotten) >= 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewAsset:
+    """A picture whose bytes are kept, about to become a row."""
+
+    id: UUID
+    workspace_id: str
+    product_id: str | None
+    storage_key: str
+    media_type: str
+    size_bytes: int
+    width_px: int
+    height_px: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One row of `assets`; size and hash are None where the shop wrote it by itself."""
+
+    id: UUID
+    workspace_id: str
+    product_id: str | None
+    storage_key: str
+    media_type: str
+    size_bytes: int
+    width_px: int | None
+    height_px: int | None
+    sha256: str | None
+    created_at: datetime
+
+
+class AssetStore:
+    """Writes and reads assets. Every method raises ServiceUnavailable without PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def insert(self, new: NewAsset) -> Asset:
+        """Write the row of an uploaded picture.
+
+        Raises:
+            InvalidRequest: The workspace or product does not exist.
+        """
+        parameters: dict[str, Any] = {
+            name: getattr(new, name) for name in NewAsset.__dataclass_fields__
+        }
+        try:
+            row = fetch_one(self._engine, _INSERT, {**parameters, "id": str(new.id)})
+        except exc.IntegrityError as error:
+            raise InvalidRequest(_explain(new)) from error
+        return _asset_of(row)
+
+    def get(self, asset_id: UUID, workspace_id: str | None = None) -> Asset:
+        """Return an asset; with a workspace, only if it belongs to it.
+
+        Raises:
+            UnknownAsset: There is none.
+        """
+        parameters = {"id": str(asset_id), "workspace_id": workspace_id}
+        row = fetch_one(self._engine, _GET, parameters)
+        if row is None:
+            raise UnknownAsset(asset_id)
+        return _asset_of(row)
+
+    def delete(self, asset_id: UUID, workspace_id: str, before: Callable[[], None]) -> None:
+        """Delete an asset; jobs that have ended forget it.
+
+        Args:
+            asset_id: Of the workspace.
+            workspace_id: Whose it is.
+            before: Called when nothing stands in the way any more, before the commit; what it
+                raises undoes the deletion.
+
+        Raises:
+            UnknownAsset: There is none in the workspace.
+            AssetInUse: A job that has not ended needs it.
+        """
+        parameters = {"id": str(asset_id), "workspace_id": workspace_id}
+        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
+        try:
+            with reporting_unavailability(), transactional.begin() as connection:
+                if connection.exec_driver_sql(_FORGET, parameters).rowcount == 0:
+                    raise UnknownAsset(asset_id)
+                before()
+        except exc.IntegrityError as error:
+            raise AssetInUse(
+                f"asset {asset_id} is the reference of a job that has not ended"
+            ) from error
+
+
+def _explain(new: NewAsset) -> str:
+    if new.product_id is not None:
+        return f"product_id: no product {new.product_id!r} in workspace {new.workspace_id!r}"
+    return f"workspace_id: no workspace {new.workspace_id!r}"
+
+
+def _asset_of(row: Any) -> Asset:
+    values = row._asdict()
+    values["id"] = UUID(str(values["id"]))
+    return Asset(**values)

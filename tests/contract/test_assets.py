@@ -1,0 +1,211 @@
+"""Pictures that clients upload, and jobs that show them."""
+
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.support.api import OTHER_WORKSPACE, Api
+from tests.support.faults import other_settings
+from tests.support.images_api import ImagesApi, png
+from tests.support.runtime import Runtime
+from tests.support.wait import wait_until
+
+UPLOAD_MAX_BYTES = 4 * 1024 * 1024
+LIMITS = {"SOFT_TIME_LIMIT": "20", "TIME_LIMIT": "25"}
+
+
+def upload(api: Api, data: bytes, media_type: str = "image/png", **query: str) -> httpx.Response:
+    """Upload a picture."""
+    headers = {"Content-Type": media_type}
+    return api.client.post("/v1/assets", content=data, headers=headers, params=query)
+
+
+def uploaded(api: Api, data: bytes, media_type: str = "image/png") -> dict[str, Any]:
+    """Upload a picture and return the asset."""
+    answer = upload(api, data, media_type)
+    assert answer.status_code == 201, answer.text
+    asset: dict[str, Any] = answer.json()
+    return asset
+
+
+def noise(size: tuple[int, int], kind: str = "PNG", **options: Any) -> bytes:
+    """Return a picture that does not compress."""
+    buffer = BytesIO()
+    Image.effect_noise(size, 100).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def many_pixels() -> bytes:
+    """Return a small file of a large picture."""
+    buffer = BytesIO()
+    Image.new("1", (8_000, 6_300)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def asset(runtime: Runtime) -> dict[str, Any]:
+    """Give an uploaded picture."""
+    return uploaded(runtime.api, png(300, 200))
+
+
+def test_uploaded_picture_can_be_had_again(runtime: Runtime, asset: dict[str, Any]) -> None:
+    """As it is described; its address needs no key."""
+    api = runtime.api
+    assert (asset["width_px"], asset["height_px"], asset["media_type"]) == (300, 200, "image/png")
+    described = api.client.get(f"/v1/assets/{asset['id']}").json()
+    assert {**described, "url": None} == {**asset, "url": None}
+    content = httpx.get(f"{api.url}{described['url']}")
+    assert content.status_code == 200
+    assert sha256(content.content).hexdigest() == asset["sha256"]
+    assert len(content.content) == asset["size_bytes"]
+    tag = {"If-None-Match": content.headers["etag"]}
+    assert httpx.get(f"{api.url}{described['url']}", headers=tag).status_code == 304
+    with Image.open(BytesIO(content.content)) as picture:
+        assert picture.size == (300, 200)
+
+
+def test_asset_of_another_workspace_does_not_exist(runtime: Runtime, asset: dict[str, Any]) -> None:
+    """Neither to be seen, nor deleted, nor shown in a picture."""
+    api = runtime.api
+    path = f"/v1/assets/{asset['id']}"
+    with api.client_of(OTHER_WORKSPACE) as stranger:
+        assert api.problem(stranger.get(path)) == (404, "not_found")
+        assert api.problem(stranger.get(f"{path}/content")) == (404, "not_found")
+        assert api.problem(stranger.delete(path)) == (404, "not_found")
+        body = {"prompt": "a mug", "source_asset_id": asset["id"]}
+        refused = stranger.post("/v1/generations", json=body)
+    assert api.problem(refused) == (422, "invalid_request")
+    assert "source_asset_id: no asset" in refused.json()["detail"]
+    assert api.problem(httpx.get(f"{api.url}{path}/content?token=x.y")) == (401, "invalid_token")
+    assert api.client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("make", "media_type", "problem"),
+    [
+        (lambda: b"", "image/png", (422, "invalid_request")),
+        (lambda: b"<svg/>", "image/png", (422, "invalid_request")),
+        (lambda: noise((99, 99))[:-300], "image/png", (422, "invalid_request")),
+        (lambda: noise((99, 99), "GIF"), "image/png", (422, "invalid_request")),
+        (lambda: many_pixels(), "image/png", (422, "invalid_request")),
+        (lambda: noise((99, 99), "GIF"), "image/gif", (415, "unsupported_media_type")),
+        (lambda: b"{}", "application/json", (415, "unsupported_media_type")),
+        (lambda: bytes(UPLOAD_MAX_BYTES + 1), "image/png", (413, "payload_too_large")),
+    ],
+    ids=["empty", "text", "cut", "gif", "pixels", "declared-gif", "json", "bytes"],
+)
+def test_what_is_no_picture_is_refused(
+    runtime: Runtime, make: Callable[[], bytes], media_type: str, problem: tuple[int, str]
+) -> None:
+    """With one line that says why; nothing is kept."""
+    api = runtime.api
+    assert api.problem(upload(api, make(), media_type)) == problem
+    assert list(runtime.image_dir.glob("assets/*")) == []
+
+
+def test_largest_picture_is_taken(runtime: Runtime) -> None:
+    """Four mebibytes to the byte, through everything that lies between."""
+    data = noise((1500, 1500), "JPEG", quality=97)
+    assert len(data) < UPLOAD_MAX_BYTES
+    # What follows the end of a JPEG is nobody's picture.
+    padded = data + bytes(UPLOAD_MAX_BYTES - len(data))
+    asset = uploaded(runtime.api, padded, "image/jpeg")
+    assert (asset["width_px"], asset["media_type"]) == (1500, "image/jpeg")
+    assert asset["size_bytes"] < UPLOAD_MAX_BYTES
+
+
+def test_product_must_exist(runtime: Runtime) -> None:
+    """And be of the same workspace; nothing is kept of what is refused."""
+    api = runtime.api
+    refused = upload(api, png(9, 9), product_id="nobody")
+    assert api.problem(refused) == (422, "invalid_request")
+    assert refused.json()["detail"] == "product_id: no product 'nobody' in workspace 'default'"
+    assert list(runtime.image_dir.glob("assets/*")) == []
+
+
+def test_picture_shows_its_reference(runtime: Runtime, asset: dict[str, Any]) -> None:
+    """Another picture than without it; the job says which it was."""
+    api = runtime.api
+    plain = api.finish(api.submit("a red mug"))
+    job = api.finish(api.submit("a red mug", source_asset_id=asset["id"]))
+    assert job["status"] == "completed"
+    assert (job["source_asset_id"], plain["source_asset_id"]) == (asset["id"], None)
+    assert job["images"][0]["sha256"] != plain["images"][0]["sha256"]
+
+
+def test_asset_that_a_job_waits_for_is_not_deleted(runtime: Runtime, asset: dict[str, Any]) -> None:
+    """Afterwards it is; the job that showed it forgets it."""
+    api = runtime.api
+    path = f"/v1/assets/{asset['id']}"
+    with runtime.paused():
+        job = api.submit("a mug", source_asset_id=asset["id"])
+        assert api.problem(api.client.delete(path)) == (409, "asset_in_use")
+    assert api.finish(job)["status"] == "completed"
+    assert api.client.delete(path).status_code == 204
+    assert api.problem(api.client.delete(path)) == (404, "not_found")
+    assert api.problem(httpx.get(f"{api.url}{asset['url']}")) == (404, "not_found")
+    assert api.get(job)["source_asset_id"] is None
+    assert list(runtime.image_dir.glob("assets/*")) == []
+
+
+def test_unknown_asset_is_refused(runtime: Runtime) -> None:
+    """Before anything is accepted; also by the Python API."""
+    api = runtime.api
+    body = {"prompt": "a mug", "source_asset_id": str(uuid4())}
+    assert api.problem(api.client.post("/v1/generations", json=body)) == (422, "invalid_request")
+    assert api.client.get("/v1/generations").json()["items"] == []
+
+
+@pytest.fixture
+def images_api() -> Iterator[ImagesApi]:
+    """Give a provider's server."""
+    with ImagesApi() as api:
+        yield api
+
+
+def test_real_provider_is_sent_the_reference(
+    runtime: Runtime, images_api: ImagesApi, asset: dict[str, Any]
+) -> None:
+    """As an edit, streamed or not, byte for byte; again where a call has failed."""
+    api = runtime.api
+    kept = httpx.get(f"{api.url}{asset['url']}").content
+    with other_settings(runtime, **LIMITS, **images_api.environment):
+        jobs = {
+            n: api.submit(
+                f"a mug of {n} <<overloaded>>",
+                n=n,
+                size="1024x1024",
+                source_asset_id=asset["id"],
+            )
+            for n in (1, 3)
+        }
+        for n, job in jobs.items():
+            ended = api.finish(job)
+            assert (ended["status"], len(ended["images"])) == ("completed", n)
+            calls = images_api.calls_of(f"a mug of {n}")
+            assert [call.reference for call in calls] == [kept, kept]
+            assert [call.n for call in calls] == [n, n]
+    [streamed, _] = (images_api.calls_of(f"a mug of {n}")[0].body.get("stream") for n in (1, 3))
+    assert streamed is True
+
+
+def test_open_jobs_wait_for_a_store_that_is_away(runtime: Runtime, asset: dict[str, Any]) -> None:
+    """Nothing is paid for before the reference is there."""
+    api = runtime.api
+    folder = runtime.image_dir / "assets"
+    away = folder.with_name("assets-away")
+    with runtime.paused():
+        job = api.submit("a mug", source_asset_id=asset["id"])
+        folder.rename(away)
+    wait_until(lambda: api.get(job)["attempt"] >= 1 and api.get(job)["retry"], 20, "a retry")
+    away.rename(folder)
+    ended = api.finish(job)
+    assert ended["status"] == "completed"
+    first = ended["attempts"][0]
+    assert (first["error"]["code"], first["charge_state"]) == ("storage_unavailable", "none")
