@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import boto3
@@ -47,6 +48,12 @@ class S3ImageStore:
     def _client(self) -> Any:
         # Made after a fork, at the first use: it holds connections.
         return boto3.client("s3", config=_CLIENT_CONFIG)
+
+    @cached_property
+    def origin(self) -> str | None:
+        """Where signed addresses lead; see `ImageStore`."""
+        address = urlsplit(self.find_address(asset_key(UUID(int=0)), {}) or "")
+        return f"{address.scheme}://{address.netloc}"
 
     def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
         """Keep one picture; see `ImageStore.save`."""

@@ -9,16 +9,21 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
+from shared.api.parts import Parts
+
 _PAGE = Path(__file__).parent / "page"
 _ASSETS = {"app.css", "app.js", "icon.svg", "docs.js"}
 _DOCS_ASSETS = {"swagger-ui-bundle.js", "swagger-ui.css"}
 
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src {styles}; img-src {images};"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_OWN_IMAGES = "'self' data: blob:"
+
+FILE_POLICY = _POLICY.format(styles="'self'", images=_OWN_IMAGES)
 # Swagger UI sets styles of elements from its script.
-DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+DOCS_POLICY = _POLICY.format(styles="'self' 'unsafe-inline'", images=_OWN_IMAGES)
 
 
 # None of them stands in the document.
@@ -26,9 +31,12 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def page(request: Request) -> Response:
-    """Return the page."""
-    return _serve(request, _PAGE / "index.html", PAGE_POLICY)
+async def page(request: Request, parts: Parts) -> Response:
+    """Return the page, which shows pictures of the API and of where it redirects to."""
+    origin = parts.image_store.origin
+    images = _OWN_IMAGES if origin is None else f"{_OWN_IMAGES} {origin}"
+    policy = _POLICY.format(styles="'self'", images=images)
+    return _serve(request, _PAGE / "index.html", policy)
 
 
 @router.get("/docs")
@@ -40,17 +48,17 @@ async def docs(request: Request) -> Response:
 @router.get("/favicon.ico")
 async def favicon(request: Request) -> Response:
     """Return the icon."""
-    return _serve(request, _PAGE / "icon.svg", PAGE_POLICY)
+    return _serve(request, _PAGE / "icon.svg", FILE_POLICY)
 
 
 @router.get("/assets/{name}")
 async def asset(request: Request, name: str) -> Response:
     """Return a file of the page or of the documentation."""
     if name in _DOCS_ASSETS:
-        return _serve(request, _docs_folder() / name, PAGE_POLICY)
+        return _serve(request, _docs_folder() / name, FILE_POLICY)
     if name not in _ASSETS:
         raise HTTPException(404, "there is no such file")
-    return _serve(request, _PAGE / name, PAGE_POLICY)
+    return _serve(request, _PAGE / name, FILE_POLICY)
 
 
 def _serve(request: Request, path: Path, policy: str) -> Response:

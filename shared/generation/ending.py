@@ -70,7 +70,7 @@ class AttemptEnding:
         if claim.unknown_calls and not self._charges.accepts_double(claim.params):
             raise ChargeUnknown("Not tried again: an earlier call may have been billed")
         if self._charges.exceeds_limit(claim, attempt.wanted, len(attempt.missing_positions())):
-            raise CostLimitReached("Not tried again: it may cost more than max_cost allows")
+            raise CostLimitReached("The provider was not called: it may cost more than max_cost")
 
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
         """Record the images that are saved; `error` says why others are missing.

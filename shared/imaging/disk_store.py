@@ -36,6 +36,8 @@ class DiskImageStore:
             a symbolic link is refused.
     """
 
+    origin: str | None = None
+
     def __init__(self, root: Path) -> None:
         self._root = root
 

@@ -43,6 +43,11 @@ class ImageStore(Protocol):
     found by every process that uses the same store.
     """
 
+    @property
+    def origin(self) -> str | None:
+        """Where the addresses of `find_address` lead, as `https://host`; None if it gives none."""
+        ...
+
     def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
         """Keep one picture under `{job}/{attempt}/{position}`, durably once this returns.
 

@@ -151,6 +151,25 @@ def test_call_of_a_killed_worker_is_repeated_only_where_that_is_accepted(
         assert len(images_api.calls_of(prompt)) == 2
 
 
+def test_job_costs_no_more_than_its_request_allows(real: Runtime, images_api: ImagesApi) -> None:
+    """Not over all its calls either; a call whose bill nobody knows counts in full."""
+    cases = {
+        "a cheap mug <<error>>": (1, PRICE, "cost_limit", 1),
+        "a dear mug <<error>>": (1, 2 * PRICE, None, 2),
+        "two cheap mugs <<corrupt>>": (2, 3 * PRICE - 1, "cost_limit", 1),
+        "four mugs <<two-fewer>>": (4, 4 * PRICE, None, 2),
+    }
+    jobs = {
+        prompt: real.submit(prompt, n=n, size=SIZE, max_cost=most)
+        for prompt, (n, most, _, _) in cases.items()
+    }
+    for prompt, (_, _, code, calls) in cases.items():
+        rows = real.finish(jobs[prompt], within=60)
+        assert (rows.job["error"] or {}).get("code") == code, prompt
+        assert len(images_api.calls_of(prompt)) == calls, prompt
+        assert rows.attempts[-1]["charge_state"] == ("none" if code else "charged")
+
+
 def test_saved_bytes_are_never_asked_for_again(real: Runtime, images_api: ImagesApi) -> None:
     """Though the worker died before it could write a row of them."""
     prompt = "a saved mug"

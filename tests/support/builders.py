@@ -123,6 +123,11 @@ class FaultyImageStore:
         self._store = store
         self._failures = failures
 
+    @property
+    def origin(self) -> str | None:
+        """Say where addresses lead."""
+        return self._store.origin
+
     def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
         """Fail while there are failures left, then save."""
         if self._failures > 0:
