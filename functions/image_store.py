@@ -6,7 +6,7 @@ by addresses that are signed when they are asked for.
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
@@ -18,8 +18,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import ConfigurationError, StorageUnavailable
-from shared.imaging.provider import GeneratedImage
-from shared.imaging.store import StoredImage, describe
+from shared.imaging.provider import GeneratedImage, Preview
+from shared.imaging.store import StoredImage, describe, preview_key
 from shared.settings import Settings
 
 # One try: whoever saves repeats it up to its own deadline. A picture is some megabytes, so one
@@ -31,7 +31,8 @@ _CLIENT_CONFIG = Config(
     signature_version="s3v4",
 )
 
-_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
+_PICTURE_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
+_KEY = re.compile(rf"{_PICTURE_KEY.pattern}(?:\.preview)?")
 _DELETED_AT_ONCE = 1000
 """Keys of one DeleteObjects (S3 API Reference)."""
 
@@ -54,23 +55,28 @@ class S3ImageStore:
         """Keep one picture; see `ImageStore.save`."""
         facts = describe(job_id, attempt, image)
         with _storage_errors("keep", facts.storage_key):
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=facts.storage_key,
-                Body=image.data,
-                ContentType=image.media_type,
-                # S3 refuses what did not arrive as it was sent.
-                ChecksumSHA256=base64.b64encode(sha256(image.data).digest()).decode(),
-                Metadata=_metadata_of(facts),
-            )
+            self._put(facts.storage_key, image.data, image.media_type, _metadata_of(facts))
         return facts
+
+    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+        """Keep a picture in the making; see `ImageStore.save_preview`."""
+        key = preview_key(job_id, attempt, preview.position)
+        with _storage_errors("keep", key):
+            self._put(key, preview.data, preview.media_type, {})
+        return key
+
+    def delete_previews(self, storage_keys: Sequence[str]) -> None:
+        """Forget previews; see `ImageStore.delete_previews`."""
+        for key in storage_keys:
+            with _storage_errors("delete", key):
+                self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Return a job's pictures, one a position; see `ImageStore.find_saved`."""
         first: dict[int, tuple[int, str]] = {}
         with _storage_errors("read", str(job_id)):
             for key in self._keys_of(job_id):
-                if _KEY.fullmatch(key):
+                if _PICTURE_KEY.fullmatch(key):
                     attempt, position = map(int, key.split("/")[1:])
                     first[position] = min(first.get(position, (attempt, key)), (attempt, key))
             return [self._facts_of(first[position][1], position) for position in sorted(first)]
@@ -112,6 +118,17 @@ class S3ImageStore:
                 if answer.get("Errors"):
                     code = answer["Errors"][0].get("Code", "unknown")
                     raise StorageUnavailable(f"could not delete images of {job_id}: {code}")
+
+    def _put(self, key: str, data: bytes, media_type: str, metadata: Mapping[str, str]) -> None:
+        self._client.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=data,
+            ContentType=media_type,
+            # S3 refuses what did not arrive as it was sent.
+            ChecksumSHA256=base64.b64encode(sha256(data).digest()).decode(),
+            Metadata=metadata,
+        )
 
     def _keys_of(self, job_id: UUID) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2")

@@ -65,6 +65,15 @@ class UnknownImage(DarkroomError):
         super().__init__(f"no image {str(image_id)[:64]!r}")
 
 
+class UnknownPreview(DarkroomError):
+    """Somebody asked for a preview that there is not (any more), or not for them."""
+
+    code = "unknown_preview"
+
+    def __init__(self, preview_id: object) -> None:
+        super().__init__(f"no preview {str(preview_id)[:64]!r} of a job that runs")
+
+
 class UnknownKey(DarkroomError):
     """Somebody named an API key that there is not."""
 

@@ -10,7 +10,7 @@ from shared.api.authorization import Credentials, find_workspace
 from shared.api.documentation import problems
 from shared.api.parts import Parts
 
-_BYTES = {
+PICTURE = {
     "description": "The picture.",
     "content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}},
 }
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/images", tags=["images"])
     summary="Get an image",
     response_class=Response,
     responses={
-        200: _BYTES,
+        200: PICTURE,
         307: {"description": "Where the picture is, for whoever keeps them elsewhere."},
         304: {"description": "The picture that the client has."},
         **problems(401, 403, 404, 422, 503),

@@ -21,6 +21,7 @@ _STATUS: Mapping[type[DarkroomError], int] = {
     errors.Forbidden: 403,
     errors.UnknownJob: 404,
     errors.UnknownImage: 404,
+    errors.UnknownPreview: 404,
     errors.JobRuns: 409,
     errors.InvalidRequest: 422,
     errors.IdempotencyKeyReused: 422,

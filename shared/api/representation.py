@@ -10,6 +10,7 @@ from shared.api.schemas import (
     ErrorBody,
     ImageBody,
     JobBody,
+    PreviewBody,
     ReceiptBody,
     RetryBody,
     UrlsBody,
@@ -31,6 +32,7 @@ class Representer:
         secret = settings.signing_secret
         self.event_signer = AddressSigner(secret, "events", settings.event_token_seconds)
         self.image_signer = AddressSigner(secret, "image", settings.image_token_seconds)
+        self.preview_signer = AddressSigner(secret, "preview", settings.image_token_seconds)
 
     def path_of(self, job_id: UUID) -> str:
         """Return the address of a job."""
@@ -55,6 +57,7 @@ class Representer:
             product_id=job.product_id,
             metadata=_mapping_of(params.get("metadata")),
             images=[self._image_of(image) for image in view.images],
+            previews=[self._preview_of(preview) for preview in view.previews],
             missing=int((job.result or {}).get("missing", 0)),
             error=error,
             attempt=job.attempt,
@@ -80,6 +83,15 @@ class Representer:
         token = self.image_signer.sign(image_id)
         url = f"{self._base}/v1/images/{image_id}?token={token}"
         return ImageBody(**{**image, "id": image_id, "url": url})
+
+    def _preview_of(self, preview: Mapping[str, Any]) -> PreviewBody:
+        preview_id = UUID(preview["id"])
+        token = self.preview_signer.sign(preview_id)
+        # The number makes another address of a newer one, which browsers then ask for.
+        query = f"number={preview['number']}&token={token}"
+        url = f"{self._base}/v1/previews/{preview_id}?{query}"
+        shown = {name: value for name, value in preview.items() if name != "id"}
+        return PreviewBody(**shown, url=url)
 
 
 def _attempt_of(line: Mapping[str, Any]) -> AttemptBody:

@@ -4,8 +4,7 @@ Called by `shared.generation.handler`, once an attempt.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -17,6 +16,7 @@ from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
     ImageProvider,
+    Preview,
     ProviderAnswer,
     ProviderCall,
     Receipt,
@@ -24,6 +24,8 @@ from shared.imaging.provider import (
 
 PROGRESS_BEFORE_PROVIDER = 10
 PROGRESS_AFTER_PROVIDER = 90
+
+P = TypeVar("P", GeneratedImage, Preview)
 
 _log = structlog.get_logger(__name__)
 
@@ -49,6 +51,7 @@ class ImageService:
         on_progress: Callable[[int], None],
         on_bill: Callable[[ChargeState, Receipt | None], None] = _ignore,
         on_image: Callable[[GeneratedImage], None] = _ignore,
+        on_preview: Callable[[Preview], None] = _ignore,
     ) -> ProviderAnswer:
         """Make the images of a job, or those still missing; blocks until they are there.
 
@@ -58,19 +61,17 @@ class ImageService:
             positions: The images to make; None means all. For none, no provider is called.
             attempt: The attempt this belongs to, from 1.
             deadline: Bounds the provider's calls.
-            on_progress: Receives the job's progress, 10 to 90 and never falling, at every step
-                of the provider; the same number may come again. What it raises ends the call.
+            on_progress: Receives 10 to 90, never falling, at each step; may raise to end the call.
             on_bill: Receives what is known of the bill, as soon as it is.
-            on_image: Receives each usable picture as soon as it is whole, if the provider gives
-                them one by one; all are in the answer too.
+            on_image: Receives each usable picture as soon as it is whole; all are in the answer.
+            on_preview: Receives each picture in the making, before the progress that it is.
 
         Returns:
             At least one image, unless none was asked for; never one that was not asked for.
 
         Raises:
             InvalidRequest: The params cannot be served.
-            ImagesMissing: Not a single usable image came.
-            AttemptError: What else the provider reported.
+            AttemptError: What the provider reported; ImagesMissing where no usable image came.
         """
         wanted = ImageParams.from_row(params, job_id)
         asked = tuple(range(wanted.n)) if positions is None else tuple(positions)
@@ -84,16 +85,20 @@ class ImageService:
             step=_ProgressReport(on_progress),
             deadline=deadline,
             bill=on_bill,
-            keep=partial(_hand_on, on_image, asked),
+            keep=_only_usable(on_image, asked),
+            preview=_only_usable(on_preview, asked),
         )
         return _check_answer(self._provider.generate(call), asked)
 
 
-def _hand_on(
-    on_image: Callable[[GeneratedImage], None], asked: tuple[int, ...], image: GeneratedImage
-) -> None:
-    if image.position in asked and _is_usable(image):
-        on_image(image)
+def _only_usable(hand_on: Callable[[P], None], asked: tuple[int, ...]) -> Callable[[P], None]:
+    """Return what hands on those pictures that were asked for and are what they say."""
+
+    def check(picture: P) -> None:
+        if picture.position in asked and _is_usable(picture):
+            hand_on(picture)
+
+    return check
 
 
 class _ProgressReport:
@@ -124,7 +129,7 @@ def _check_answer(answer: ProviderAnswer, asked: tuple[int, ...]) -> ProviderAns
     return ProviderAnswer(usable, answer.charge_state, answer.receipt)
 
 
-def _is_usable(image: GeneratedImage) -> bool:
+def _is_usable(image: GeneratedImage | Preview) -> bool:
     """Whether the bytes begin as their media type says; if not, the image counts as missing.
 
     The images beside it were made and perhaps paid for, and are kept.
