@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
 _PAGE = Path(__file__).parent / "page"
-_ASSETS = {"app.css", "app.js", "icon.svg", "docs.js"}
+_ASSETS = {"app.css", "app.js", "icon.svg", "docs.js", "receipt.js"}
 _DOCS_ASSETS = {"swagger-ui-bundle.js", "swagger-ui.css"}
 
 PAGE_POLICY = (
