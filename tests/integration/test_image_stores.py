@@ -166,6 +166,19 @@ def test_objects_are_private_and_say_what_they_are(s3_store: S3ImageStore, job_i
     assert all("URI" not in grant["Grantee"] for grant in grants)
 
 
+def test_preview_is_read_by_a_signed_address_that_forbids_keeping_it(
+    s3_store: S3ImageStore, job_id: UUID
+) -> None:
+    """As the API redirects to it."""
+    key = s3_store.save_preview(job_id, 1, build_preview(DATA))
+    headers = {"Content-Type": "image/png", "Cache-Control": "no-store"}
+    address = s3_store.find_address(key, headers)
+    assert address is not None
+    with urlopen(address) as answer:  # noqa: S310 - our own address
+        assert answer.read() == DATA
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def test_s3_that_is_away_is_storage_unavailable(
     monkeypatch: pytest.MonkeyPatch, job_id: UUID
 ) -> None:
