@@ -5,7 +5,7 @@ by addresses that are signed when they are asked for.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
@@ -18,8 +18,15 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import ConfigurationError, StorageUnavailable
-from shared.imaging.provider import GeneratedImage
-from shared.imaging.store import IMAGE_KEY, StoredImage, asset_key, check_key, describe
+from shared.imaging.provider import GeneratedImage, Preview
+from shared.imaging.store import (
+    IMAGE_KEY,
+    StoredImage,
+    asset_key,
+    check_key,
+    describe,
+    preview_key,
+)
 from shared.settings import Settings
 
 # One try: whoever saves repeats it up to its own deadline. A picture is some megabytes, so one
@@ -69,9 +76,18 @@ class S3ImageStore:
 
     def delete_asset(self, asset_id: UUID) -> None:
         """Forget an uploaded picture; see `ImageStore.delete_asset`."""
-        key = asset_key(asset_id)
-        with _storage_errors("delete", key):
-            self._client.delete_object(Bucket=self._bucket, Key=key)
+        self._delete(asset_key(asset_id))
+
+    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+        """Keep a picture in the making; see `ImageStore.save_preview`."""
+        key = preview_key(job_id, attempt, preview.position)
+        self._put(key, preview.data, preview.media_type, {})
+        return key
+
+    def delete_previews(self, storage_keys: Sequence[str]) -> None:
+        """Forget previews; see `ImageStore.delete_previews`."""
+        for key in storage_keys:
+            self._delete(key)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Return a job's pictures, one a position; see `ImageStore.find_saved`."""
@@ -131,6 +147,10 @@ class S3ImageStore:
                 ChecksumSHA256=base64.b64encode(sha256(data).digest()).decode(),
                 Metadata=metadata,
             )
+
+    def _delete(self, key: str) -> None:
+        with _storage_errors("delete", key):
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def _keys_of(self, job_id: UUID) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2")

@@ -62,6 +62,13 @@ class UnknownImage(UnknownThing):
     KIND = "image"
 
 
+class UnknownPreview(UnknownThing):
+    """Somebody asked for a preview that there is not (any more), or not for them."""
+
+    code = "unknown_preview"
+    KIND = "preview"
+
+
 class UnknownAsset(UnknownThing):
     """Somebody named an asset that there is not, or not for them."""
 

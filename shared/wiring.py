@@ -34,6 +34,7 @@ from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.dispatcher import Dispatcher
+from shared.jobs.previews import PreviewStore
 from shared.jobs.retry import RetryPolicy
 from shared.jobs.store import JobStore
 from shared.settings import Settings
@@ -153,6 +154,7 @@ class Services:
             LeaseKeeper(attempts, settings.lease_seconds, interrupt),
             ImageService(provider),
             self.image_store,
+            PreviewStore(self.engine),
             AttemptEnding(
                 attempts,
                 self.announcer,

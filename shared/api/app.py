@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from shared.api import assets, events, generations, images, pages, service
+from shared.api import assets, events, generations, images, pages, previews, service
 from shared.api.documentation import install_document
 from shared.api.gate import Gate
 from shared.api.parts import ApiParts
@@ -14,7 +14,7 @@ VERSION = "1"
 _TAGS = [
     {"name": "generations", "description": "Jobs: submit, follow, read, list, cancel."},
     {"name": "assets", "description": "Pictures of your own, for jobs to show."},
-    {"name": "images", "description": "The pictures of completed jobs."},
+    {"name": "images", "description": "The pictures of jobs, made and in the making."},
     {"name": "service", "description": "Presets, and how the service is."},
 ]
 
@@ -53,7 +53,7 @@ def build_routes(parts: ApiParts) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     app.state.parts = parts
-    for routes in (generations, events, assets, images, service, pages):
+    for routes in (generations, events, assets, images, previews, service, pages):
         app.include_router(routes.router)
     install_problems(app)
     install_document(app)

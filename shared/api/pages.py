@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from shared.api.parts import Parts
 
 _PAGE = Path(__file__).parent / "page"
-_ASSETS = {"app.css", "app.js", "icon.svg", "docs.js"}
+_ASSETS = {"app.css", "app.js", "icon.svg", "docs.js", "receipt.js"}
 _DOCS_ASSETS = {"swagger-ui-bundle.js", "swagger-ui.css"}
 
 _POLICY = (

@@ -12,6 +12,7 @@ from shared.api.schemas import (
     ErrorBody,
     ImageBody,
     JobBody,
+    PreviewBody,
     ReceiptBody,
     RetryBody,
     UrlsBody,
@@ -35,6 +36,7 @@ class Representer:
         self.event_signer = AddressSigner(secret, "events", settings.event_token_seconds)
         self.asset_signer = AddressSigner(secret, "asset", settings.image_token_seconds)
         self.image_signer = AddressSigner(secret, "image", settings.image_token_seconds)
+        self.preview_signer = AddressSigner(secret, "preview", settings.image_token_seconds)
 
     def path_of(self, job_id: UUID) -> str:
         """Return the address of a job."""
@@ -70,6 +72,7 @@ class Representer:
             source_asset_id=job.source_asset_id,
             metadata=_mapping_of(params.get("metadata")),
             images=[self._image_of(image) for image in view.images],
+            previews=[self._preview_of(preview) for preview in view.previews],
             missing=int((job.result or {}).get("missing", 0)),
             error=error,
             attempt=job.attempt,
@@ -95,6 +98,15 @@ class Representer:
         token = self.image_signer.sign(image_id)
         url = f"{self._base}/v1/images/{image_id}?token={token}"
         return ImageBody(**{**image, "id": image_id, "url": url})
+
+    def _preview_of(self, preview: Mapping[str, Any]) -> PreviewBody:
+        preview_id = UUID(preview["id"])
+        token = self.preview_signer.sign(preview_id)
+        # The number makes another address of a newer one, which browsers then ask for.
+        query = f"number={preview['number']}&token={token}"
+        url = f"{self._base}/v1/previews/{preview_id}?{query}"
+        shown = {name: value for name, value in preview.items() if name != "id"}
+        return PreviewBody(**shown, url=url)
 
 
 def _attempt_of(line: Mapping[str, Any]) -> AttemptBody:

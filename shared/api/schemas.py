@@ -85,6 +85,17 @@ class AssetBody(_Body):
     created_at: datetime
 
 
+class PreviewBody(_Body):
+    """What a picture in the making looks like so far."""
+
+    position: int
+    number: int = Field(description="Counts up with each newer one of this position.")
+    url: str = Field(description="Signed; it is gone as soon as the attempt has ended.")
+    media_type: str
+    width_px: int
+    height_px: int
+
+
 class RetryBody(_Body):
     """What a job waits for."""
 
@@ -120,6 +131,9 @@ class JobBody(_Body):
     source_asset_id: UUID | None
     metadata: dict[str, Any]
     images: list[ImageBody]
+    previews: list[PreviewBody] = Field(
+        description="While an attempt runs: its pictures in the making, where a model shows any."
+    )
     missing: int = Field(description="Images of a completed job that never came.")
     error: ErrorBody | None = Field(
         description="Why the job failed, or why the attempt before the one it waits for did."

@@ -9,6 +9,7 @@ from shared.deadline import Deadline
 from shared.errors import AttemptError, DarkroomError
 from shared.events.attempt import AttemptEvents
 from shared.generation.lease import HeldLease
+from shared.generation.previews import AttemptPreviews
 from shared.generation.progress import AttemptProgress
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState, Receipt
@@ -32,6 +33,7 @@ class RunningAttempt:
     lease: HeldLease
     events: AttemptEvents
     progress: AttemptProgress
+    previews: AttemptPreviews
     saved: dict[int, StoredImage] = field(default_factory=dict)
     is_sent: bool = False
     charge_state: ChargeState = ChargeState.NONE

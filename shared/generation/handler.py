@@ -29,12 +29,14 @@ from shared.generation.attempt import RunningAttempt
 from shared.generation.ending import AttemptEnding
 from shared.generation.lease import LeaseKeeper
 from shared.generation.outcome import NothingToDo, Outcome, RetryAfter
+from shared.generation.previews import AttemptPreviews
 from shared.generation.progress import AttemptProgress
 from shared.imaging.provider import GeneratedImage
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, ClaimRefused
+from shared.jobs.previews import PreviewStore
 from shared.status import PREPARING, SAVING, STARTING
 
 log = structlog.get_logger(__name__)
@@ -63,6 +65,7 @@ class GenerationHandler:
         keeper: LeaseKeeper,
         images: ImageService,
         image_store: ImageStore,
+        previews: PreviewStore,
         ending: AttemptEnding,
         traits: RuntimeTraits,
     ) -> None:
@@ -71,6 +74,7 @@ class GenerationHandler:
         self._keeper = keeper
         self._images = images
         self._image_store = image_store
+        self._previews = previews
         self._ending = ending
         self._traits = traits
 
@@ -92,6 +96,7 @@ class GenerationHandler:
     def _run(self, claim: Claim, deadline: Deadline) -> Outcome:
         started_at = time.monotonic()
         log.info("attempt started", max_attempts=claim.max_attempts)
+        previews = AttemptPreviews(self._image_store, self._previews, claim, deadline)
         with self._keeper.holding(claim) as lease:
             events = AttemptEvents(
                 self._publisher,
@@ -101,8 +106,9 @@ class GenerationHandler:
                 max_attempts=claim.max_attempts,
             )
             progress = AttemptProgress(events, lease, deadline)
-            attempt = RunningAttempt(claim, deadline, lease, events, progress)
+            attempt = RunningAttempt(claim, deadline, lease, events, progress, previews)
             outcome = self._try(attempt)
+        previews.forget()
         seconds = round(time.monotonic() - started_at, 3)
         log.info("attempt ended", outcome=outcome.name, seconds=seconds)
         return outcome
@@ -152,6 +158,7 @@ class GenerationHandler:
                 on_progress=attempt.progress.tell_rendering,
                 on_bill=attempt.note_bill,
                 on_image=partial(self._keep, attempt),
+                on_preview=attempt.previews.keep,
             )
         attempt.note_bill(answer.charge_state, answer.receipt)
         self._save(attempt, answer.images)

@@ -1,7 +1,7 @@
 """The image store on disk: `{root}/{job}/{attempt}/{position}`, and the facts beside it.
 
 Used by the local runtime. The file without a suffix holds the exact bytes; `{position}.json`
-holds the facts that `StoredImage` names.
+holds the facts that `StoredImage` names, `{position}.preview` what the picture looks like so far.
 """
 
 import json
@@ -10,15 +10,15 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from uuid import UUID
 
 from shared.errors import StorageUnavailable
-from shared.imaging.provider import GeneratedImage
-from shared.imaging.store import StoredImage, asset_key, check_key, describe
+from shared.imaging.provider import GeneratedImage, Preview
+from shared.imaging.store import StoredImage, asset_key, check_key, describe, preview_key
 
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
 _FACT_TYPES = {field.name: field.type for field in fields(StoredImage)}
@@ -55,6 +55,21 @@ class DiskImageStore:
             # takes besides (the facts, a new name) makes the picture absent, never torn.
             _write(path, image.data, is_synced=True)
         return facts
+
+    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+        """Keep a picture in the making; see `ImageStore.save_preview`."""
+        key = preview_key(job_id, attempt, preview.position)
+        with _storage_errors("keep", key):
+            path = self._path_of(key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, preview.data, is_synced=False)
+        return key
+
+    def delete_previews(self, storage_keys: Sequence[str]) -> None:
+        """Forget previews; see `ImageStore.delete_previews`."""
+        for key in storage_keys:
+            with _storage_errors("delete", key):
+                self._path_of(key).unlink(missing_ok=True)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Return a job's pictures, one a position; see `ImageStore.find_saved`."""

@@ -11,11 +11,20 @@ import time
 from shared.deadline import Deadline
 from shared.errors import PromptRejected, ProviderUnavailable, RateLimited
 from shared.imaging.params import image_seed
-from shared.imaging.provider import ChargeState, GeneratedImage, ProviderAnswer, ProviderCall
+from shared.imaging.provider import (
+    ChargeState,
+    GeneratedImage,
+    Preview,
+    ProviderAnswer,
+    ProviderCall,
+)
 from shared.imaging.scripts import Script, parse_script
 
 STEPS = 4
 MODEL = "mock-1"
+
+_PREVIEW_PARTS = (8, 4, 2)
+"""What part of the picture's width and height its preview has, by step: it grows."""
 
 _HANG_PIECE_SECONDS = 0.05
 
@@ -49,6 +58,8 @@ class MockProvider:
             _pause(self._step_seconds + script.slow_seconds / STEPS, call.deadline)
             if step == STEPS:
                 images = self._draw(call, script)
+            elif script.shows_previews:
+                _show(call, script.prompt, _PREVIEW_PARTS[step - 1])
             call.step(step / STEPS)
             if step == 1:
                 _stall(script)
@@ -81,6 +92,16 @@ class MockProvider:
             provider=self.name,
             model=MODEL,
         )
+
+
+def _show(call: ProviderCall, prompt: str, part: int) -> None:
+    from shared.imaging.drawing.picture import draw_png
+
+    width_px, height_px = call.width_px // part, call.height_px // part
+    for position in call.positions:
+        seed = image_seed(call.seed, position)
+        data = draw_png(prompt, call.style, width_px, height_px, seed)
+        call.preview(Preview(position, data, "image/png", width_px, height_px))
 
 
 def _pause(seconds: float, deadline: Deadline) -> None:

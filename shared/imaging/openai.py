@@ -31,6 +31,7 @@ from shared.imaging.prices import PriceTable
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
+    Preview,
     ProviderAnswer,
     ProviderCall,
     Receipt,
@@ -237,9 +238,13 @@ class OpenAIProvider:
         """Hand on a preview; one that is no picture is nobody's loss."""
         try:
             data = _decoded(event.b64_json)
-            call.preview(position, data, measure(data).media_type)
+            measured = measure(data)
         except (NotAPicture, CorruptImage) as error:
             log.warning("preview not shown", reason=str(error))
+            return
+        call.preview(
+            Preview(position, data, measured.media_type, measured.width_px, measured.height_px)
+        )
 
     def _receipt(
         self, call: ProviderCall, images: int, usage: Any, request_id: str | None

@@ -5,7 +5,7 @@ by the image service. Free of pydantic models, which a worker does not need.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 from uuid import UUID
@@ -84,6 +84,10 @@ class ImageParams:
             n=_read_integer(params, "n", 1, least=1, most=IMAGES_MAX),
             seed=_read_integer(params, "seed", default_seed, least=0, most=SEED_LIMIT - 1),
         )
+
+    def asked(self, positions: Sequence[int] | None) -> tuple[int, ...]:
+        """Return the positions to make: these, or all of the job's."""
+        return tuple(range(self.n) if positions is None else positions)
 
     def picture(self) -> dict[str, Any]:
         """Return what every picture of the job has in common, as a provider is told it."""

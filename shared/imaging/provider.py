@@ -62,6 +62,22 @@ class GeneratedImage:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture in the making: what the one at `position` looks like so far.
+
+    Attributes:
+        data: The encoded file, as `media_type` says; whole, and perhaps of another size than the
+            picture will have.
+    """
+
+    position: int
+    data: bytes
+    media_type: str
+    width_px: int
+    height_px: int
+
+
 def _ignore(*_facts: object) -> None:
     """Do nothing with what nobody asked for."""
 
@@ -81,7 +97,8 @@ class ProviderCall:
         bill: To be told as soon as it is known whether the call was billed, and what for.
         keep: To be given each picture as soon as its bytes are whole: it is kept before anything
             else happens, and never asked for again.
-        preview: To be given a picture in the making: its position, its bytes and media type.
+        preview: To be given each picture in the making, before the step that it is. Raises when
+            the attempt must stop.
     """
 
     job_id: UUID
@@ -97,7 +114,7 @@ class ProviderCall:
     reference: Reference | None = None
     bill: Callable[[ChargeState, Receipt], None] = _ignore
     keep: Callable[[GeneratedImage], None] = _ignore
-    preview: Callable[[int, bytes, str], None] = _ignore
+    preview: Callable[[Preview], None] = _ignore
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ and when the name is unknown, a tag is plain text. Of two tags of one name the l
 - `[[crash:k]]`: attempts 1 to k kill their own process, after step 2. Default: every attempt.
 - `[[slow:s]]`: takes s seconds longer, spread over the steps. Default 5.
 - `[[short:k]]`: the last k of the images asked for never come. Default 1.
+- `[[preview]]`: each picture is shown in the making, with steps 1 to 3.
 
 Seconds may be decimal; other numbers are rounded down. A number outside the range of its script
 becomes the nearest bound, and one that is not a plain decimal number becomes the default.
@@ -60,6 +61,7 @@ SCRIPTS: tuple[ScriptTag, ...] = (
     ScriptTag("crash", "Kills its own process, after step 2", math.inf, 1000, "attempts"),
     ScriptTag("slow", "Takes longer, spread over the steps", 5, DAY_SECONDS, "seconds"),
     ScriptTag("short", "The last images never come", 1, 1000, "images"),
+    ScriptTag("preview", "Shows each picture in the making, with steps 1 to 3", 1, 1, ""),
 )
 
 _TAGS_BY_NAME = {tag.name: tag for tag in SCRIPTS}
@@ -86,6 +88,7 @@ class Script:
     crashing_attempts: float = 0
     slow_seconds: float = 0
     missing_images: int = 0
+    shows_previews: bool = False
 
 
 def parse_script(prompt: str) -> Script:
@@ -110,6 +113,7 @@ def parse_script(prompt: str) -> Script:
         crashing_attempts=numbers.get("crash", 0),
         slow_seconds=numbers.get("slow", 0),
         missing_images=int(numbers.get("short", 0)),
+        shows_previews="preview" in numbers,
     )
 
 

@@ -4,8 +4,7 @@ Called by `shared.generation.handler`, once an attempt.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -18,6 +17,7 @@ from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
     ImageProvider,
+    Preview,
     ProviderAnswer,
     ProviderCall,
     Receipt,
@@ -26,6 +26,8 @@ from shared.imaging.provider import (
 
 PROGRESS_BEFORE_PROVIDER = 10
 PROGRESS_AFTER_PROVIDER = 90
+
+P = TypeVar("P", GeneratedImage, Preview)
 
 _log = structlog.get_logger(__name__)
 
@@ -52,33 +54,29 @@ class ImageService:
         on_progress: Callable[[int], None],
         on_bill: Callable[[ChargeState, Receipt | None], None] = _ignore,
         on_image: Callable[[GeneratedImage], None] = _ignore,
+        on_preview: Callable[[Preview], None] = _ignore,
     ) -> ProviderAnswer:
         """Make the images of a job, or those still missing; blocks until they are there.
+
+        The answer has at least one, unless none was asked for; never one that was not.
 
         Args:
             job_id: The job, whose id also stands in for a seed that its row lacks.
             params: The row's `params`.
             positions: The images to make; None means all. For none, no provider is called.
             attempt: The attempt this belongs to, from 1.
-            reference: The picture that the images shall show, as a file.
+            reference: The file of a picture that the images shall show.
             deadline: Bounds the provider's calls.
-            on_progress: Receives the job's progress, 10 to 90 and never falling, at every step
-                of the provider; the same number may come again. What it raises ends the call.
+            on_progress: Receives 10 to 90, never falling, at each step; may raise to end the call.
             on_bill: Receives what is known of the bill, as soon as it is.
-            on_image: Receives each usable picture as soon as it is whole, if the provider gives
-                them one by one; all are in the answer too.
-
-        Returns:
-            At least one image, unless none was asked for; never one that was not asked for.
+            on_image: Receives each usable picture as soon as it is whole; all are in the answer.
+            on_preview: Receives each picture in the making, before the progress that it is.
 
         Raises:
-            InvalidRequest: The params cannot be served.
-            ImagesMissing: Not a single usable image came.
-            AttemptError: What else the provider reported.
+            InvalidRequest, AttemptError: It cannot be served; or what the provider reported.
         """
         wanted = ImageParams.from_row(params, job_id)
-        asked = tuple(range(wanted.n)) if positions is None else tuple(positions)
-        if not asked:
+        if not (asked := wanted.asked(positions)):
             return ProviderAnswer((), ChargeState.NONE)
         call = ProviderCall(
             job_id=job_id,
@@ -89,7 +87,8 @@ class ImageService:
             step=_ProgressReport(on_progress),
             deadline=deadline,
             bill=on_bill,
-            keep=partial(_hand_on, on_image, asked),
+            keep=_only_usable(on_image, asked),
+            preview=_only_usable(on_preview, asked),
         )
         return _check_answer(self._provider.generate(call), asked)
 
@@ -101,11 +100,14 @@ def _reference_of(data: bytes) -> Reference:
     return Reference(data, media_type)
 
 
-def _hand_on(
-    on_image: Callable[[GeneratedImage], None], asked: tuple[int, ...], image: GeneratedImage
-) -> None:
-    if image.position in asked and _is_usable(image):
-        on_image(image)
+def _only_usable(hand_on: Callable[[P], None], asked: tuple[int, ...]) -> Callable[[P], None]:
+    """Return what hands on those pictures that were asked for and are what they say."""
+
+    def check(picture: P) -> None:
+        if picture.position in asked and _is_usable(picture):
+            hand_on(picture)
+
+    return check
 
 
 class _ProgressReport:
@@ -136,7 +138,7 @@ def _check_answer(answer: ProviderAnswer, asked: tuple[int, ...]) -> ProviderAns
     return ProviderAnswer(usable, answer.charge_state, answer.receipt)
 
 
-def _is_usable(image: GeneratedImage) -> bool:
+def _is_usable(image: GeneratedImage | Preview) -> bool:
     """Whether the bytes begin as their media type says; if not, the image counts as missing.
 
     The images beside it were made and perhaps paid for, and are kept.

@@ -128,9 +128,7 @@ class AssetStore:
                     raise UnknownAsset(asset_id)
                 before()
         except exc.IntegrityError as error:
-            raise AssetInUse(
-                f"asset {asset_id} is the reference of a job that has not ended"
-            ) from error
+            raise AssetInUse(asset_id) from error
 
 
 def _explain(new: NewAsset) -> str:

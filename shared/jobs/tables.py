@@ -323,6 +323,30 @@ class Image(Base):
     job: Mapped[GenerationJob] = relationship(back_populates="images")
 
 
+class Preview(Base):
+    """What a picture of a running attempt looks like so far; its bytes lie in the image store."""
+
+    __tablename__ = "previews"
+    __table_args__ = (
+        CheckConstraint("position >= 0", name="position"),
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint("width_px > 0 AND height_px > 0", name="size"),
+    )
+
+    id: Mapped[UUID] = mapped_column(unique=True, default=uuid4)
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("generation_jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    token: Mapped[int] = mapped_column(BigInteger)
+    number: Mapped[int] = mapped_column(server_default="1")
+    storage_key: Mapped[str] = mapped_column(String(_KEY_CHARS))
+    media_type: Mapped[str] = mapped_column(String(_ID_CHARS))
+    width_px: Mapped[int]
+    height_px: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class ApiKey(Base):
     """A key of a workspace; only its hash is kept."""
 

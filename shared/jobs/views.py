@@ -9,10 +9,14 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from shared.database.statements import execute, fetch_all, fetch_one
-from shared.errors import UnknownImage, UnknownJob
+from shared.errors import UnknownImage, UnknownJob, UnknownPreview
 from shared.jobs.model import Job
 from shared.jobs.store import JOB_COLUMNS, job_of
 from shared.status import JobStatus
+
+# Of the attempt that runs now: what an earlier one had to show will never be a picture, and may
+# be one that was withheld.
+_IS_SHOWN = "job.status = 'PROCESSING' AND preview.token = job.lease_token"
 
 _VIEW = f"""
     SELECT {JOB_COLUMNS},
@@ -29,7 +33,12 @@ _VIEW = f"""
                 'width_px', width_px, 'height_px', height_px, 'size_bytes', size_bytes,
                 'sha256', sha256, 'seed', seed, 'provider', provider, 'model', model
             ) ORDER BY position), '[]')
-            FROM images image WHERE image.job_id = job.id) AS images
+            FROM images image WHERE image.job_id = job.id) AS images,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                'id', preview.id, 'position', position, 'number', number,
+                'media_type', media_type, 'width_px', width_px, 'height_px', height_px
+            ) ORDER BY position), '[]')
+            FROM previews preview WHERE preview.job_id = job.id AND {_IS_SHOWN}) AS previews
     FROM generation_jobs job
 """
 
@@ -54,14 +63,22 @@ _GET_IMAGE = """
         AND (%(workspace_id)s IS NULL OR job.workspace_id = %(workspace_id)s)
 """
 
+_GET_PREVIEW = f"""
+    SELECT preview.storage_key, preview.media_type
+    FROM previews preview JOIN generation_jobs job ON job.id = preview.job_id
+    WHERE preview.id = %(id)s AND {_IS_SHOWN}
+        AND (%(workspace_id)s IS NULL OR job.workspace_id = %(workspace_id)s)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job, the lines of its ledger by number, and its images by position."""
+    """A job, the lines of its ledger by number, its images and previews by position."""
 
     job: Job
     attempts: Sequence[Mapping[str, Any]] = ()
     images: Sequence[Mapping[str, Any]] = ()
+    previews: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +108,14 @@ class ImageView:
     storage_key: str
     media_type: str
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewView:
+    """Where the bytes of a preview lie, and what they are."""
+
+    storage_key: str
+    media_type: str
 
 
 class JobViews:
@@ -147,9 +172,21 @@ class JobViews:
             row.sha256,
         )
 
+    def get_preview(self, preview_id: UUID, workspace_id: str | None = None) -> PreviewView:
+        """Return a preview of a running attempt; with a workspace, only if it belongs to it.
+
+        Raises:
+            UnknownPreview: There is none (any more).
+        """
+        parameters = {"id": str(preview_id), "workspace_id": workspace_id}
+        row = fetch_one(self._engine, _GET_PREVIEW, parameters)
+        if row is None:
+            raise UnknownPreview(preview_id)
+        return PreviewView(row.storage_key, row.media_type)
+
     def check(self) -> None:
         """Make a round trip to PostgreSQL and to the tables of this version."""
-        execute(self._engine, "SELECT 1 FROM idempotency_keys LIMIT 1", {})
+        execute(self._engine, "SELECT 1 FROM previews LIMIT 1", {})
 
 
 def _names(statuses: Sequence[JobStatus] | None) -> list[str] | None:
@@ -158,5 +195,5 @@ def _names(statuses: Sequence[JobStatus] | None) -> list[str] | None:
 
 def _view_of(row: Any) -> JobView:
     values = row._asdict()
-    attempts, images = values.pop("attempts"), values.pop("images")
-    return JobView(job_of(values), attempts, images)
+    shown = [values.pop(name) for name in ("attempts", "images", "previews")]
+    return JobView(job_of(values), *shown)

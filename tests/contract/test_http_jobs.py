@@ -239,7 +239,7 @@ def test_styles_are_listed(runtime: Runtime) -> None:
     assert styles["default"] == "studio-white"
     assert {"studio-white", "lifestyle", "flat-lay"} <= set(names)
     tags = [script["tag"] for script in styles["scripts"]]
-    assert {"[[fail:1]]", "[[reject]]", "[[hang]]", "[[block]]"} <= set(tags)
+    assert {"[[fail:1]]", "[[reject]]", "[[hang]]", "[[block]]", "[[preview]]"} <= set(tags)
     for name in names:
         order = {"prompt": "a mug", "size": "256x256", "style": name}
         assert runtime.api.client.post("/v1/generations", json=order).status_code == 202

@@ -10,8 +10,9 @@ import pytest
 
 from shared.jobs.model import Job
 from shared.status import COMPLETED, rendering
+from tests.support.api import http_get
 from tests.support.faults import kill_process, other_settings
-from tests.support.images_api import Call, ImagesApi
+from tests.support.images_api import Call, ImagesApi, partial_png
 from tests.support.runtime import Rows, Runtime
 from tests.support.story import outcomes, storage_keys, stored_keys
 from tests.support.wait import wait_until
@@ -212,6 +213,29 @@ def test_streamed_picture_tells_its_progress_and_its_price(
         "unknown_calls": 0,
         "unpriced_calls": 0,
     }
+
+
+def test_newest_preview_of_a_stream_is_shown_until_its_picture_is_there(
+    real: Runtime, images_api: ImagesApi
+) -> None:
+    """Of the bytes that the provider sent; and the picture's are its own."""
+    api = real.api
+    job = api.submit("a shown mug <<stream-waits>>", size=SIZE)
+    [preview] = wait_until(
+        lambda: [each for each in api.get(job)["previews"] if each["number"] == 2],
+        20,
+        "the second preview",
+    )
+    assert preview["position"] == 0
+    answer = http_get(api.url + preview["url"])
+    assert answer.content == partial_png(1024, 1024, 1)
+    assert (preview["width_px"], preview["height_px"]) == (1024, 1024)
+    images_api.may_go_on.set()
+    ended = api.finish(job)
+    assert (ended["status"], ended["previews"]) == ("completed", [])
+    assert api.problem(http_get(api.url + preview["url"])) == (404, "not_found")
+    [image] = ended["images"]
+    assert http_get(api.url + image["url"]).content == partial_png(1024, 1024, 3)
 
 
 def test_no_secret_of_the_provider_reaches_a_log(real: Runtime) -> None:

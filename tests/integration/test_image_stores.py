@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from functions.image_store import S3ImageStore
 from shared.errors import StorageUnavailable
 from shared.imaging.disk_store import DiskImageStore
-from shared.imaging.provider import GeneratedImage
+from shared.imaging.provider import GeneratedImage, Preview
 from shared.imaging.store import ImageStore
 from tests.support.builders import build_settings
 
@@ -24,6 +24,11 @@ DATA = b"\x89PNG\r\n\x1a\n" + b"x" * 2000
 def build_image(position: int = 0, data: bytes = DATA) -> GeneratedImage:
     """Return an image of a position."""
     return GeneratedImage(position, data, "image/png", 256, 320, 11, "openai", "gpt-image-2")
+
+
+def build_preview(data: bytes) -> Preview:
+    """Return what the picture of position 3 looks like so far."""
+    return Preview(3, data, "image/png", 64, 80)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +122,33 @@ def test_uploaded_picture_is_kept_until_it_is_deleted(store: ImageStore) -> None
         store.load(key)
 
 
+def test_preview_takes_the_place_of_the_one_before_and_is_no_picture(
+    store: ImageStore, job_id: UUID
+) -> None:
+    """Each under the key of its attempt and position; deleting it leaves the picture alone."""
+    key = store.save_preview(job_id, 2, build_preview(b"first"))
+    assert key == f"{job_id}/2/3.preview"
+    assert store.save_preview(job_id, 2, build_preview(b"second")) == key
+    other = store.save_preview(job_id, 1, build_preview(b"other"))
+    assert store.find_saved(job_id) == []
+    saved = store.save(job_id, 2, build_image(3))
+    assert store.find_saved(job_id) == [saved]
+    assert (store.load(key), store.load(other)) == (b"second", b"other")
+    for _ in range(2):
+        store.delete_previews([key])
+        with pytest.raises(StorageUnavailable):
+            store.load(key)
+    assert (store.load(other), store.load(saved.storage_key)) == (b"other", DATA)
+
+
+def test_previews_are_deleted_with_their_job(store: ImageStore, job_id: UUID) -> None:
+    """Also where there is nothing else of it."""
+    key = store.save_preview(job_id, 1, build_preview(b"mine"))
+    store.delete(job_id)
+    with pytest.raises(StorageUnavailable):
+        store.load(key)
+
+
 @pytest.mark.parametrize("key", ["", "../x", "a/b/c", f"{UUID(int=1)}/1", f"{UUID(int=1)}/1/0/.."])
 def test_key_that_is_none_is_refused(store: ImageStore, key: str) -> None:
     """Wherever it comes from."""
@@ -147,6 +179,19 @@ def test_objects_are_private_and_say_what_they_are(s3_store: S3ImageStore, job_i
     assert all("URI" not in grant["Grantee"] for grant in grants)
 
 
+def test_preview_is_read_by_a_signed_address_that_forbids_keeping_it(
+    s3_store: S3ImageStore, job_id: UUID
+) -> None:
+    """As the API redirects to it."""
+    key = s3_store.save_preview(job_id, 1, build_preview(DATA))
+    headers = {"Content-Type": "image/png", "Cache-Control": "no-store"}
+    address = s3_store.find_address(key, headers)
+    assert address is not None
+    with urlopen(address) as answer:  # noqa: S310 - our own address
+        assert answer.read() == DATA
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def test_s3_that_is_away_is_storage_unavailable(
     monkeypatch: pytest.MonkeyPatch, job_id: UUID
 ) -> None:
@@ -158,6 +203,8 @@ def test_s3_that_is_away_is_storage_unavailable(
     store = S3ImageStore(build_settings(image_bucket=BUCKET))
     asks: list[Callable[[], object]] = [
         lambda: store.save(job_id, 1, build_image()),
+        lambda: store.save_preview(job_id, 1, build_preview(DATA)),
+        lambda: store.delete_previews([f"{job_id}/1/0.preview"]),
         lambda: store.find_saved(job_id),
         lambda: store.load(f"{job_id}/1/0"),
         lambda: store.delete(job_id),

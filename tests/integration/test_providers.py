@@ -7,7 +7,13 @@ from uuid import uuid4
 import pytest
 
 from shared.deadline import Deadline
-from shared.errors import AttemptError, JobCancelled, PromptRejected, SoftTimeLimitReached
+from shared.errors import (
+    AttemptError,
+    JobCancelled,
+    LeaseLost,
+    PromptRejected,
+    SoftTimeLimitReached,
+)
 from shared.imaging.decoding import measure
 from shared.imaging.mock import MockProvider
 from shared.imaging.openai import OpenAIOptions, OpenAIProvider
@@ -16,6 +22,7 @@ from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
     ImageProvider,
+    Preview,
     ProviderAnswer,
     ProviderCall,
     Receipt,
@@ -26,6 +33,7 @@ from tests.support.images_api import KEY, MODEL, ImagesApi, png
 
 REJECTED = {"mock": "a mug [[reject]]", "openai": "a mug <<bad-prompt>>"}
 UNAVAILABLE = {"mock": "a mug [[fail]]", "openai": "a mug <<error>>"}
+SHOWN = {"mock": "a mug [[preview]]", "openai": "a mug"}
 FEWER = {"mock": "a mug [[short:2]]", "openai": "a mug <<two-fewer>>"}
 
 
@@ -157,6 +165,32 @@ def test_kept_pictures_are_those_of_the_answer(provider: ImageProvider) -> None:
     kept: list[GeneratedImage] = []
     answer = provider.generate(call_of(n=2, keep=kept.append))
     assert kept in ([], list(answer.images))
+
+
+def test_previews_come_before_their_steps_as_they_are_described(provider: ImageProvider) -> None:
+    """Three of one picture, each another; whole, and of the position that was asked for."""
+    seen: list[Preview | float] = []
+    answer = provider.generate(
+        call_of(SHOWN[provider.name], positions=(2,), preview=seen.append, step=seen.append)
+    )
+    previews = [each for each in seen if isinstance(each, Preview)]
+    assert [type(each) for each in seen[:6]] == [Preview, float] * 3
+    assert len({preview.data for preview in previews}) == 3
+    for preview in previews:
+        measured = measure(preview.data)
+        assert (preview.position, preview.media_type) == (2, measured.media_type)
+        assert (preview.width_px, preview.height_px) == (measured.width_px, measured.height_px)
+    assert [image.position for image in answer.images] == [2]
+
+
+def test_what_a_preview_raises_ends_the_call(provider: ImageProvider) -> None:
+    """As it is: the attempt has lost its lease."""
+
+    def lose(_preview: Preview) -> None:
+        raise LeaseLost("gone")
+
+    with pytest.raises(LeaseLost):
+        provider.generate(call_of(SHOWN[provider.name], preview=lose))
 
 
 def test_the_service_passes_on_what_a_provider_tells(provider: ImageProvider) -> None:

@@ -1,11 +1,17 @@
 """Settings, jobs, pictures and stand-ins for ports, as tests need them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from shared.errors import ServiceUnavailable, StorageUnavailable
-from shared.imaging.provider import ChargeState, GeneratedImage, ProviderAnswer, ProviderCall
+from shared.imaging.provider import (
+    ChargeState,
+    GeneratedImage,
+    Preview,
+    ProviderAnswer,
+    ProviderCall,
+)
 from shared.imaging.store import ImageStore, StoredImage
 from shared.jobs.model import LedgerFacts
 from shared.jobs.store import NewJob
@@ -134,6 +140,14 @@ class FaultyImageStore:
             self._failures -= 1
             raise StorageUnavailable("the store is away")
         return self._store.save(job_id, attempt, image)
+
+    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+        """Save it."""
+        return self._store.save_preview(job_id, attempt, preview)
+
+    def delete_previews(self, storage_keys: Sequence[str]) -> None:
+        """Delete what was saved."""
+        self._store.delete_previews(storage_keys)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Find what was saved."""

@@ -2,6 +2,7 @@
 
 A prompt may hold `<<fault>>` or `<<fault:calls>>`: the first so many calls with that very prompt
 meet the fault (default 1), all others are answered in order. It keeps every call that it saw.
+A stream that waits goes on when the test says so (`ImagesApi.may_go_on`).
 """
 
 import base64
@@ -67,6 +68,7 @@ class ImagesApi:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
         self.stopped = threading.Event()
+        self.may_go_on = threading.Event()
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def __enter__(self) -> Self:
@@ -110,6 +112,7 @@ class ImagesApi:
         with self._lock:
             self.calls.clear()
             self._seen.clear()
+            self.may_go_on.clear()
 
     def note(self, call: Call) -> str | None:
         """Keep a call; return the fault that it shall meet."""
@@ -132,6 +135,11 @@ def png(width_px: int, height_px: int, shade: int = 120) -> bytes:
     buffer = BytesIO()
     Image.new("RGB", (width_px, height_px), (shade, 90, 60)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def partial_png(width_px: int, height_px: int, number: int) -> bytes:
+    """Return what a picture looks like after so many others: of a shade of its own."""
+    return png(width_px, height_px, 40 + 20 * number)
 
 
 def _handler_of(api: ImagesApi) -> type[BaseHTTPRequestHandler]:
@@ -192,16 +200,21 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._send_json({"created": int(time.time()), "data": images, "usage": USAGE})
 
-    def _stream(self, body: Mapping[str, Any], width: int, height: int, events: int = 99) -> None:
+    def _stream(
+        self,
+        body: Mapping[str, Any],
+        width: int,
+        height: int,
+        events: int = 99,
+        waits_after: int | None = None,
+    ) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("x-request-id", self._request_id)
         self.send_header("Connection", "close")
         self.end_headers()
         count = int(body["partial_images"])
-        picture = base64.b64encode(png(width, height)).decode()
         common = {
-            "b64_json": picture,
             "size": body["size"],
             "quality": "high",
             "background": "opaque",
@@ -214,11 +227,21 @@ class _Handler(BaseHTTPRequestHandler):
             for index in range(count)
         ]
         told.append({"type": f"{kind}.completed", "usage": USAGE, **common})
-        for event in told[:events]:
+        for number, event in enumerate(told[:events]):
+            if number == waits_after:
+                self._wait_for_test()
+            picture = partial_png(width, height, number)
+            event["b64_json"] = base64.b64encode(picture).decode()
             data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
             self.wfile.write(data.encode())
             self.wfile.flush()
         self.close_connection = True
+
+    def _wait_for_test(self) -> None:
+        # A comment now and then: a silence would be a fault.
+        while not (self.api.may_go_on.wait(0.2) or self.api.stopped.is_set()):
+            self.wfile.write(b": wait\n\n")
+            self.wfile.flush()
 
     def _send_json(self, content: Mapping[str, Any], status: int = 200, **headers: str) -> None:
         self._send(status, json.dumps(content).encode(), "application/json", **headers)
@@ -299,4 +322,5 @@ _FAULTS: Mapping[str, Fault] = {
     "url": lambda handler, _: handler._link(_own_file(handler)),
     "private-url": lambda handler, _: handler._link("http://169.254.169.254/latest/meta-data"),
     "stream-ends": lambda handler, body: handler._stream(body, 1024, 1024, events=2),
+    "stream-waits": lambda handler, body: handler._stream(body, 1024, 1024, waits_after=2),
 }

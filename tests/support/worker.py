@@ -20,6 +20,7 @@ from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Job
+from shared.jobs.previews import PreviewStore
 from shared.jobs.retry import RetryPolicy
 from shared.jobs.store import JobStore
 from tests.support.channel import RedisClient
@@ -73,6 +74,7 @@ class Worker:
             LeaseKeeper(attempts, lease_seconds, MainThreadInterrupt()),
             ImageService(provider),
             image_store,
+            PreviewStore(engine),
             AttemptEnding(attempts, announcer, RetryPolicy(0, 0), ChargePolicy("retry")),
             RuntimeTraits((RuntimeLimit,), is_stopping),
         )

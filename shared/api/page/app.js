@@ -1,15 +1,19 @@
 /**
  * Darkroom's page: submits jobs and follows them to their end.
  *
- * Events move the bar; GET tells everything else (images, reasons, ends). So an event that ends a
- * job, or makes it wait, is followed by a GET, and a job nobody heard of for a while is asked for.
+ * Events move the bar; GET tells everything else (images, previews, reasons, ends). So an event
+ * that ends a job, makes it wait, or may bring a preview is followed by a GET, and a job nobody
+ * heard of for a while is asked for.
  * One clock, `tick`, decides once a second who has a stream, who is polled and what is shown.
  */
+
+import { paintReceipt } from "./receipt.js";
 
 const JOBS = "/v1/generations";
 const PROMPT_MAX = 4000;
 const STREAMS_MAX = 3; // of this tab; browsers allow 6 connections to one host over HTTP/1.1,
 const SLOTS = 4; //       so all tabs together leave two for requests
+const PREVIEW_MILLISECONDS = 800; // between two questions for previews of one job
 const KEY_ITEM = "darkroom-key";
 const REASONS = {
   cancelled: "Cancelled",
@@ -323,6 +327,7 @@ function upsert(job) {
   const { root: card, parts } = build("job-template");
   const view = { job, card, parts, stream: null, opening: false, over: false, lastId: "", events: 0, asking: false,
     askAgain: false, failures: 0, streamAt: 0, heardAt: Date.now(), askedAt: 0, cancelling: false, framesOf: null,
+    looked: false, lookTimer: 0,
     age: Date.parse(job.created_at), fetchedAt: Date.now() };
   card.dataset.jobId = job.id;
   parts.title.id = `job-${job.id}`;
@@ -339,6 +344,7 @@ function upsert(job) {
 
 function removeView(view) {
   closeStream(view);
+  clearTimeout(view.lookTimer);
   view.card.remove();
   views.delete(view.job.id);
 }
@@ -393,6 +399,7 @@ function paint(view, before = null) {
 
   paintFailure(view, before);
   paintFrames(view);
+  paintReceipt(parts.receipt, byId("receipt-template"), job);
   paintClock(view);
   if (before && isEnded(before) !== ended) paintLamp();
   if (before && (statusWord(before) !== word || (ended && !isEnded(before)))) {
@@ -432,7 +439,7 @@ function paintFrames(view) {
     parts.frames.replaceChildren(...Array.from({ length: count }, (_, index) => buildFrame(view, index)));
   }
   parts.frames.querySelectorAll(".frame").forEach((frame, index) => {
-    if (!job.images[index]) return;
+    if (!job.images[index]) return void paintPreview(frame, job, index);
     const url = here(job.images[index].url);
     frame.querySelector(".print").href = url;
     url.searchParams.set("download", "1");
@@ -463,6 +470,28 @@ function buildFrame(view, index) {
   if (job.n > 1) parts.download.setAttribute("aria-label", `Download image ${index + 1}`);
   for (const link of [parts.open, parts.download]) link.addEventListener("click", (event) => renewLink(event, view));
   return root;
+}
+
+/** Shows what the picture looks like so far on its blank paper, which is blank again without. */
+async function paintPreview(frame, job, position) {
+  const preview = job.previews.find((each) => each.position === position);
+  const number = String(preview?.number ?? "");
+  if ((frame.dataset.preview ?? "") === number) return;
+  frame.dataset.preview = number;
+  let img = null;
+  if (preview) {
+    const alt = `Preview of ${shorten(job.prompt, 200)}${job.n > 1 ? `, image ${position + 1} of ${job.n}` : ""}`;
+    img = Object.assign(new Image(preview.width_px, preview.height_px), { alt, src: here(preview.url) });
+    img.dataset.testid = "job-preview";
+    // It may be gone before it has come: then the picture comes, or the next attempt.
+    const came = await img.decode().then(() => true, () => false);
+    if (!came || frame.dataset.preview !== number) return;
+  }
+  frame.querySelector(".print").replaceChildren(...(img ? [img] : []));
+  if (img) frame.removeAttribute("aria-hidden");
+  else frame.setAttribute("aria-hidden", "true");
+  const numbered = job.n > 1 ? `${position + 1} of ${job.n}` : "";
+  frame.querySelector("[data-part=number]").textContent = [numbered, img ? "preview" : ""].filter(Boolean).join(" · ");
 }
 
 /** Addresses of images expire: after an error, asks for a new one, once. */
@@ -596,6 +625,23 @@ function onEvent(view, event) {
   }
   paint(view, before);
   if (view.over || (status === "pending" && message !== "Queued")) refresh(view);
+  else lookForPreviews(view);
+}
+
+/**
+ * Asks for the previews that a step of the picture may have brought: at the first step of an attempt,
+ * and from then on where that has found any.
+ */
+function lookForPreviews(view) {
+  const { status, progress, previews } = view.job;
+  if (status !== "processing" || progress <= 10) view.looked = false;
+  else if (progress < 90 && !view.lookTimer && (!view.looked || previews.length)) {
+    view.looked = true;
+    view.lookTimer = setTimeout(() => {
+      view.lookTimer = 0;
+      if (!isEnded(view.job) && !view.over) refresh(view);
+    }, Math.max(0, view.askedAt + PREVIEW_MILLISECONDS - Date.now()));
+  }
 }
 
 /** Shows how many jobs run, and returns them. */

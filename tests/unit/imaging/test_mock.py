@@ -19,7 +19,7 @@ from shared.errors import (
 )
 from shared.imaging.c_block import block_in_c
 from shared.imaging.mock import MockProvider
-from shared.imaging.provider import ChargeState, ProviderAnswer, ProviderCall
+from shared.imaging.provider import ChargeState, Preview, ProviderAnswer, ProviderCall
 from shared.imaging.service import ImageService
 
 JOB_ID = UUID(int=4)
@@ -62,6 +62,7 @@ class Run:
         self, prompt: str, attempt: int = 1, n: int = 1, deadline: Deadline | None = None
     ) -> None:
         self.shares: list[float] = []
+        self.previews: list[Preview] = []
         self._call = ProviderCall(
             job_id=JOB_ID,
             prompt=prompt,
@@ -73,6 +74,7 @@ class Run:
             attempt=attempt,
             step=self.shares.append,
             deadline=deadline or Deadline(60),
+            preview=self.previews.append,
         )
 
     def generate(self, *, obeys_scripts: bool = True, step_seconds: float = 0) -> ProviderAnswer:
@@ -260,6 +262,17 @@ def test_short_of_all_images_is_images_missing() -> None:
             deadline=Deadline(60),
             on_progress=lambda _progress: None,
         )
+
+
+def test_preview_shows_each_picture_three_times_and_changes_none() -> None:
+    """Growing; only where it is asked for."""
+    plain, shown = Run("a mug", n=2), Run("a mug [[preview]]", n=2)
+    assert shown.generate() == plain.generate()
+    assert shown.shares == plain.shares
+    assert plain.previews == []
+    sizes = [(preview.position, preview.width_px) for preview in shown.previews]
+    assert sizes == [(0, 32), (1, 32), (0, 64), (1, 64), (0, 128), (1, 128)]
+    assert len({preview.data for preview in shown.previews}) == 6
 
 
 def test_scripts_combine() -> None:

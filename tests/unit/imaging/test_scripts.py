@@ -31,6 +31,7 @@ def test_plain_prompt_is_left_alone() -> None:
         ("[[slow:3]]", Script("", slow_seconds=3)),
         ("[[short]]", Script("", missing_images=1)),
         ("[[short:2]]", Script("", missing_images=2)),
+        ("a mug [[preview]]", Script("a mug", shows_previews=True)),
         ("[[slow:1]] mug [[fail:1]]", Script("mug", slow_seconds=1, failing_attempts=1)),
         ("[[fail:1]] mug [[fail:3]]", Script("mug", failing_attempts=3)),
     ],

@@ -7,7 +7,13 @@ import pytest
 
 from shared.deadline import Deadline
 from shared.errors import ImagesMissing, InvalidRequest, LeaseLost, UnexpectedError
-from shared.imaging.provider import ChargeState, GeneratedImage, ProviderAnswer, ProviderCall
+from shared.imaging.provider import (
+    ChargeState,
+    GeneratedImage,
+    Preview,
+    ProviderAnswer,
+    ProviderCall,
+)
 from shared.imaging.service import ImageService
 
 JOB_ID = UUID(int=9)
@@ -31,17 +37,21 @@ class FakeProvider:
         self,
         *images: GeneratedImage,
         steps: tuple[float, ...] = (),
+        previews: tuple[Preview, ...] = (),
         charge_state: ChargeState = ChargeState.CHARGED,
         error: Exception | None = None,
     ) -> None:
         self.calls: list[ProviderCall] = []
         self._answer = ProviderAnswer(images, charge_state)
         self._steps = steps
+        self._previews = previews
         self._error = error
 
     def generate(self, call: ProviderCall) -> ProviderAnswer:
         """Make the steps, then return the answer or raise."""
         self.calls.append(call)
+        for preview in self._previews:
+            call.preview(preview)
         for share in self._steps:
             call.step(share)
         if self._error is not None:
@@ -173,6 +183,38 @@ def test_only_unusable_bytes_are_no_images() -> None:
     """An answer of nothing but bad bytes is an answer without images."""
     with pytest.raises(ImagesMissing):
         process(FakeProvider(build_image(0, b"")))
+
+
+def test_only_whole_previews_that_were_asked_for_are_handed_on() -> None:
+    """What is none is no fault of the job's."""
+    good = Preview(1, PNG, "image/png", 64, 64)
+    others = (Preview(2, PNG, "image/png", 64, 64), Preview(0, b"<html>", "image/png", 64, 64))
+    shown: list[Preview] = []
+    ImageService(FakeProvider(build_image(0), previews=(*others, good))).process_generation(
+        JOB_ID,
+        {"prompt": "a mug", "n": 2},
+        deadline=Deadline(60),
+        on_progress=lambda _progress: None,
+        on_preview=shown.append,
+    )
+    assert shown == [good]
+
+
+def test_what_on_preview_raises_ends_the_call() -> None:
+    """A lease may be found to be lost there too."""
+
+    def lose_lease(_preview: Preview) -> None:
+        raise LeaseLost("gone")
+
+    provider = FakeProvider(build_image(0), previews=(Preview(0, PNG, "image/png", 64, 64),))
+    with pytest.raises(LeaseLost):
+        ImageService(provider).process_generation(
+            JOB_ID,
+            {"prompt": "a mug"},
+            deadline=Deadline(60),
+            on_progress=lambda _progress: None,
+            on_preview=lose_lease,
+        )
 
 
 def test_unknown_fault_of_a_provider_passes() -> None:

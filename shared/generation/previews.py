@@ -1,0 +1,111 @@
+"""Pictures in the making: kept for the API to show while their attempt runs, and nobody's loss.
+
+Whatever goes wrong with one is logged, and costs the job `PATIENCE_SECONDS` at most: then its
+attempt shows no more. A lost lease, which is noticed here as at every other write, ends the
+attempt as it always does.
+"""
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from shared.deadline import Deadline, shielded
+from shared.errors import LeaseLost, ServiceUnavailable, StorageUnavailable, one_line
+from shared.imaging.provider import Preview
+from shared.imaging.store import ImageStore
+from shared.jobs.model import Claim
+from shared.jobs.previews import PreviewStore, StoredPreview
+
+PATIENCE_SECONDS = 2.0
+"""How long an attempt waits for a preview to be kept: neither disks nor servers promise less."""
+
+log = structlog.get_logger(__name__)
+
+
+class AttemptPreviews:
+    """What one attempt has to show; no cost for one that has nothing."""
+
+    def __init__(
+        self, image_store: ImageStore, rows: PreviewStore, claim: Claim, deadline: Deadline
+    ) -> None:
+        self._image_store = image_store
+        self._rows = rows
+        self._claim = claim
+        self._deadline = deadline
+        self._keys: set[str] = set()
+        self._is_kept = True
+
+    def keep(self, preview: Preview) -> None:
+        """Show a preview from now on, in place of the one of its position before.
+
+        Raises:
+            LeaseLost: The job belongs to somebody else.
+        """
+        if self._is_kept:
+            patience = min(PATIENCE_SECONDS, self._deadline.remaining_seconds())
+            self._is_kept = _Errand(partial(self._keep, preview)).wait(patience)
+
+    def forget(self) -> None:
+        """Leave nothing behind, once the attempt has ended; what stays goes with the job."""
+        if self._keys:
+            _Errand(self._forget).wait(PATIENCE_SECONDS)
+
+    def _keep(self, preview: Preview) -> None:
+        claim = self._claim
+        key = self._image_store.save_preview(claim.job_id, claim.attempt, preview)
+        self._keys.add(key)
+        self._rows.note(
+            claim,
+            StoredPreview(
+                preview.position, key, preview.media_type, preview.width_px, preview.height_px
+            ),
+        )
+
+    def _forget(self) -> None:
+        # The rows first: no address is told of bytes that are gone.
+        self._rows.forget(self._claim)
+        self._image_store.delete_previews(sorted(self._keys))
+
+
+class _Errand:
+    """Work in a thread of its own, begun at once, which is waited for only so long."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._ended = threading.Event()
+        self._succeeded = False
+        self._lost: LeaseLost | None = None
+        # Its lines are the job's. A process that ends does not wait for it.
+        run = partial(copy_context().run, self._run)
+        thread = threading.Thread(target=run, name="previews", daemon=True)
+        # The thread must not take the signals that are meant for the provider call.
+        with shielded():
+            thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether the work was done in time.
+
+        Raises:
+            LeaseLost: As the work raised it.
+        """
+        if not self._ended.wait(seconds):
+            log.warning("previews given up", waited_seconds=round(seconds, 3))
+            return False
+        if self._lost is not None:
+            raise self._lost
+        return self._succeeded
+
+    def _run(self) -> None:
+        try:
+            self._work()
+            self._succeeded = True
+        except LeaseLost as error:
+            self._lost = error
+        except (StorageUnavailable, ServiceUnavailable, SQLAlchemyError) as error:
+            log.warning("previews given up", reason=one_line(str(error)))
+        finally:
+            self._ended.set()

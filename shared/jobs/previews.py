@@ -1,0 +1,76 @@
+"""The rows of previews: what the pictures of a running attempt look like so far.
+
+One row a position, written by the attempt that holds the job and shown while it does: see
+`shared.jobs.views`. A plain job has none, and no statement is spent on it.
+"""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from sqlalchemy import Engine
+
+from shared.database.statements import execute
+from shared.errors import LeaseLost
+from shared.jobs.model import Claim
+
+# An attempt that was overtaken between the two conditions finds its successor's row, or leaves
+# one with a token that nobody shows.
+_NOTE = """
+    INSERT INTO previews AS known
+        (id, job_id, position, token, storage_key, media_type, width_px, height_px)
+    SELECT %(preview_id)s, job.id, %(position)s, %(token)s, %(storage_key)s, %(media_type)s,
+        %(width_px)s, %(height_px)s
+    FROM generation_jobs job
+    WHERE job.id = %(id)s AND job.lease_token = %(token)s AND job.status = 'PROCESSING'
+    ON CONFLICT (job_id, position) DO UPDATE SET
+        token = excluded.token, number = known.number + 1, storage_key = excluded.storage_key,
+        media_type = excluded.media_type, width_px = excluded.width_px,
+        height_px = excluded.height_px, created_at = now()
+    WHERE known.token <= excluded.token
+"""
+
+_FORGET = "DELETE FROM previews WHERE job_id = %(id)s AND token = %(token)s"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPreview:
+    """Where a preview lies, and what it is."""
+
+    position: int
+    storage_key: str
+    media_type: str
+    width_px: int
+    height_px: int
+
+
+class PreviewStore:
+    """Notes what attempts have to show; each method is one statement.
+
+    Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def note(self, claim: Claim, preview: StoredPreview) -> None:
+        """Note a preview in place of the one that its position had.
+
+        Raises:
+            LeaseLost: The job belongs to somebody else, or has ended.
+        """
+        parameters = {
+            "preview_id": str(uuid4()),
+            "id": str(claim.job_id),
+            "token": claim.token,
+            "position": preview.position,
+            "storage_key": preview.storage_key,
+            "media_type": preview.media_type,
+            "width_px": preview.width_px,
+            "height_px": preview.height_px,
+        }
+        if not execute(self._engine, _NOTE, parameters):
+            raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} lost its lease")
+
+    def forget(self, claim: Claim) -> None:
+        """Forget what this attempt had to show."""
+        execute(self._engine, _FORGET, {"id": str(claim.job_id), "token": claim.token})
