@@ -70,7 +70,7 @@ lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 
 	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup --group dev -c requirements.lock \
 		-o requirements-dev.lock >/dev/null
 
-readme: .venv/.dev ## Write the generated tables of the README.
+readme: .venv/.dev ## Write the generated tables of the docs.
 	$(BIN)/python -m tests.support.readme
 
 bench: .venv/.dev ## Measure speed.

@@ -1,9 +1,21 @@
-"""README says what the code says."""
+"""The docs say what the code says."""
 
-from tests.support.readme import README, replace_section, settings_table
+from tests.support.readme import (
+    README,
+    SCENARIOS,
+    replace_section,
+    scenarios_page,
+    settings_table,
+)
 
 
 def test_table_of_settings_is_the_generated_one() -> None:
     """`make readme` was run after the last change of a setting."""
     page = README.read_text()
     assert replace_section(page, "settings", settings_table()) == page
+
+
+def test_tables_of_scenarios_are_the_generated_ones() -> None:
+    """Each tag and each fault is there."""
+    page = SCENARIOS.read_text()
+    assert scenarios_page(page) == page

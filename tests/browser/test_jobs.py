@@ -6,7 +6,11 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, expect
 
+from tests.support.api import PAGE
 from tests.support.browser import Browsing, wait_until_drawn
+from tests.support.bucket import Bucket
+from tests.support.faults import other_api, other_settings
+from tests.support.images_api import png
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
@@ -77,6 +81,51 @@ def test_scenario_of_the_picker_happens(runtime: Runtime, browsing: Browsing) ->
     card = tab.card("A ceramic mug [[reject]]")
     expect(card).to_have_attribute("data-status", "failed")
     browsing.picture(tab, "scenario")
+
+
+def test_picture_of_a_product_is_uploaded_and_shown(
+    runtime: Runtime, browsing: Browsing, tmp_path: Path
+) -> None:
+    """Once for all jobs that show it, and again by `Use again`; what is none is refused."""
+    browsing.allow(r"status of 422")
+    tab = browsing.open(runtime.page_api)
+    broken, file = tmp_path / "broken.png", tmp_path / "mug.png"
+    broken.write_bytes(png(30, 20)[:60])
+    file.write_bytes(png(300, 200))
+    tab.page.get_by_label("Reference picture").set_input_files(broken)
+    tab.page.get_by_test_id("prompt").fill("A ceramic mug")
+    tab.page.get_by_test_id("submit").click()
+    expect(tab.page.locator("#reference-error")).to_contain_text("is not a whole picture")
+    tab.page.get_by_label("Reference picture").set_input_files(file)
+    cards = [tab.submit(f"A ceramic mug {number}", size="512x512") for number in (1, 2)]
+    for card in cards:
+        expect(card.get_by_test_id("job-status")).to_have_text("Done")
+        wait_until_drawn(card.get_by_test_id("job-image").first, 512)
+    browsing.picture(tab, "reference")
+    [asset] = {tab.job_of(card)["source_asset_id"] for card in cards}
+    tab.page.reload()
+    again = tab.card("A ceramic mug 1")
+    again.get_by_test_id("job-again").click()
+    expect(tab.page.locator("#reference-hint")).to_contain_text("The same as of the job")
+    tab.page.get_by_test_id("prompt").fill("A ceramic mug 3")
+    tab.page.get_by_test_id("submit").click()
+    expect(tab.card("A ceramic mug 3").get_by_test_id("job-status")).to_have_text("Done")
+    assert tab.job_of(tab.card("A ceramic mug 3"))["source_asset_id"] == asset
+
+
+def test_pictures_of_a_bucket_are_shown(runtime: Runtime, browsing: Browsing) -> None:
+    """The page may fetch them from there, and from nowhere else."""
+    with (
+        Bucket() as bucket,
+        other_settings(runtime, **bucket.environment),
+        other_api(runtime, bucket.environment, PAGE) as api,
+    ):
+        browsing.allow_host(bucket.origin)
+        tab = browsing.open(api)
+        card = tab.submit("A ceramic mug", size="512x512")
+        expect(card.get_by_test_id("job-status")).to_have_text("Done")
+        wait_until_drawn(card.get_by_test_id("job-image").first, 512)
+        assert len(bucket.keys) == 1
 
 
 def _seconds_left(retry: Locator) -> int:

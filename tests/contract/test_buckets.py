@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.api import OTHER_WORKSPACE, Api
 from tests.support.bucket import Bucket
-from tests.support.faults import kill_process, other_settings
+from tests.support.faults import kill_process, other_api, other_settings
 from tests.support.images_api import png
 from tests.support.runtime import Runtime
 from tests.support.story import outcomes, storage_keys
@@ -32,7 +32,7 @@ def keeping(runtime: Runtime, bucket: Bucket) -> Iterator[Runtime]:
 @pytest.fixture
 def api(keeping: Runtime, bucket: Bucket) -> Iterator[Api]:
     """Give an API that finds them there."""
-    with keeping.other_api(**bucket.environment) as api:
+    with other_api(keeping, bucket.environment) as api:
         yield api
 
 

@@ -186,6 +186,10 @@ class Browsing:
         """Take such lines of the console for what the test brings about on purpose."""
         self._allowed += patterns
 
+    def allow_host(self, origin: str) -> None:
+        """Take this host, too, for one that may be asked."""
+        self._origins.add(origin)
+
     def picture(self, tab: Tab, state: str, scheme: Literal["light", "dark"] = "light") -> None:
         """Keep a screenshot of the whole page, seen from its top."""
         tab.page.emulate_media(color_scheme=scheme)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from redis import Redis
@@ -11,6 +11,7 @@ from redis import Redis
 from local.runtimes import RuntimeProcess
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, Job
+from tests.support.api import KEYED, Api
 from tests.support.runtime import SLOTS, Runtime
 from tests.support.wait import wait_until
 
@@ -88,6 +89,20 @@ def other_settings(runtime: Runtime, **settings: str) -> Iterator[None]:
     finally:
         runtime.process.kill()
         runtime.process = usual
+
+
+@contextlib.contextmanager
+def other_api(
+    runtime: Runtime, settings: Mapping[str, str], kind: Mapping[str, str] = KEYED
+) -> Iterator[Api]:
+    """Run one more API, with other settings, for the length of the block."""
+    folder = runtime.log_path.parent
+    log_path = folder / f"other-api-{len(list(folder.glob('other-api-*')))}.log"
+    api = Api(runtime.process.name, {**runtime.environment, **settings}, kind, log_path)
+    try:
+        yield api
+    finally:
+        api.close()
 
 
 @contextlib.contextmanager

@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         if headers.get("authorization") != f"Bearer {KEY}":
             self._refuse(401, "invalid_api_key")
         elif fault is not None:
-            _FAULTS[fault](self, body)
+            FAULTS[fault][1](self, body)
         else:
             self._answer(body)
 
@@ -299,28 +299,74 @@ def _own_file(handler: _Handler) -> str:
     return f"{handler.api.base_url}/files/1.png"
 
 
-_FAULTS: Mapping[str, Fault] = {
-    "rate-limit": lambda handler, _: handler._refuse(429, "rate_limit_exceeded"),
-    "retry-after": lambda handler, _: handler._refuse(429, "rate_limit_exceeded", retry_after="1"),
-    "quota": lambda handler, _: handler._refuse(429, "insufficient_quota"),
-    "overloaded": lambda handler, _: handler._refuse(503, "overloaded"),
-    "error": lambda handler, _: handler._refuse(500, "server_error"),
-    "forbidden": lambda handler, _: handler._refuse(403, "forbidden"),
-    "bad-request": lambda handler, _: handler._refuse(400, "invalid_value"),
-    "bad-prompt": lambda handler, _: handler._refuse(400, "moderation_blocked", "input"),
-    "bad-output": lambda handler, _: handler._refuse(400, "moderation_blocked", "output"),
-    "slow": lambda handler, _: handler._hang(),
-    "reset": lambda handler, _: handler._reset(),
-    "reset-body": lambda handler, _: handler._half(resets=True),
-    "half-body": lambda handler, _: handler._half(resets=False),
-    "html": lambda handler, _: handler._send(200, b"<p>Hello</p>", "text/html"),
-    "empty": lambda handler, body: handler._answer({**body, "stream": False}, 0),
-    "two-fewer": lambda handler, body: handler._answer(body, body["n"] - 2),
-    "corrupt": lambda handler, _: handler._send_json(
-        {"created": 1, "data": [{"b64_json": base64.b64encode(png(64, 64)[:70]).decode()}]}
+FAULTS: Mapping[str, tuple[str, Fault]] = {
+    "rate-limit": (
+        "429 without Retry-After",
+        lambda handler, _: handler._refuse(429, "rate_limit_exceeded"),
     ),
-    "url": lambda handler, _: handler._link(_own_file(handler)),
-    "private-url": lambda handler, _: handler._link("http://169.254.169.254/latest/meta-data"),
-    "stream-ends": lambda handler, body: handler._stream(body, 1024, 1024, events=2),
-    "stream-waits": lambda handler, body: handler._stream(body, 1024, 1024, waits_after=2),
+    "retry-after": (
+        "429 with Retry-After: 1",
+        lambda handler, _: handler._refuse(429, "rate_limit_exceeded", retry_after="1"),
+    ),
+    "quota": (
+        "429 `insufficient_quota`",
+        lambda handler, _: handler._refuse(429, "insufficient_quota"),
+    ),
+    "overloaded": ("503", lambda handler, _: handler._refuse(503, "overloaded")),
+    "error": ("500", lambda handler, _: handler._refuse(500, "server_error")),
+    "forbidden": ("403", lambda handler, _: handler._refuse(403, "forbidden")),
+    "bad-request": ("400", lambda handler, _: handler._refuse(400, "invalid_value")),
+    "bad-prompt": (
+        "400, the prompt is refused by moderation",
+        lambda handler, _: handler._refuse(400, "moderation_blocked", "input"),
+    ),
+    "bad-output": (
+        "400, the picture is withheld by moderation",
+        lambda handler, _: handler._refuse(400, "moderation_blocked", "output"),
+    ),
+    "slow": ("no first byte for a minute", lambda handler, _: handler._hang()),
+    "reset": ("the connection is reset before an answer", lambda handler, _: handler._reset()),
+    "reset-body": (
+        "the connection is reset in the middle of the body",
+        lambda handler, _: handler._half(resets=True),
+    ),
+    "half-body": (
+        "half a body, and the end of the connection",
+        lambda handler, _: handler._half(resets=False),
+    ),
+    "html": (
+        "200 with a page instead of JSON",
+        lambda handler, _: handler._send(200, b"<p>Hello</p>", "text/html"),
+    ),
+    "empty": (
+        "200 without a picture",
+        lambda handler, body: handler._answer({**body, "stream": False}, 0),
+    ),
+    "two-fewer": (
+        "two pictures fewer than asked for",
+        lambda handler, body: handler._answer(body, body["n"] - 2),
+    ),
+    "corrupt": (
+        "a picture that is cut short",
+        lambda handler, _: handler._send_json(
+            {"created": 1, "data": [{"b64_json": base64.b64encode(png(64, 64)[:70]).decode()}]}
+        ),
+    ),
+    "url": (
+        "an address of its own instead of bytes",
+        lambda handler, _: handler._link(_own_file(handler)),
+    ),
+    "private-url": (
+        "an address that nobody may fetch from",
+        lambda handler, _: handler._link("http://169.254.169.254/latest/meta-data"),
+    ),
+    "stream-ends": (
+        "a stream that ends after two previews",
+        lambda handler, body: handler._stream(body, 1024, 1024, events=2),
+    ),
+    "stream-waits": (
+        "a stream that waits for its test after two previews",
+        lambda handler, body: handler._stream(body, 1024, 1024, waits_after=2),
+    ),
 }
+"""By their names: what the client meets, and how."""

@@ -1,8 +1,9 @@
-"""The generated tables of the README: `make readme` writes them, a test compares them.
+"""The generated tables of the docs: `make readme` writes them, a test compares them.
 
 The settings come from the code; the parity table from a run of `darkroom parity --markdown`.
 """
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from shared.imaging.scripts import SCRIPTS, ScriptTag
 from shared.settings import Settings
+from tests.support.images_api import FAULTS
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PROJECT = Path(__file__).resolve().parents[2]
+README = PROJECT / "README.md"
+SCENARIOS = PROJECT / "docs" / "scenarios.md"
 
 
 def settings_table() -> str:
@@ -24,12 +29,42 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
+def scripts_table() -> str:
+    """Return the table of all tags that the mock provider obeys."""
+    lines = ["| tag | what happens | the number | without one |", "|---|---|---|---|"]
+    for tag in SCRIPTS:
+        unit = f"{tag.unit}, at most {tag.most:g}" if tag.unit else ""
+        lines.append(f"| `{tag.example}` | {tag.meaning} | {unit} | {_default_of(tag)} |")
+    return "\n".join(lines)
+
+
+def faults_table() -> str:
+    """Return the table of all faults of the server that stands in for a provider."""
+    rows = [f"| `<<{name}>>` | {meaning} |" for name, (meaning, _) in FAULTS.items()]
+    return "\n".join(["| fault | what the client meets |", "|---|---|", *rows])
+
+
+def scenarios_page(page: str) -> str:
+    """Return the page of scenarios with its tables as the code has them."""
+    return replace_section(
+        replace_section(page, "scripts", scripts_table()), "faults", faults_table()
+    )
+
+
 def replace_section(page: str, name: str, content: str) -> str:
     """Return the page with the content between the marks of a section replaced."""
     begin, end = f"<!-- {name}: begin (make readme) -->", f"<!-- {name}: end -->"
     before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
     return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def _default_of(tag: ScriptTag) -> str:
+    if not tag.unit:
+        return ""
+    if math.isinf(tag.default):
+        return "every attempt" if tag.unit == "attempts" else "for ever"
+    return f"{tag.default:g}"
 
 
 def _show(default: Any) -> str:
@@ -39,7 +74,8 @@ def _show(default: Any) -> str:
 
 
 def main() -> None:
-    """Write both tables into the README."""
+    """Write all tables."""
+    SCENARIOS.write_text(scenarios_page(SCENARIOS.read_text()))
     parity = subprocess.run(
         [sys.executable, "-m", "local.cli", "parity", "--markdown"],
         check=True,

@@ -143,16 +143,6 @@ class Runtime:
             self._apis[kind] = Api(self._name, self.environment, settings, log_path)
         return self._apis[kind]
 
-    @contextlib.contextmanager
-    def other_api(self, **settings: str) -> Iterator[Api]:
-        """Run one more API, with keys and other settings, for the length of the block."""
-        log_path = self._folder / f"other-api-{len(list(self._folder.glob('other-api-*')))}.log"
-        api = Api(self._name, {**self.environment, **settings}, KEYED, log_path)
-        try:
-            yield api
-        finally:
-            api.close()
-
     @property
     def apis(self) -> list[Api]:
         """Those that were started."""

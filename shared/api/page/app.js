@@ -10,6 +10,7 @@
 import { paintReceipt } from "./receipt.js";
 
 const JOBS = "/v1/generations";
+const ASSETS = "/v1/assets";
 const PROMPT_MAX = 4000;
 const STREAMS_MAX = 3; // of this tab; browsers allow 6 connections to one host over HTTP/1.1,
 const SLOTS = 4; //       so all tabs together leave two for requests
@@ -17,6 +18,7 @@ const PREVIEW_MILLISECONDS = 800; // between two questions for previews of one j
 const KEY_ITEM = "darkroom-key";
 const REASONS = {
   cancelled: "Cancelled",
+  cost_limit: "It might have cost more than was allowed",
   charge_unknown: "Not tried again, as it may have been billed",
   corrupt_image: "What came was no whole picture",
   empty_result: "The image provider sent no picture",
@@ -39,7 +41,9 @@ const REASONS = {
 };
 
 const byId = (id) => document.getElementById(id);
-const fields = { prompt: byId("prompt"), style: byId("style"), size: byId("size"), n: byId("count") };
+const fields = { prompt: byId("prompt"), style: byId("style"), size: byId("size"), n: byId("count"), source_asset_id: byId("reference") };
+const uploads = new WeakMap(); // file -> the asset that it was uploaded as
+let reusedAsset = null; // of the job that is used again, until a file is chosen
 const views = new Map(); // job id -> view: the job, its card, its stream
 const clock = { skew: 0, failures: 0, quietUntil: 0 };
 const recent = { cursor: null, loaded: false, loading: false, problem: null };
@@ -120,7 +124,7 @@ async function api(method, url, { body, idempotencyKey } = {}) {
   const keyThen = apiKey;
   const headers = { Accept: "application/json" };
   if (apiKey) headers.Authorization = `Bearer ${apiKey}`;
-  if (body) headers["Content-Type"] = "application/json";
+  if (body) headers["Content-Type"] = body instanceof Blob ? body.type : "application/json";
   if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
   let response;
   let data;
@@ -233,6 +237,20 @@ function checkLength() {
   return left >= 0;
 }
 
+/** Uploads the reference picture, once; returns its asset's id, or undefined for none. */
+async function uploadReference() {
+  const file = fields.source_asset_id.files[0];
+  if (!file) return reusedAsset ?? undefined;
+  if (!uploads.has(file)) uploads.set(file, (await api("POST", ASSETS, { body: file })).id);
+  return uploads.get(file);
+}
+
+function describeReference() {
+  if (fields.source_asset_id.files.length) reusedAsset = null;
+  byId("reference-hint").textContent = reusedAsset
+    ? "The same as of the job that is used again." : "What the picture shall show: a file of up to 4 MiB.";
+}
+
 async function submit(event) {
   event.preventDefault();
   if (sending) return;
@@ -244,12 +262,15 @@ async function submit(event) {
   }
   const { prompt, style, size, n } = fields;
   const text = [prompt.value, byId("script").value].join(" ").trim();
-  const wanted = { prompt: text, style: style.value || undefined, size: size.value, n: Number(n.value) };
-  const body = JSON.stringify(wanted);
-  if (unanswered?.body !== body) unanswered = { body, key: newKey() };
   setSending(true);
   const calm = pause(700); // the second click of a double click comes too early, however fast the answer
+  let uploading = true;
   try {
+    const asset = await uploadReference();
+    uploading = false;
+    const wanted = { prompt: text, style: style.value || undefined, size: size.value, n: Number(n.value), source_asset_id: asset };
+    const body = JSON.stringify(wanted);
+    if (unanswered?.body !== body) unanswered = { body, key: newKey() };
     const job = await api("POST", JOBS, { body, idempotencyKey: unanswered.key });
     unanswered = null;
     const view = upsert(job);
@@ -261,8 +282,15 @@ async function submit(event) {
     if (top < 0 || top > innerHeight / 2) view.card.scrollIntoView();
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
-    if (![0, 401, 429].includes(problem.status) && problem.status < 500) unanswered = null;
-    tellProblem(problem);
+    const isOver = ![0, 401, 429].includes(problem.status) && problem.status < 500;
+    if (isOver) unanswered = null;
+    if (problem.status === 422) uploads.delete(fields.source_asset_id.files[0]); // it may have been deleted
+    if (uploading && isOver) {
+      tellField("source_asset_id", problem.message);
+      fields.source_asset_id.focus();
+    } else {
+      tellProblem(problem);
+    }
   } finally {
     byId("submit").textContent = "Generate";
     await calm;
@@ -290,13 +318,16 @@ function describeStyle() {
   byId("style-hint").textContent = styles?.get(fields.style.value)?.description ?? "";
 }
 
-function useAgain({ prompt, style, size, n }) {
+function useAgain({ prompt, style, size, n, source_asset_id: asset }) {
   fields.prompt.value = prompt;
   for (const [input, value] of [[fields.style, style], [fields.size, size]]) {
     if ([...input.options].some((option) => option.value === value)) input.value = value;
   }
   fields.n.value = n;
   byId("script").value = ""; // the prompt has it
+  fields.source_asset_id.value = "";
+  reusedAsset = asset;
+  describeReference();
   checkLength();
   describeStyle();
   fields.prompt.focus();
@@ -378,6 +409,7 @@ function paint(view, before = null) {
   const took = job.status === "completed" ? Math.round((Date.parse(job.finished_at) - view.age) / 1000) : 0;
   const facts = [styles?.get(job.style)?.title ?? job.style, job.size.replace("x", " × "), plural(job.n, "image")];
   if (job.attempt > 1) facts.push(ended ? plural(job.attempt, "attempt") : `attempt ${job.attempt} of ${job.max_attempts}`);
+  if (job.source_asset_id) facts.push("from a picture");
   if (took > 0) facts.push(`took ${took < 120 ? `${took} s` : `${Math.round(took / 60)} min`}`);
   show(parts.facts, facts.join(" · "));
   parts.time.dateTime = job.created_at;
@@ -728,6 +760,8 @@ fields.prompt.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("form").requestSubmit();
 });
 fields.style.addEventListener("change", describeStyle);
+fields.source_asset_id.addEventListener("change", describeReference);
+describeReference();
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) views.forEach(closeStream);
   else if (!keyNeeded) loadRecent();
