@@ -121,7 +121,8 @@ def create_app(settings: Settings) -> Celery:
     )
     app.conf.update(_configuration(settings))
     app.darkroom_settings = settings
-    app.steps["worker"].update((SweepStep, HeartbeatStep))
+    app.steps["worker"].add(SweepStep)
+    app.steps["consumer"].add(HeartbeatStep)
     return app
 
 

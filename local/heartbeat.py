@@ -16,18 +16,22 @@ log = structlog.get_logger(__name__)
 
 
 class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
-    """Beats from the event loop of a worker's consumer, which is what takes the messages."""
+    """Beats from the event loop of a worker's consumer, which is what takes the messages.
 
-    requires = ("celery.worker.components:Timer",)
+    A step of the consumer: it forgets its timers whenever it has lost Redis, and starts anew.
+    """
 
-    def __init__(self, worker: Any, **_options: Any) -> None:
-        super().__init__(worker)
-        self._path: Path | None = worker.app.darkroom_settings.heartbeat_file
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
-    def start(self, worker: Any) -> None:
+    def __init__(self, consumer: Any, **_options: Any) -> None:
+        super().__init__(consumer)
+        self._path: Path | None = consumer.app.darkroom_settings.heartbeat_file
+
+    def start(self, consumer: Any) -> None:
         """Start beating."""
         if self._path is not None:
-            worker.timer.call_repeatedly(HEARTBEAT_SECONDS, beat, (self._path,))
+            beat(self._path)
+            consumer.timer.call_repeatedly(HEARTBEAT_SECONDS, beat, (self._path,))
 
 
 class BeatScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
