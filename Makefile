@@ -9,7 +9,14 @@ BIN := .venv/bin
 LOG := .venv/setup.log
 UV := $(BIN)/uv --system-certs
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
-	--python-version 3.11 --custom-compile-command "make lock" --all-extras pyproject.toml
+	--python-version 3.11 --custom-compile-command "make lock"
+# The locks, and what each holds. All but the first take their versions from it.
+LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-image.lock
+requirements.lock := --all-extras --group setup pyproject.toml
+requirements-dev.lock := --all-extras --group setup --group dev -c requirements.lock pyproject.toml
+requirements-build.lock := --group build -c requirements.lock
+requirements-image.lock := --extra local --extra cloud --extra openai --group flower \
+	-c requirements.lock pyproject.toml
 # Most tests wait for processes: three share two processors well.
 PARALLEL := -n 3 --dist loadgroup
 TESTS := tests/unit tests/integration tests/architecture tests/contract tests/runtimes
@@ -19,7 +26,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity readme test test-browser check check-lock format lock bench clean
+.PHONY: help demo up parity readme test test-browser test-docker check check-lock format lock bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -46,6 +53,9 @@ test: .venv/.dev ## Run all tests.
 test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chromium.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
 
+test-docker: .venv/.dev ## Run the tests on a Docker engine: COMPOSE="docker compose".
+	$(BIN)/python -m pytest tests/docker
+
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -53,12 +63,9 @@ check: .venv/.dev check-lock ## Check format, style, types, imports and lock fil
 	$(BIN)/lint-imports --no-cache
 
 check-lock: .venv/.dev
-	@rm -rf .venv/lock && mkdir .venv/lock && cp requirements.lock requirements-dev.lock .venv/lock
-	@$(UV) $(COMPILE) --group setup -o .venv/lock/requirements.lock >/dev/null
-	@$(UV) $(COMPILE) --group setup --group dev -c requirements.lock \
-		-o .venv/lock/requirements-dev.lock >/dev/null
-	@cmp requirements.lock .venv/lock/requirements.lock \
-		&& cmp requirements-dev.lock .venv/lock/requirements-dev.lock \
+	@rm -rf .venv/lock && mkdir .venv/lock && cp $(LOCKS) .venv/lock
+	@$(foreach lock,$(LOCKS),$(UV) $(COMPILE) $($(lock)) -o .venv/lock/$(lock) >/dev/null && ) true
+	@for lock in $(LOCKS); do cmp $$lock .venv/lock/$$lock || exit 1; done \
 		|| { echo "lock files are not in step with pyproject.toml: make lock" >&2; exit 1; }
 
 format: .venv/.dev ## Rewrite the code in the house format.
@@ -66,9 +73,8 @@ format: .venv/.dev ## Rewrite the code in the house format.
 	$(BIN)/ruff check --fix
 
 lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 for new releases.
-	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup -o requirements.lock >/dev/null
-	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup --group dev -c requirements.lock \
-		-o requirements-dev.lock >/dev/null
+	$(foreach lock,$(LOCKS),$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) $($(lock)) -o $(lock) \
+		>/dev/null && ) true
 
 readme: .venv/.dev ## Write the generated tables of the docs.
 	$(BIN)/python -m tests.support.readme
