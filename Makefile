@@ -9,7 +9,13 @@ BIN := .venv/bin
 LOG := .venv/setup.log
 UV := $(BIN)/uv --system-certs
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
-	--python-version 3.11 --custom-compile-command "make lock" --all-extras pyproject.toml
+	--python-version 3.11 --custom-compile-command "make lock"
+COMPILE_PROJECT := $(COMPILE) --all-extras pyproject.toml
+# A bundle is installed for Lambda's Python, whatever machine it is made on.
+FUNCTIONS := worker api reaper migrate
+COMPILE_FUNCTION := pip compile --quiet --generate-hashes --no-emit-index-url \
+	--python-version 3.13 --python-platform x86_64-manylinux_2_28 \
+	--custom-compile-command "make lock"
 # Most tests wait for processes: three share two processors well.
 PARALLEL := -n 3 --dist loadgroup
 TESTS := tests/unit tests/integration tests/architecture tests/contract tests/runtimes
@@ -53,12 +59,16 @@ check: .venv/.dev check-lock ## Check format, style, types, imports and lock fil
 	$(BIN)/lint-imports --no-cache
 
 check-lock: .venv/.dev
-	@rm -rf .venv/lock && mkdir .venv/lock && cp requirements.lock requirements-dev.lock .venv/lock
-	@$(UV) $(COMPILE) --group setup -o .venv/lock/requirements.lock >/dev/null
-	@$(UV) $(COMPILE) --group setup --group dev -c requirements.lock \
+	@rm -rf .venv/lock && mkdir -p .venv/lock/cloud/requirements \
+		&& cp requirements*.lock .venv/lock && cp cloud/requirements/*.lock .venv/lock/cloud/requirements
+	@$(UV) $(COMPILE_PROJECT) --group setup -o .venv/lock/requirements.lock >/dev/null
+	@$(UV) $(COMPILE_PROJECT) --group setup --group dev -c requirements.lock \
 		-o .venv/lock/requirements-dev.lock >/dev/null
-	@cmp requirements.lock .venv/lock/requirements.lock \
-		&& cmp requirements-dev.lock .venv/lock/requirements-dev.lock \
+	@$(UV) $(COMPILE) --group sam -o .venv/lock/requirements-sam.lock >/dev/null
+	@for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
+		-c requirements.lock -o ".venv/lock/cloud/requirements/$$name.lock" >/dev/null || exit 1; done
+	@for lock in requirements*.lock cloud/requirements/*.lock; do \
+		cmp "$$lock" ".venv/lock/$$lock" || exit 1; done \
 		|| { echo "lock files are not in step with pyproject.toml: make lock" >&2; exit 1; }
 
 format: .venv/.dev ## Rewrite the code in the house format.
@@ -66,9 +76,12 @@ format: .venv/.dev ## Rewrite the code in the house format.
 	$(BIN)/ruff check --fix
 
 lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 for new releases.
-	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup -o requirements.lock >/dev/null
-	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group setup --group dev -c requirements.lock \
+	$(UV) $(COMPILE_PROJECT) $(if $(UPGRADE),--upgrade) --group setup -o requirements.lock >/dev/null
+	$(UV) $(COMPILE_PROJECT) $(if $(UPGRADE),--upgrade) --group setup --group dev -c requirements.lock \
 		-o requirements-dev.lock >/dev/null
+	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group sam -o requirements-sam.lock >/dev/null
+	for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
+		-c requirements.lock -o "cloud/requirements/$$name.lock" >/dev/null || exit 1; done
 
 readme: .venv/.dev ## Write the generated tables of the README.
 	$(BIN)/python -m tests.support.readme
