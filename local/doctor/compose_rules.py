@@ -149,8 +149,9 @@ def _memory(facts: Facts) -> Iterable[Reading]:
 
 def _connections(facts: Facts) -> Iterable[Reading]:
     postgres, worker = facts.get_service("postgres"), facts.get_service("worker")
-    given = [word for word in postgres.command if word.startswith("max_connections=")]
-    limit = int(given[-1].partition("=")[2]) if given else CONNECTIONS_DEFAULT
+    words = [word.partition("=") for word in postgres.command]
+    given = [int(text) for name, _, text in words if name == "max_connections" and text.isdecimal()]
+    limit = given[-1] if given else CONNECTIONS_DEFAULT
     concurrency = worker.find_option("concurrency") or ""
     if not concurrency.isdecimal():
         yield Reading(worker.where, "concurrency of the machine's processors", None)

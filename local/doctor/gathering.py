@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,17 @@ def gather(folder: Path, environment: Mapping[str, str], *, asks_servers: bool =
     part = part_of(environment)
     files = read_project(folder, environment)
     refusal = part.find_refusal()
+    # Each probe is a process that imports for a second: both at once.
+    with ThreadPoolExecutor(1) as executor:
+        handlers = executor.submit(probe_handlers, files.templates, environment)
+        celery = refusal or _probe_celery(part, environment)
     return Facts(
         environment=part,
-        celery=refusal or _probe_celery(part, environment),
+        celery=celery,
         installed=_installed("celery", "kombu", "redis"),
         compose=files.compose,
         templates=files.templates,
-        handlers=probe_handlers(files.templates, environment),
+        handlers=handlers.result(),
         python=files.python,
         servers=ask_servers(part, environment) if asks_servers and not refusal else NO_SERVERS,
         newest_revision=newest_revision(),

@@ -36,12 +36,14 @@ class Part:
     Attributes:
         where: What the report calls it.
         variables: Its environment.
-        secrets: Settings that it fetches by itself, from files or a secret store.
+        secrets: Settings that it fetches by itself, from a secret store.
+        is_here: Whether it is the process that asks, whose files of secrets can be read.
     """
 
     where: str
     variables: Mapping[str, Value]
     secrets: frozenset[str] = field(default_factory=frozenset)
+    is_here: bool = False
 
     def gives(self, name: str) -> bool:
         """Whether the setting has a value here, in whatever way."""
@@ -92,25 +94,24 @@ class Part:
 
     def complete(self) -> dict[str, str]:
         """Return the environment with stand-ins for what only a deployment knows."""
-        known = {
-            name: value
-            for name, value in self.variables.items()
-            # A file of a secret is not on this machine.
-            if isinstance(value, str) and name.removesuffix("_FILE") not in STAND_INS
-        }
-        for name, stand_in in STAND_INS.items():
-            value = self.variables.get(name)
-            if isinstance(value, str) and value:
-                known[name] = value
-            elif self.gives(name) or name in ("DATABASE_URL", "REDIS_URL"):
-                known[name] = stand_in
-        return known
+        needed = [name for name in ("DATABASE_URL", "REDIS_URL") if not self.gives(name)]
+        known = {name: STAND_INS[name] for name in needed}
+        for name, value in self.variables.items():
+            secret = name.removesuffix("_FILE")
+            if self.is_here or secret not in STAND_INS:
+                known.update({name: value} if isinstance(value, str) else {})
+            elif value:
+                # A file of a secret, or what a deployment makes: neither is on this machine.
+                is_known = secret == name and isinstance(value, str)
+                known[secret] = str(value) if is_known else STAND_INS[secret]
+        return known | {name: STAND_INS[name] for name in self.secrets}
 
 
 def part_of(environment: Mapping[str, str]) -> Part:
     """Return the process that this environment belongs to, with its settings alone."""
     kept = {name.upper(): value for name, value in environment.items()}
-    return Part("environment", {name: kept[name] for name in sorted(kept.keys() & SETTING_NAMES)})
+    known = {name: kept[name] for name in sorted(kept.keys() & SETTING_NAMES)}
+    return Part("environment", known, is_here=True)
 
 
 @contextmanager
