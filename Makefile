@@ -10,7 +10,16 @@ LOG := .venv/setup.log
 UV := $(BIN)/uv --system-certs
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--python-version 3.11 --custom-compile-command "make lock"
-COMPILE_PROJECT := $(COMPILE) --all-extras pyproject.toml
+# The locks, and what each holds. All but the first, and that of the environment that `sam` has
+# for itself, take their versions from it.
+LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-image.lock \
+	requirements-sam.lock
+requirements.lock := --all-extras --group setup pyproject.toml
+requirements-dev.lock := --all-extras --group setup --group dev -c requirements.lock pyproject.toml
+requirements-build.lock := --group build -c requirements.lock
+requirements-image.lock := --extra local --extra cloud --extra openai --group flower \
+	-c requirements.lock pyproject.toml
+requirements-sam.lock := --group sam
 # A bundle is installed for Lambda's Python, whatever machine it is made on.
 FUNCTIONS := worker api reaper migrate
 COMPILE_FUNCTION := pip compile --quiet --generate-hashes --no-emit-index-url \
@@ -25,7 +34,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity readme test test-browser check check-lock format lock bench clean
+.PHONY: help demo up parity readme test test-browser test-docker check check-lock format lock bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -52,6 +61,9 @@ test: .venv/.dev ## Run all tests.
 test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chromium.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
 
+test-docker: .venv/.dev ## Run the tests on a Docker engine: COMPOSE="docker compose".
+	$(BIN)/python -m pytest tests/docker
+
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -60,14 +72,11 @@ check: .venv/.dev check-lock ## Check format, style, types, imports and lock fil
 
 check-lock: .venv/.dev
 	@rm -rf .venv/lock && mkdir -p .venv/lock/cloud/requirements \
-		&& cp requirements*.lock .venv/lock && cp cloud/requirements/*.lock .venv/lock/cloud/requirements
-	@$(UV) $(COMPILE_PROJECT) --group setup -o .venv/lock/requirements.lock >/dev/null
-	@$(UV) $(COMPILE_PROJECT) --group setup --group dev -c requirements.lock \
-		-o .venv/lock/requirements-dev.lock >/dev/null
-	@$(UV) $(COMPILE) --group sam -o .venv/lock/requirements-sam.lock >/dev/null
+		&& cp $(LOCKS) .venv/lock && cp cloud/requirements/*.lock .venv/lock/cloud/requirements
+	@$(foreach lock,$(LOCKS),$(UV) $(COMPILE) $($(lock)) -o .venv/lock/$(lock) >/dev/null && ) true
 	@for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
 		-c requirements.lock -o ".venv/lock/cloud/requirements/$$name.lock" >/dev/null || exit 1; done
-	@for lock in requirements*.lock cloud/requirements/*.lock; do \
+	@for lock in $(LOCKS) cloud/requirements/*.lock; do \
 		cmp "$$lock" ".venv/lock/$$lock" || exit 1; done \
 		|| { echo "lock files are not in step with pyproject.toml: make lock" >&2; exit 1; }
 
@@ -76,10 +85,8 @@ format: .venv/.dev ## Rewrite the code in the house format.
 	$(BIN)/ruff check --fix
 
 lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 for new releases.
-	$(UV) $(COMPILE_PROJECT) $(if $(UPGRADE),--upgrade) --group setup -o requirements.lock >/dev/null
-	$(UV) $(COMPILE_PROJECT) $(if $(UPGRADE),--upgrade) --group setup --group dev -c requirements.lock \
-		-o requirements-dev.lock >/dev/null
-	$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) --group sam -o requirements-sam.lock >/dev/null
+	$(foreach lock,$(LOCKS),$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) $($(lock)) -o $(lock) \
+		>/dev/null && ) true
 	for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
 		-c requirements.lock -o "cloud/requirements/$$name.lock" >/dev/null || exit 1; done
 

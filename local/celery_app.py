@@ -14,11 +14,14 @@ from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
 from local.broker import JOB_QUEUE, MAINTENANCE_QUEUE, broker_url, result_backend_url
+from local.heartbeat import HeartbeatStep
 from local.worker_steps import SweepStep
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import BROKER_VISIBILITY_TIMEOUT_SECONDS, Settings, load_settings
 from shared.wiring import build_provider
+
+MAINTENANCE_SECONDS = 3600.0
 
 RESULT_BACKEND = "local.result_backend:ReadOnlyRedisBackend"
 
@@ -89,6 +92,15 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         # Nobody listens to task events by default; flower turns them on itself.
         "worker_send_task_events": False,
+        # What beat sends; one that nobody took is not done twice.
+        "beat_schedule": {
+            "delete leftovers": {
+                "task": "delete_leftovers_task",
+                "schedule": MAINTENANCE_SECONDS,
+                "options": {"queue": MAINTENANCE_QUEUE, "expires": MAINTENANCE_SECONDS},
+            }
+        },
+        "beat_scheduler": "local.heartbeat:BeatScheduler",
         "timezone": "UTC",
         "enable_utc": True,
     }
@@ -100,11 +112,11 @@ def create_app(settings: Settings) -> Celery:
         "darkroom",
         broker=broker_url(settings.redis_url),
         backend=result_backend_url(settings.redis_url, RESULT_BACKEND),
-        include=["local.tasks"],
+        include=["local.tasks", "local.maintenance_tasks"],
     )
     app.conf.update(_configuration(settings))
     app.darkroom_settings = settings
-    app.steps["worker"].add(SweepStep)
+    app.steps["worker"].update((SweepStep, HeartbeatStep))
     return app
 
 

@@ -90,12 +90,13 @@ def address_of(listening: socket.socket) -> str:
 
 
 def check_exposure(settings: Settings, host: str) -> None:
-    """Refuse to serve other machines without API keys.
+    """Refuse to listen for other machines without API keys, or a list of whom to serve.
 
     Raises:
-        ConfigurationError: The address is not of this machine alone, and no key is needed.
+        ConfigurationError: The address is not of this machine alone, no key is needed, and
+            TRUSTED_NETWORKS does not say who else is served.
     """
-    if settings.needs_api_keys or host == "localhost":
+    if settings.needs_api_keys or settings.trusted_networks or host == "localhost":
         return
     with suppress(ValueError):
         if ipaddress.ip_address(host).is_loopback:

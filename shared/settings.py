@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -20,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
+from shared.secret_files import take_secrets, with_password
 
 BROKER_VISIBILITY_TIMEOUT_SECONDS = 3600
 """How long kombu's Redis transport hides a message that was not acknowledged (its default)."""
@@ -28,6 +30,9 @@ RETRY_AFTER_MAX_SECONDS = 900.0
 """The longest wait a provider may ask for with Retry-After."""
 
 LOCAL_MOCK_STEP_SECONDS = 0.5
+
+GATEWAY = "gateway"
+"""In TRUSTED_NETWORKS: the default gateway, which the host of a container is."""
 
 
 def _name_the_driver(url: str) -> str:
@@ -65,20 +70,43 @@ def _split_names(names: object) -> object:
 SecretArns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 
 
-class Settings(BaseSettings):
-    """All settings. The environment variable of a field is its name in capitals."""
+class _DatabaseSettings(BaseSettings):
+    """Which database; all that some programs need. `{name}_file` may hold any secret `{name}`."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
     )
 
+    database_url: DatabaseUrl
+    database_password: SecretStr | None = Field(
+        None, description="Password of the database, if DATABASE_URL holds none."
+    )
+    database_password_file: Path | None = Field(
+        None, description="File that holds DATABASE_PASSWORD, instead of it."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_secrets(cls, given: Any) -> Any:
+        values = take_secrets(given, cls.model_fields)
+        password = values.get("database_password")
+        if password and "database_url" in values:
+            values["database_url"] = with_password(values["database_url"], password)
+        return values
+
+
+class Settings(_DatabaseSettings):
+    """All settings. The environment variable of a field is its name in capitals."""
+
     environment: Literal["local", "staging", "production"] = Field(
         "local", description="Where this runs; on AWS Lambda it must be set."
     )
-    database_url: DatabaseUrl
     redis_url: str = Field(
         repr=False,
         description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required.",
+    )
+    redis_url_file: Path | None = Field(
+        None, description="File that holds REDIS_URL, instead of it."
     )
     ai_mock_mode: bool | None = Field(
         None, description="Draw pictures here instead of calling a provider. Local default true."
@@ -91,6 +119,9 @@ class Settings(BaseSettings):
     )
     openai_api_key: SecretStr | None = Field(
         None, description="Key of the image API. Workers need it when AI_MOCK_MODE=false."
+    )
+    openai_api_key_file: Path | None = Field(
+        None, description="File that holds OPENAI_API_KEY, instead of it."
     )
     openai_base_url: str | None = Field(
         None, description="Another server that speaks the OpenAI Images API, as `https://host/v1`."
@@ -138,6 +169,9 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(
         60, ge=0, description="Seconds a stopping worker waits for running provider calls."
     )
+    heartbeat_file: Path | None = Field(
+        None, description="File that a Celery worker, or beat, touches while it is at work."
+    )
     image_dir: Path = Field(Path("images"), description="Folder of the image store on disk.")
     image_bucket: str | None = Field(
         None, description="S3 bucket that images are kept in, instead of IMAGE_DIR."
@@ -162,6 +196,9 @@ class Settings(BaseSettings):
     signing_key: SecretStr | None = Field(
         None, description="Key that signs addresses given to clients. Required outside local."
     )
+    signing_key_file: Path | None = Field(
+        None, description="File that holds SIGNING_KEY, instead of it."
+    )
     require_api_keys: bool | None = Field(
         None,
         description="Refuse requests without an API key. Local default false: then only this "
@@ -169,6 +206,11 @@ class Settings(BaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=0, le=65_535, description="Port that the API listens on.")
+    trusted_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Who else is served without API keys, separated by commas: networks such as "
+        "`10.0.0.0/24`, or `gateway`, the host of this container.",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may use the API, separated by commas."
     )
@@ -226,6 +268,17 @@ class Settings(BaseSettings):
         for origin in names:
             if re.fullmatch(r"https?://[^\s/?#*]+", origin) is None:
                 raise ValueError("must list origins such as https://shop.example.com")
+        return names
+
+    @field_validator("trusted_networks", mode="before")
+    @classmethod
+    def _split_networks(cls, networks: object) -> object:
+        if not isinstance(networks, str):
+            return networks
+        names = tuple(name.strip() for name in networks.split(",") if name.strip())
+        for name in names:
+            if name != GATEWAY and ip_network(name).prefixlen == 0:
+                raise ValueError("must not hold every address: use API keys (REQUIRE_API_KEYS)")
         return names
 
     @model_validator(mode="after")
@@ -289,12 +342,6 @@ class Settings(BaseSettings):
         if self.signing_key is not None:
             return self.signing_key.get_secret_value()
         return sha256(f"darkroom {self.database_url}".encode()).hexdigest()
-
-
-class _DatabaseSettings(BaseSettings):
-    model_config = Settings.model_config
-
-    database_url: DatabaseUrl
 
 
 class _SecretSettings(BaseSettings):

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.access.trusted_networks import TrustedNetworks
 from shared.api.problems import problem
 from shared.settings import Settings
 
@@ -41,13 +42,18 @@ log = structlog.get_logger(__name__)
 class Gate:
     """Lets a request through to the application, or answers it with a problem.
 
-    Where no API key is needed, only this machine is served, under a name of its own, and no
-    page of another site: neither a form nor a script elsewhere can submit jobs.
+    Where no API key is needed, only this machine and TRUSTED_NETWORKS are served, under a name
+    of this machine, and no page of another site: neither a form nor a script elsewhere can
+    submit jobs.
+
+    Raises:
+        ConfigurationError: TRUSTED_NETWORKS names a gateway, and there is none.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._is_open = not settings.needs_api_keys
+        self._trusted = TrustedNetworks(settings.trusted_networks if self._is_open else ())
         base = urlsplit(settings.public_base_url or "")
         self._hosts = _LOOPBACK_HOSTS | ({base.hostname} if base.hostname else set())
         self._origins = frozenset(settings.cors_origins)
@@ -102,7 +108,7 @@ class Gate:
     def _find_stranger(self, scope: Scope, headers: Headers) -> str | None:
         """Say why a request without a key is not one of this machine's user."""
         client = scope.get("client")
-        if client is not None and _LOOPBACK_CLIENTS.fullmatch(client[0]) is None:
+        if client is not None and not self._knows(client[0]):
             return "without API keys (REQUIRE_API_KEYS) only this machine is served"
         host = re.sub(r":[0-9]+$", "", headers.get("host", "")).lower()
         if host not in self._hosts:
@@ -113,6 +119,9 @@ class Gate:
         if urlsplit(origin).netloc != headers.get("host"):
             return "without API keys no page of another site may send this"
         return None
+
+    def _knows(self, address: str) -> bool:
+        return _LOOPBACK_CLIENTS.fullmatch(address) is not None or self._trusted.hold(address)
 
 
 class _Exchange:

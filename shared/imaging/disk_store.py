@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
@@ -83,6 +84,24 @@ class DiskImageStore:
         """Forget all pictures of a job; see `ImageStore.delete`."""
         with _storage_errors("delete", str(job_id)), suppress(FileNotFoundError):
             shutil.rmtree(self._path_of(str(job_id)))
+
+    def delete_leftovers(self, age_seconds: float) -> int:
+        """Delete temporary files of writers that were killed; return how many.
+
+        Args:
+            age_seconds: Younger files may be in use, and stay.
+
+        Raises:
+            StorageUnavailable: The folder cannot be read, or a file cannot be deleted.
+        """
+        newest = time.time() - age_seconds
+        deleted = 0
+        with _storage_errors("tidy up", "folder"):
+            for path in self._root.glob("*/*/.*.tmp"):
+                if path.lstat().st_mtime < newest:
+                    path.unlink(missing_ok=True)
+                    deleted += 1
+        return deleted
 
     def _path_of(self, key: str) -> Path:
         path = Path(os.path.realpath(self._root)) / key

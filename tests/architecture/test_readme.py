@@ -1,9 +1,21 @@
-"""README says what the code says."""
+"""README and docs say what the code says."""
 
-from tests.support.readme import README, replace_section, settings_table
+from tests.support.readme import (
+    DOCTOR_PAGE,
+    README,
+    replace_section,
+    rules_table,
+    settings_table,
+)
 
 
 def test_table_of_settings_is_the_generated_one() -> None:
     """`make readme` was run after the last change of a setting."""
     page = README.read_text()
     assert replace_section(page, "settings", settings_table()) == page
+
+
+def test_table_of_rules_is_the_generated_one() -> None:
+    """`make readme` was run after the last change of a rule."""
+    page = DOCTOR_PAGE.read_text()
+    assert replace_section(page, "rules", rules_table()) == page

@@ -1,6 +1,7 @@
-"""The generated tables of the README: `make readme` writes them, a test compares them.
+"""The generated tables of the README and of docs/doctor.md: `make readme` writes them.
 
-The settings come from the code; the parity table from a run of `darkroom parity --markdown`.
+The settings and rules come from the code, and a test compares them; the parity table from a run
+of `darkroom parity --markdown`.
 """
 
 import subprocess
@@ -10,9 +11,12 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from local.doctor.gathering import RULES
 from shared.settings import Settings
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PROJECT = Path(__file__).resolve().parents[2]
+README = PROJECT / "README.md"
+DOCTOR_PAGE = PROJECT / "docs" / "doctor.md"
 
 
 def settings_table() -> str:
@@ -22,6 +26,12 @@ def settings_table() -> str:
         default = _show(field.default)
         lines.append(f"| `{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines)
+
+
+def rules_table() -> str:
+    """Return the table of all rules of `darkroom doctor`, in its order."""
+    rows = [f"| `{rule.name}` | {rule.title} | {rule.mend} |" for rule in RULES]
+    return "\n".join(["| rule | what must hold | how to mend it |", "|---|---|---|", *rows])
 
 
 def replace_section(page: str, name: str, content: str) -> str:
@@ -39,7 +49,9 @@ def _show(default: Any) -> str:
 
 
 def main() -> None:
-    """Write both tables into the README."""
+    """Write all tables."""
+    page = DOCTOR_PAGE.read_text()
+    DOCTOR_PAGE.write_text(replace_section(page, "rules", rules_table()))
     parity = subprocess.run(
         [sys.executable, "-m", "local.cli", "parity", "--markdown"],
         check=True,

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.settings import Settings, load_settings
+from shared.settings import Settings, load_database_url, load_settings
 
 DATABASE_URL = "postgresql://shop:s3cret-pw@db/shop"
 REDIS_URL = "redis://:s3cret-pw@cache:6379/0"
@@ -53,6 +53,13 @@ BROKEN = [
     ({"EVENT_TOKEN_SECONDS": "0"}, "EVENT_TOKEN_SECONDS"),
     ({"IMAGE_TOKEN_SECONDS": "0"}, "IMAGE_TOKEN_SECONDS"),
     ({"EVENT_WINDOW_SECONDS": "29"}, "EVENT_WINDOW_SECONDS"),
+    ({"TRUSTED_NETWORKS": "10.0.0.1/8"}, "TRUSTED_NETWORKS"),
+    ({"TRUSTED_NETWORKS": "gateways"}, "TRUSTED_NETWORKS"),
+    ({"TRUSTED_NETWORKS": "gateway, 0.0.0.0/0"}, "TRUSTED_NETWORKS"),
+    ({"TRUSTED_NETWORKS": "::/0"}, "TRUSTED_NETWORKS"),
+    ({"DATABASE_PASSWORD": "s3cret"}, "DATABASE_PASSWORD"),
+    ({"SIGNING_KEY_FILE": "/nowhere"}, "SIGNING_KEY_FILE names /nowhere"),
+    ({"SIGNING_KEY_FILE": "/nowhere", "SIGNING_KEY": SIGNING_KEY}, "SIGNING_KEY_FILE"),
     ({"REQUIRE_API_KEYS": "true"}, "SIGNING_KEY"),
     ({**STAGING, "REQUIRE_API_KEYS": "false"}, "REQUIRE_API_KEYS"),
     ({"AWS_LAMBDA_FUNCTION_NAME": "worker"}, "ENVIRONMENT"),
@@ -225,3 +232,51 @@ def test_origins_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None
     """Spaces and a slash at the end do not matter."""
     environment.setenv("CORS_ORIGINS", "https://a.example, http://localhost:3000/,")
     assert load_settings().cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_trusted_networks_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None:
+    """Single addresses are networks, too."""
+    environment.setenv("TRUSTED_NETWORKS", "gateway, 10.1.2.0/24,10.9.9.9,")
+    assert load_settings().trusted_networks == ("gateway", "10.1.2.0/24", "10.9.9.9")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgres://shop@db/shop", "postgresql+psycopg2://shop:{}@db/shop"),
+        ("postgresql://shop@db:5432", "postgresql+psycopg2://shop:{}@db:5432"),
+        ("postgresql://shop@/?host=/run/pg", "postgresql+psycopg2://shop:{}@/?host=/run/pg"),
+    ],
+)
+def test_password_of_the_database_comes_from_a_setting_of_its_own(
+    environment: pytest.MonkeyPatch, url: str, expected: str
+) -> None:
+    """Whatever characters it holds; also where nothing but the database is needed."""
+    environment.setenv("DATABASE_URL", url)
+    environment.setenv("DATABASE_PASSWORD", "s3cret/@:%")
+    settings = load_settings()
+    assert settings.database_url == expected.format("s3cret%2F%40%3A%25")
+    assert load_database_url() == settings.database_url
+    assert "s3cret" not in repr(settings)
+
+
+def test_secrets_may_stand_in_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A line end does not belong to the secret; an empty file holds none."""
+    files = {
+        "DATABASE_PASSWORD": "s3cret-pw\n",
+        "REDIS_URL": REDIS_URL,
+        "SIGNING_KEY": f"{SIGNING_KEY}\n",
+        "OPENAI_API_KEY": "\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        environment.setenv(f"{name}_FILE", str(tmp_path / name))
+    environment.delenv("REDIS_URL")
+    environment.setenv("DATABASE_URL", "postgresql://shop@db/shop")
+
+    settings = load_settings()
+
+    assert settings.database_url == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
+    assert settings.redis_url == REDIS_URL
+    assert settings.signing_secret == SIGNING_KEY
+    assert settings.openai_api_key is None

@@ -1,0 +1,29 @@
+# One image for every local role: docker-compose.yml says which command a container runs.
+FROM python:3.13-slim AS build
+WORKDIR /build
+COPY requirements-build.lock requirements-image.lock ./
+RUN pip install --no-cache-dir --root-user-action ignore --require-hashes -r requirements-build.lock \
+    && python -m venv --without-pip /opt/darkroom \
+    && pip --python /opt/darkroom install --no-cache-dir --only-binary :all: --require-hashes \
+        -r requirements-image.lock
+COPY pyproject.toml README.md ./
+COPY shared shared
+COPY local local
+COPY functions functions
+# hatchling is here already: nothing is asked of an index any more.
+RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
+    && pip --python /opt/darkroom install --no-deps --no-index dist/*.whl
+
+FROM python:3.13-slim
+RUN pip uninstall --yes --root-user-action ignore pip \
+    && groupadd --gid 10001 darkroom \
+    && useradd --uid 10001 --gid darkroom --no-create-home --home-dir /tmp --shell /usr/sbin/nologin darkroom \
+    && install -d -o darkroom -g darkroom /var/lib/darkroom/images
+COPY --from=build /opt/darkroom /opt/darkroom
+ENV PATH=/opt/darkroom/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    IMAGE_DIR=/var/lib/darkroom/images
+USER darkroom
+WORKDIR /tmp
+CMD ["darkroom", "--help"]

@@ -1,0 +1,52 @@
+"""A file that is touched while a process is at work: HEARTBEAT_FILE, for health checks.
+
+Only what serves its purpose beats: a worker that waits for Redis, or is stuck, grows silent.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import structlog
+from celery import bootsteps
+from celery.beat import Scheduler
+
+HEARTBEAT_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
+    """Beats from the event loop of a worker's consumer, which is what takes the messages."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def __init__(self, worker: Any, **_options: Any) -> None:
+        super().__init__(worker)
+        self._path: Path | None = worker.app.darkroom_settings.heartbeat_file
+
+    def start(self, worker: Any) -> None:
+        """Start beating."""
+        if self._path is not None:
+            worker.timer.call_repeatedly(HEARTBEAT_SECONDS, beat, (self._path,))
+
+
+class BeatScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
+    """The schedule of Celery beat, kept in memory: whatever a restart missed comes round again."""
+
+    max_interval = HEARTBEAT_SECONDS
+
+    def tick(self, *args: Any, **options: Any) -> float:
+        """Send what is due; return the seconds until something may be."""
+        path = self.app.darkroom_settings.heartbeat_file
+        if path is not None:
+            beat(path)
+        seconds: float = super().tick(*args, **options)
+        return seconds
+
+
+def beat(path: Path) -> None:
+    """Touch the file; a folder that cannot be written to fails the health check, not the work."""
+    try:
+        path.touch()
+    except OSError as error:
+        log.warning("no heartbeat", reason=str(error)[:200])

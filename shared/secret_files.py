@@ -1,0 +1,65 @@
+"""Secrets that stand in files, and the password that belongs in an address.
+
+Called by `shared.settings` before it checks the values.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+_SUFFIX = "_file"
+
+
+def take_secrets(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the values with each secret that a file holds in its place.
+
+    The file that `{name}_file` names holds the value of `{name}`; an empty one holds none.
+
+    Args:
+        given: Raw values by the names of their settings.
+        names: The names of all settings.
+
+    Raises:
+        ValueError: A secret is given twice, or its file cannot be read; never shows a secret.
+    """
+    values = dict(given)
+    known = frozenset(names)
+    for file_name in known:
+        name = file_name.removesuffix(_SUFFIX)
+        if name == file_name or name not in known or not values.get(file_name):
+            continue
+        if values.get(name):
+            raise ValueError(f"{name.upper()} and {file_name.upper()} are both set")
+        secret = _read(file_name.upper(), Path(values[file_name]))
+        if secret:
+            values[name] = secret
+    return values
+
+
+def with_password(url: str, password: str) -> str:
+    """Return the address of a database with its user's password in it.
+
+    Raises:
+        ValueError: The address names no user, or has a password already.
+    """
+    scheme, separator, rest = url.partition("://")
+    authority = re.split(r"[/?]", rest)[0]
+    user, at, host = authority.rpartition("@")
+    if not at or ":" in user:
+        raise ValueError(
+            "DATABASE_PASSWORD needs a DATABASE_URL such as postgresql://user@host/name, "
+            "with a user and without a password"
+        )
+    return f"{scheme}{separator}{user}:{quote(password, safe='')}@{host}" + rest.removeprefix(
+        authority
+    )
+
+
+def _read(variable: str, path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise ValueError(f"{variable} names {path}, which cannot be read: {reason}") from error

@@ -1,0 +1,61 @@
+"""The secrets of the containers: those that were given, and those that are made up."""
+
+from pathlib import Path
+
+import pytest
+
+from local.secret_folder import GIVEN_ONLY, MADE_UP, main
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """Give a folder in which no secret was chosen."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    for name in (*MADE_UP, *GIVEN_ONLY):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give the folder that is to be filled."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    return folder
+
+
+def secrets_in(folder: Path) -> dict[str, str]:
+    """Return every secret by its name."""
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_what_nobody_gave_is_made_up_once(given: Path, folder: Path) -> None:
+    """Another start finds the same; otherwise PostgreSQL would refuse its own password."""
+    main([str(given), str(folder)])
+    first = secrets_in(folder)
+    assert set(first) == {*MADE_UP, *GIVEN_ONLY}
+    assert all(len(first[name]) >= 32 for name in MADE_UP)
+    assert len({first[name] for name in MADE_UP}) == len(MADE_UP)
+    assert first["openai_api_key"] == ""
+    main([str(given), str(folder)])
+    assert secrets_in(folder) == first
+
+
+def test_what_was_given_is_used_and_may_change(given: Path, folder: Path) -> None:
+    """Also after a secret was made up; a key that is taken back is gone."""
+    main([str(given), str(folder)])
+    (given / "signing_key").write_text("a key of my own\n")
+    (given / "openai_api_key").write_text("sk-1")
+    main([str(given), str(folder)])
+    assert secrets_in(folder)["signing_key"] == "a key of my own"
+    assert secrets_in(folder)["openai_api_key"] == "sk-1"
+    (given / "openai_api_key").write_text("")
+    main([str(given), str(folder)])
+    assert secrets_in(folder)["openai_api_key"] == ""
+
+
+def test_every_process_of_the_containers_may_read_them(given: Path, folder: Path) -> None:
+    """They run under several user ids, none of them root."""
+    main([str(given), str(folder)])
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
