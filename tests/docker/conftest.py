@@ -1,0 +1,35 @@
+"""The image and the containers, one project for the whole session, gone at its end."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.compose import Compose, build_image
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give containers the time they need: a start alone may take half a minute."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(420))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ended_in_order() -> Iterator[None]:
+    """Take everything down also when the session is told to stop."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def compose(clean_environment: None) -> Iterator[Compose]:
+    """Give the project, up and healthy: its own network, volumes and free ports."""
+    build_image()
+    project = Compose(f"darkroom-test-{os.getpid()}")
+    try:
+        project.up()
+        yield project
+    finally:
+        project.destroy()

@@ -1,0 +1,174 @@
+"""The local runtime in containers, on a real engine: jobs, faults, data that stay."""
+
+import json
+import shutil
+from hashlib import sha256
+
+import httpx
+import pytest
+
+from tests.support.compose import PATIENCE_SECONDS, Compose, run
+from tests.support.wait import wait_until
+
+PLAIN_JOB = [
+    ("pending", 0),
+    *(("processing", progress) for progress in (5, 10, 30, 50, 70, 90, 95)),
+    ("completed", 100),
+]
+LONG = "a mug [[slow:9]]"
+"""Runs for 10 s: long enough to break something meanwhile."""
+
+
+def test_a_job_comes_from_http_to_rows_and_bytes(compose: Compose) -> None:
+    """Submitted without a key from this machine, followed live, stored in the volume."""
+    job = compose.submit("a red mug", n=2)
+    told = compose.follow(job)
+    assert [(event.step["status"], event.step["progress"]) for event in told] == PLAIN_JOB
+    row = compose.row(job)
+    assert (row["status"], row["attempt"], row["error"]) == ("COMPLETED", 1, None)
+    images = compose.rows(f"SELECT * FROM images WHERE job_id = '{job['id']}' ORDER BY position")
+    addresses = [image["url"] for image in compose.get(job)["images"]]
+    assert len(images) == len(addresses) == 2
+    for image, address in zip(images, addresses, strict=True):
+        data = compose.client.get(address).content
+        assert data.startswith(b"\x89PNG")
+        assert sha256(data).hexdigest() == image["sha256"]
+    (attempt,) = compose.rows(f"SELECT * FROM generation_attempts WHERE job_id = '{job['id']}'")
+    assert (attempt["runtime"], attempt["outcome"]) == ("celery", "completed")
+
+
+def test_everything_is_ready_and_the_page_is_there(compose: Compose) -> None:
+    """What the README says of http://localhost:8000."""
+    assert compose.client.get("/readyz").status_code == 200
+    assert "<html" in compose.client.get("/").text
+
+
+def test_only_the_host_is_served_without_keys(compose: Compose) -> None:
+    """Neither another container nor a page that bears another name."""
+    answer = compose.client.get("/v1/generations", headers={"Host": "evil.example"})
+    assert answer.status_code == 403
+    ask = (
+        "import http.client as c; a = c.HTTPConnection('api', 8000, timeout=5);"
+        "a.request('GET', '/v1/generations', headers={'Host': 'localhost'});"
+        "print(a.getresponse().status)"
+    )
+    assert compose.exec("worker", "python", "-c", ask) == "403"
+
+
+def test_containers_hold_no_root_no_tools_and_no_secret(compose: Compose) -> None:
+    """What an intruder would look for first."""
+    assert compose.exec("worker", "id", "-u") == "10001"
+    assert compose.exec("worker", "sh", "-c", "command -v pip cc gcc make || echo none") == "none"
+    secrets = [
+        compose.exec("api", "cat", f"/run/secrets/{name}")
+        for name in ("database_password", "signing_key")
+    ]
+    for service in ("api", "worker", "beat", "postgres"):
+        (container,) = compose.containers(service)
+        described = compose.inspect(container)
+        text = json.dumps(described)
+        assert not any(secret in text for secret in secrets)
+        assert described["HostConfig"]["ReadonlyRootfs"] == (service != "postgres")
+
+
+def test_job_of_a_killed_worker_is_finished_after_its_restart(compose: Compose) -> None:
+    """SIGKILL for its main process: the engine starts the container again, the sweep the job."""
+    (container,) = compose.containers("worker")
+    restarts = compose.inspect(container)["RestartCount"]
+    job = compose.submit(LONG)
+    compose.wait_for_progress(job)
+    compose.kill_main_process(container)
+    ended = compose.finish(job)
+    assert (ended["status"], compose.row(job)["attempt"]) == ("completed", 2)
+    assert compose.inspect(container)["RestartCount"] == restarts + 1
+    told = compose.follow(job)
+    assert told[-1].step["status"] == "completed"
+    assert len({event.id for event in told}) == len(told)
+    compose.wait_until_healthy("worker")
+
+
+@pytest.mark.parametrize("server", ["redis", "postgres"])
+def test_a_job_outlives_the_restart_of_a_server(compose: Compose, server: str) -> None:
+    """And the next one runs as if nothing had been."""
+    job = compose.submit(LONG)
+    compose.wait_for_progress(job)
+    compose.run("restart", server)
+    ended = compose.finish(job)
+    assert ended["status"] == "completed"
+    compose.wait_until_healthy(server, "worker", "api")
+    told = compose.follow(compose.submit("a blue mug"))
+    assert [(event.step["status"], event.step["progress"]) for event in told] == PLAIN_JOB
+
+
+def test_a_stopped_worker_hands_its_job_back_in_time(compose: Compose) -> None:
+    """It ends by itself, before the engine would kill it, and its job costs no lease."""
+    (container,) = compose.containers("worker")
+    job = compose.submit("a mug [[slow:15]]")
+    compose.wait_for_progress(job)
+    compose.run("stop", "worker")
+    state = compose.inspect(container)["State"]
+    assert (state["Running"], state["OOMKilled"]) == (False, False)
+    assert state["ExitCode"] in (0, 1)
+    row = compose.row(job)
+    assert (row["lease_owner"], row["status"]) == (None, "PENDING")
+    compose.client.post(f"/v1/generations/{job['id']}/cancel")
+    compose.up()
+    assert compose.finish(job)["error"]["code"] == "cancelled"
+
+
+def test_three_workers_share_the_jobs(compose: Compose) -> None:
+    """`up --scale worker=3`: each has jobs, under a name of its own."""
+    compose.up("--scale", "worker=3", "--no-recreate")
+    jobs = [compose.submit(LONG, seed=number) for number in range(6)]
+
+    def hosts() -> bool:
+        rows = compose.rows("SELECT lease_owner FROM generation_jobs WHERE status = 'PROCESSING'")
+        return len({row["lease_owner"].partition(":")[0] for row in rows}) == 3
+
+    wait_until(hosts, PATIENCE_SECONDS, "three workers to be at work")
+    assert [compose.finish(job)["status"] for job in jobs] == ["completed"] * 6
+    compose.up("--scale", "worker=1", "--no-recreate")
+
+
+def test_maintenance_runs_on_its_own_queue(compose: Compose) -> None:
+    """What beat sends each hour, sent now."""
+    celery = ("celery", "--app", "local.celery_app", "call", "delete_leftovers_task")
+    compose.exec("beat", *celery, "--queue", "default")
+    wait_until(
+        lambda: "leftovers deleted" in compose.run("logs", "--no-color", "worker"),
+        PATIENCE_SECONDS,
+        "the task to run",
+    )
+
+
+def test_flower_shows_the_workers(compose: Compose) -> None:
+    """Under its profile, on this machine alone."""
+    compose.run("--profile", "flower", "up", "--detach", "--no-build", "--wait", "flower")
+    wait_until(
+        lambda: "celery@" in httpx.get(f"{compose.flower_url}/workers").text,
+        PATIENCE_SECONDS,
+        "flower to know a worker",
+    )
+    compose.run("--profile", "flower", "rm", "--stop", "--force", "flower")
+
+
+def test_jobs_and_pictures_outlive_down_and_up(compose: Compose) -> None:
+    """The volumes stay: rows, bytes, and the secrets that were made up."""
+    job = compose.finish(compose.submit("a green mug"))
+    address = job["images"][0]["url"]
+    data = compose.client.get(address).content
+    compose.run("down")
+    compose.up()
+    assert compose.get(job)["status"] == "completed"
+    assert compose.client.get(address).content == data
+    assert compose.finish(compose.submit("a blue mug"))["status"] == "completed"
+
+
+def test_every_compose_of_this_machine_accepts_the_file() -> None:
+    """v2 and later as a plugin, 1.29 as a program of its own."""
+    commands = [["docker", "compose"]]
+    if shutil.which("docker-compose"):
+        commands.append(["docker-compose"])
+    for command in commands:
+        for profile in ([], ["--profile", "flower"]):
+            run([*command, *profile, "config", "--quiet"], {"COMPOSE_PROJECT_NAME": "config"})

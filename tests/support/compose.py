@@ -1,0 +1,195 @@
+"""The containers of docker-compose.yml as tests see them: a project of their own, and faults."""
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+from httpx_sse import connect_sse
+
+from local.stack.server import free_port
+from tests.support.api import SMALL, Told
+from tests.support.wait import wait_until
+
+PROJECT = Path(__file__).parents[2]
+IMAGE = "darkroom:local"
+PATIENCE_SECONDS = 90.0
+COMMAND_SECONDS = 240.0
+
+TIMINGS = {
+    "LEASE_SECONDS": "6",
+    "SWEEP_SECONDS": "2",
+    "DISPATCH_GRACE_SECONDS": "4",
+    "RETRY_BACKOFF": "0",
+    "SHUTDOWN_GRACE_SECONDS": "4",
+    "MOCK_STEP_SECONDS": "0.2",
+}
+"""Recovery within seconds; what is tested is the same."""
+
+
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """Run a command in the project's folder and return what it wrote to standard output.
+
+    Raises:
+        AssertionError: It failed; holds the end of what it said.
+    """
+    done = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMMAND_SECONDS,
+    )
+    said = f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{shlex.join(command)}: {said}"
+    return done.stdout
+
+
+def build_image() -> None:
+    """Build the image, as whoever runs `docker compose up` for the first time."""
+    run(["docker", "build", "--quiet", "--tag", IMAGE, "."])
+
+
+class Compose:
+    """One compose project, reached as its user reaches it.
+
+    Args:
+        name: Of the project; the names of its network and volumes begin with it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.url = f"http://localhost:{(port := free_port())}"
+        self.flower_url = f"http://localhost:{(flower_port := free_port())}"
+        self._command = shlex.split(os.environ.get("COMPOSE", "docker compose"))
+        self._environment = {
+            **TIMINGS,
+            "DARKROOM_IMAGE": IMAGE,
+            "API_PORT": str(port),
+            "FLOWER_PORT": str(flower_port),
+        }
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+
+    @property
+    def network(self) -> str:
+        """The network that the containers share, for others that are to reach them."""
+        return f"{self.name}_default"
+
+    @property
+    def database_url(self) -> str:
+        """The address of PostgreSQL in that network."""
+        password = self.exec("api", "cat", "/run/secrets/database_password")
+        return f"postgresql://darkroom:{password}@postgres:5432/darkroom"
+
+    @property
+    def redis_url(self) -> str:
+        """The address of Redis in that network."""
+        return "redis://redis:6379/0"
+
+    def run(self, *words: str) -> str:
+        """Run a command of compose on this project."""
+        return run([*self._command, "--project-name", self.name, *words], self._environment)
+
+    def up(self, *words: str) -> None:
+        """Start what is not running, and wait until it is healthy."""
+        self.run("up", "--detach", "--no-build", "--wait", *words)
+
+    def destroy(self) -> None:
+        """Remove containers, network and volumes."""
+        self.client.close()
+        self.run("--profile", "flower", "down", "--volumes", "--remove-orphans", "--timeout", "1")
+
+    def exec(self, service: str, *words: str) -> str:
+        """Run a command in the container of a service and return its output."""
+        return self.run("exec", "-T", service, *words).strip()
+
+    def containers(self, service: str) -> list[str]:
+        """Return the ids of the running containers of a service."""
+        return self.run("ps", "--quiet", service).split()
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        """Return all that the engine knows of a container."""
+        (found,) = json.loads(run(["docker", "inspect", container]))
+        described: dict[str, Any] = found
+        return described
+
+    def is_healthy(self, service: str) -> bool:
+        """Return whether a service runs and all its containers are healthy."""
+        states = [self.inspect(container)["State"] for container in self.containers(service)]
+        return bool(states) and all(
+            state["Running"] and state["Health"]["Status"] == "healthy" for state in states
+        )
+
+    def wait_until_healthy(self, *services: str) -> None:
+        """Wait until these services are healthy."""
+        for service in services:
+            wait_until(partial(self.is_healthy, service), PATIENCE_SECONDS, f"{service} to be well")
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Return what a query finds, read in the database's own container."""
+        query = f"SELECT coalesce(json_agg(found), '[]') FROM ({sql}) AS found"
+        told = self.exec("postgres", "psql", "-U", "darkroom", "-tA", "-c", query)
+        found: list[dict[str, Any]] = json.loads(told)
+        return found
+
+    def row(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row of a job."""
+        (row,) = self.rows(f"SELECT * FROM generation_jobs WHERE id = '{job['id']}'")
+        return row
+
+    def submit(self, prompt: str, **body: Any) -> dict[str, Any]:
+        """Submit a job and return it as it was answered."""
+        answer = self.client.post("/v1/generations", json={"prompt": prompt, **SMALL, **body})
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def get(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the job as the API tells it now."""
+        answer = self.client.get(f"/v1/generations/{job['id']}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def wait_for_progress(self, job: Mapping[str, Any], progress: int = 10) -> None:
+        """Wait until an attempt is at work on the job."""
+        wait_until(
+            lambda: self.get(job)["progress"] >= progress, PATIENCE_SECONDS, "the job to run"
+        )
+
+    def finish(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Follow a job to its end by its row, whatever servers are away meanwhile."""
+
+        def ended() -> dict[str, Any] | None:
+            try:
+                found = self.client.get(f"/v1/generations/{job['id']}")
+            except httpx.TransportError:
+                return None
+            body: dict[str, Any] = found.json()
+            return body if body.get("status") in ("completed", "failed") else None
+
+        return wait_until(ended, PATIENCE_SECONDS, "the job to end")
+
+    def follow(self, job: Mapping[str, Any]) -> list[Told]:
+        """Follow a job over Server-Sent Events to its end, coming back as EventSource does."""
+        told: list[Told] = []
+        while not (told and told[-1].is_last):
+            told += self._take(job, told[-1].id if told else None)
+        return told
+
+    def _take(self, job: Mapping[str, Any], after: str | None) -> list[Told]:
+        headers = {"Last-Event-ID": after} if after else {}
+        with connect_sse(self.client, "GET", job["urls"]["events"], headers=headers) as source:
+            return [Told(event.id, event.data) for event in source.iter_sse() if event.data]
+
+    def kill_main_process(self, container: str) -> None:
+        """Send SIGKILL to the program of a container, whose init then ends with it."""
+        kill = "kill -9 $(cat /proc/1/task/1/children)"
+        run(["docker", "exec", container, "sh", "-c", kill])
