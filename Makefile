@@ -61,7 +61,7 @@ test: .venv/.dev ## Run all tests.
 test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chromium.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
 
-test-docker: .venv/.dev ## Run the tests on a Docker engine: COMPOSE="docker compose".
+test-docker: .venv/.dev .venv-sam/.ready ## Run the tests on a Docker engine: COMPOSE="docker compose".
 	$(BIN)/python -m pytest tests/docker
 
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
@@ -97,7 +97,16 @@ bench: .venv/.dev ## Measure speed.
 	$(BIN)/python -m tests.performance
 
 clean: ## Delete .venv and all caches.
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .venv-sam .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+
+# The SAM CLI wants other versions of what we use, and so has an environment of its own.
+.venv-sam/.ready: requirements-sam.lock .venv/.dev
+	@echo "setting up .venv-sam (once, up to a minute): the SAM CLI"
+	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
+	@$(UV) pip install --python .venv-sam --require-hashes -r $< >.venv-sam/setup.log 2>&1 \
+		|| .venv-sam/bin/pip install --require-hashes -r $< >>.venv-sam/setup.log 2>&1 \
+		|| { tail -n 5 .venv-sam/setup.log >&2; echo "set-up failed" >&2; exit 1; }
+	@touch $@
 
 # Each stamp is written last, and an interrupted set-up starts over from an empty folder. uv
 # comes from the lock by way of pip and is some four times as quick; where it finds no way out

@@ -112,10 +112,19 @@ def _python_claims(folder: Path, templates: Sequence[Template]) -> Iterator[Pyth
     }
     if runtimes:
         yield PythonClaim(TEMPLATE_NAME, frozenset(runtimes), is_all=False)
+    named: set[str] = set()
     for path in sorted((folder / ".github" / "workflows").glob("*.y*ml")):
-        named = frozenset(_named_in_workflow(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        if named:
-            yield PythonClaim(f"workflow {path.name}", named, is_all=True)
+        named |= set(_named_in_workflow(_read_yaml(path)))
+    if named:
+        # Together they try every version; what makes a release needs one.
+        yield PythonClaim("workflows", frozenset(named), is_all=True)
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
 
 
 def _named_in_workflow(document: Any, key: str = "") -> Iterator[str]:

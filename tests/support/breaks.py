@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from local.doctor.facts import PythonClaim
 from local.doctor.gathering import probe_handlers
 from tests.support.agreement import (
     COMPOSE,
@@ -287,12 +286,9 @@ PROJECT_BREAKS = [
     Break(
         "python",
         "missing: 3.12",
-        facts=lambda facts: replace(
-            facts,
-            python=(
-                *facts.python,
-                PythonClaim("workflow", frozenset(("3.11", "3.13", "3.14")), is_all=True),
-            ),
+        file=".github/workflows/ci.yml",
+        edit=lambda document: document["jobs"]["test"]["strategy"]["matrix"].update(
+            python=["3.11", "3.13", "3.14"]
         ),
     ),
     Break(
