@@ -13,6 +13,9 @@ from local.doctor.template_file import Resource, Template
 COMPOSE_NAME = "docker-compose.yml"
 TEMPLATE_NAME = "template.yaml"
 
+LEAST = "requires-python"
+"""The claim on the oldest version."""
+
 WORKER_HANDLER = "functions.worker.handler"
 API_HANDLER = "functions.api.handler"
 REAPER_HANDLER = "functions.reaper.handler"

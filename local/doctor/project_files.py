@@ -11,7 +11,7 @@ import yaml
 from dotenv import dotenv_values
 
 from local.doctor.compose_file import ComposeFile, load_compose
-from local.doctor.facts import COMPOSE_NAME, TEMPLATE_NAME, PythonClaim
+from local.doctor.facts import COMPOSE_NAME, LEAST, TEMPLATE_NAME, PythonClaim
 from local.doctor.template_file import Template, load_template
 from shared.errors import ConfigurationError
 
@@ -98,9 +98,8 @@ def _python_claims(folder: Path, templates: Sequence[Template]) -> Iterator[Pyth
         words = " ".join(project.get("classifiers", ()))
         versions = frozenset(_VERSION.findall(words))
         yield PythonClaim("pyproject.toml", versions, is_all=True)
-        least = min(versions, key=lambda version: int(version[2:]), default="")
-        named = frozenset(_VERSION.findall(project.get("requires-python", "")))
-        yield PythonClaim("requires-python", named if named == {least} else named | {"?"}, False)
+        least = frozenset(_VERSION.findall(project.get("requires-python", "")))
+        yield PythonClaim(LEAST, least, is_all=False)
     dockerfile = folder / "Dockerfile"
     if dockerfile.is_file():
         images = frozenset(_PYTHON_IMAGE.findall(dockerfile.read_text(encoding="utf-8")))
@@ -112,12 +111,12 @@ def _python_claims(folder: Path, templates: Sequence[Template]) -> Iterator[Pyth
     }
     if runtimes:
         yield PythonClaim(TEMPLATE_NAME, frozenset(runtimes), is_all=False)
-    named: set[str] = set()
+    tried: set[str] = set()
     for path in sorted((folder / ".github" / "workflows").glob("*.y*ml")):
-        named |= set(_named_in_workflow(_read_yaml(path)))
-    if named:
+        tried |= set(_named_in_workflow(_read_yaml(path)))
+    if tried:
         # Together they try every version; what makes a release needs one.
-        yield PythonClaim("workflows", frozenset(named), is_all=True)
+        yield PythonClaim("workflows", frozenset(tried), is_all=True)
 
 
 def _read_yaml(path: Path) -> Any:

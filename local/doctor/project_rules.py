@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from local.doctor.facts import Facts
+from local.doctor.facts import LEAST, Facts
 from local.doctor.intrinsics import Unresolved
 from local.doctor.parts import Part
 from local.doctor.rule import NotChecked, Reading, Rule, judged
@@ -29,11 +29,17 @@ def _python(facts: Facts) -> Iterable[Reading]:
             fault = f"not supported by pyproject.toml: {_listed(extra) or 'none named'}"
         elif missing:
             fault = f"missing: {_listed(missing)}"
+        elif claim.where == LEAST and claim.versions != {_sorted(declared.versions)[0]}:
+            fault = f"the oldest of the classifiers is {_sorted(declared.versions)[0]}"
         yield Reading(claim.where, _listed(claim.versions), fault)
 
 
 def _listed(versions: Iterable[str]) -> str:
-    return ", ".join(sorted(versions, key=lambda version: int(version.partition(".")[2])))
+    return ", ".join(_sorted(versions))
+
+
+def _sorted(versions: Iterable[str]) -> list[str]:
+    return sorted(versions, key=lambda version: (len(version), version))
 
 
 def _secrets(facts: Facts) -> Iterable[Reading]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,7 @@ def load_template(
 
 def _read(path: Path, parameters: Mapping[str, str], label: str) -> Iterator[Resource]:
     try:
-        document = parse(path.read_text(encoding="utf-8"))
+        document = _parsed(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
@@ -172,6 +172,10 @@ def _read(path: Path, parameters: Mapping[str, str], label: str) -> Iterator[Res
             given = resource.properties.get("Parameters") or {}
             known = {name: _as_text(v) for name, v in given.items() if isinstance(v, str | int)}
             yield from _read(nested, known, resource.where)
+
+
+# A template is read once for each environment that it is deployed to.
+_parsed = lru_cache(maxsize=8)(parse)
 
 
 def _resources(document: Mapping[str, Any], resolver: Resolver, label: str) -> Iterator[Resource]:

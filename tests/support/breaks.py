@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from local.doctor.facts import LEAST, PythonClaim
 from local.doctor.gathering import probe_handlers
 from tests.support.agreement import (
     COMPOSE,
@@ -289,6 +290,13 @@ PROJECT_BREAKS = [
         file=".github/workflows/ci.yml",
         edit=lambda document: document["jobs"]["test"]["strategy"]["matrix"].update(
             python=["3.11", "3.13", "3.14"]
+        ),
+    ),
+    Break(
+        "python",
+        "the oldest of the classifiers is 3.11",
+        facts=lambda facts: replace(
+            facts, python=(*facts.python, PythonClaim(LEAST, frozenset({"3.12"}), is_all=False))
         ),
     ),
     Break(
