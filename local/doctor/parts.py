@@ -1,6 +1,7 @@
 """A part of a deployment: a process with an environment of its own, and what it sets there."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,7 +105,16 @@ class Part:
                 # A file of a secret, or what a deployment makes: neither is on this machine.
                 is_known = secret == name and isinstance(value, str)
                 known[secret] = str(value) if is_known else STAND_INS[secret]
-        return known | {name: STAND_INS[name] for name in self.secrets}
+        known |= {name: STAND_INS[name] for name in self.secrets}
+        if not self.is_here and has_password(known["DATABASE_URL"]):
+            # The file may be empty, and then holds no second password.
+            known.pop("DATABASE_PASSWORD", None)
+        return known
+
+
+def has_password(url: str) -> bool:
+    """Return whether a password stands in an address, well formed or not."""
+    return re.match(r"[^/?#]*://[^/?#@]*:[^/?#]*@", url) is not None
 
 
 def part_of(environment: Mapping[str, str]) -> Part:

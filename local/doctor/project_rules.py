@@ -1,11 +1,10 @@
 """Rules on the project's files as a whole, and on the servers that this environment names."""
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from local.doctor.facts import LEAST, Facts
 from local.doctor.intrinsics import Unresolved
-from local.doctor.parts import Part
+from local.doctor.parts import Part, has_password
 from local.doctor.rule import NotChecked, Reading, Rule, judged
 
 SECRETS = ("DATABASE_PASSWORD", "SIGNING_KEY", "OPENAI_API_KEY", "DARKROOM_API_KEY")
@@ -65,7 +64,7 @@ def _has_password(part: Part, name: str) -> bool:
     if isinstance(value, Unresolved):
         # Fetched at deployment, and plain from then on.
         return "{{resolve:" in value.text
-    return value is not None and urlsplit(value).password is not None
+    return value is not None and has_password(value)
 
 
 def _migration(facts: Facts) -> Iterable[Reading]:

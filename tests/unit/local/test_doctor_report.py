@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from local.doctor.facts import Facts
-from local.doctor.parts import Part, part_of
+from local.doctor.parts import Part, has_password, part_of
 from local.doctor.recovery import recovery_times
 from local.doctor.report import describe, verdict_of
 from local.doctor.rule import Finding, NotChecked, Reading, Rule, Verdict, examine
@@ -85,3 +85,18 @@ def test_a_part_knows_defaults_and_what_is_given_otherwise() -> None:
     assert (part.gives("REDIS_URL"), part.find_text("DATABASE_URL")) == (False, None)
     assert part.find_number("TIME_LIMIT") == 330
     assert part.find_refusal() is None
+
+
+@pytest.mark.parametrize(
+    ("url", "is_there"),
+    [
+        ("postgresql://u:p@host/d", True),
+        ("redis://:p@host:6379/0", True),
+        ("redis://host:6379/0", False),
+        ("postgresql://u@host:5432/d?x=a:b@c", False),
+        ("postgresql://u:p@[::1/d", True),
+    ],
+)
+def test_a_password_in_an_address_is_seen(url: str, is_there: bool) -> None:
+    """Wherever it stands, and however wrong the rest is."""
+    assert has_password(url) is is_there
