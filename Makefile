@@ -10,13 +10,21 @@ LOG := .venv/setup.log
 UV := $(BIN)/uv --system-certs
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--python-version 3.11 --custom-compile-command "make lock"
-# The locks, and what each holds. All but the first take their versions from it.
-LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-image.lock
+# The locks, and what each holds. All but the first, and that of the environment that `sam` has
+# for itself, take their versions from it.
+LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-image.lock \
+	requirements-sam.lock
 requirements.lock := --all-extras --group setup pyproject.toml
 requirements-dev.lock := --all-extras --group setup --group dev -c requirements.lock pyproject.toml
 requirements-build.lock := --group build -c requirements.lock
 requirements-image.lock := --extra local --extra cloud --extra openai --group flower \
 	-c requirements.lock pyproject.toml
+requirements-sam.lock := --group sam
+# A bundle is installed for Lambda's Python, whatever machine it is made on.
+FUNCTIONS := worker api reaper migrate
+COMPILE_FUNCTION := pip compile --quiet --generate-hashes --no-emit-index-url \
+	--python-version 3.13 --python-platform x86_64-manylinux_2_28 \
+	--custom-compile-command "make lock"
 # Most tests wait for processes: three share two processors well.
 PARALLEL := -n 3 --dist loadgroup
 TESTS := tests/unit tests/integration tests/architecture tests/contract tests/runtimes
@@ -53,7 +61,7 @@ test: .venv/.dev ## Run all tests.
 test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chromium.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
 
-test-docker: .venv/.dev ## Run the tests on a Docker engine: COMPOSE="docker compose".
+test-docker: .venv/.dev .venv-sam/.ready ## Run the tests on a Docker engine: COMPOSE="docker compose".
 	$(BIN)/python -m pytest tests/docker
 
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
@@ -63,9 +71,13 @@ check: .venv/.dev check-lock ## Check format, style, types, imports and lock fil
 	$(BIN)/lint-imports --no-cache
 
 check-lock: .venv/.dev
-	@rm -rf .venv/lock && mkdir .venv/lock && cp $(LOCKS) .venv/lock
+	@rm -rf .venv/lock && mkdir -p .venv/lock/cloud/requirements \
+		&& cp $(LOCKS) .venv/lock && cp cloud/requirements/*.lock .venv/lock/cloud/requirements
 	@$(foreach lock,$(LOCKS),$(UV) $(COMPILE) $($(lock)) -o .venv/lock/$(lock) >/dev/null && ) true
-	@for lock in $(LOCKS); do cmp $$lock .venv/lock/$$lock || exit 1; done \
+	@for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
+		-c requirements.lock -o ".venv/lock/cloud/requirements/$$name.lock" >/dev/null || exit 1; done
+	@for lock in $(LOCKS) cloud/requirements/*.lock; do \
+		cmp "$$lock" ".venv/lock/$$lock" || exit 1; done \
 		|| { echo "lock files are not in step with pyproject.toml: make lock" >&2; exit 1; }
 
 format: .venv/.dev ## Rewrite the code in the house format.
@@ -75,6 +87,8 @@ format: .venv/.dev ## Rewrite the code in the house format.
 lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 for new releases.
 	$(foreach lock,$(LOCKS),$(UV) $(COMPILE) $(if $(UPGRADE),--upgrade) $($(lock)) -o $(lock) \
 		>/dev/null && ) true
+	for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
+		-c requirements.lock -o "cloud/requirements/$$name.lock" >/dev/null || exit 1; done
 
 readme: .venv/.dev ## Write the generated tables of the docs.
 	$(BIN)/python -m tests.support.readme
@@ -83,7 +97,16 @@ bench: .venv/.dev ## Measure speed.
 	$(BIN)/python -m tests.performance
 
 clean: ## Delete .venv and all caches.
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .venv-sam .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+
+# The SAM CLI wants other versions of what we use, and so has an environment of its own.
+.venv-sam/.ready: requirements-sam.lock .venv/.dev
+	@echo "setting up .venv-sam (once, up to a minute): the SAM CLI"
+	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
+	@$(UV) pip install --python .venv-sam --require-hashes -r $< >.venv-sam/setup.log 2>&1 \
+		|| .venv-sam/bin/pip install --require-hashes -r $< >>.venv-sam/setup.log 2>&1 \
+		|| { tail -n 5 .venv-sam/setup.log >&2; echo "set-up failed" >&2; exit 1; }
+	@touch $@
 
 # Each stamp is written last, and an interrupted set-up starts over from an empty folder. uv
 # comes from the lock by way of pip and is some four times as quick; where it finds no way out

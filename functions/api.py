@@ -9,6 +9,7 @@ import asyncio
 from mangum import Mangum
 
 from functions.dispatcher import SqsDispatcher
+from functions.secret_settings import load_function_settings
 from shared.access.api_keys import ApiKeyStore
 from shared.access.stream_slots import StreamSlots
 from shared.api.app import create_app
@@ -16,13 +17,12 @@ from shared.api.parts import ApiParts, Threads
 from shared.api.window_delivery import WindowDelivery
 from shared.jobs.views import JobViews
 from shared.logs import configure_logging
-from shared.settings import load_settings
 from shared.wiring import Services
 
 THREADS = 2
 """A sandbox answers one request at a time."""
 
-settings = load_settings()
+settings = load_function_settings()
 configure_logging("lambda", settings.log_level)
 
 

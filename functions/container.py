@@ -12,10 +12,11 @@ from types import FrameType
 from typing import NoReturn
 
 from functions.dispatcher import SqsDispatcher
+from functions.secret_settings import load_function_settings
 from shared.deadline import MainThreadInterrupt
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.logs import configure_logging
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from shared.wiring import Services
 
 
@@ -41,7 +42,7 @@ def build_container() -> Container:
     Raises:
         ConfigurationError: A setting is missing or wrong.
     """
-    settings = load_settings()
+    settings = load_function_settings()
     configure_logging("lambda", settings.log_level)
     dispatcher = SqsDispatcher(settings)
     services = Services(settings, runtime="lambda", dispatcher=dispatcher)

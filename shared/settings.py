@@ -1,7 +1,7 @@
 """The only reader of the environment: every setting, its default, its unit and its rules."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -58,6 +59,15 @@ DatabaseUrl = Annotated[
         description="PostgreSQL, as `postgresql://user:password@host/name`. Required.",
     ),
 ]
+
+
+def _split_names(names: object) -> object:
+    if not isinstance(names, str):
+        return names
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+SecretArns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 
 
 class _DatabaseSettings(BaseSettings):
@@ -225,6 +235,11 @@ class Settings(_DatabaseSettings):
     aws_lambda_function_name: str | None = Field(
         None, description="Set by AWS Lambda itself: tells that this is a function."
     )
+    secret_arns: SecretArns = Field(
+        (),
+        description="Secrets of AWS Secrets Manager, separated by commas: JSON objects of settings "
+        "by these names, read by the functions at their start.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level of the lines that are logged."
     )
@@ -329,6 +344,12 @@ class Settings(_DatabaseSettings):
         return sha256(f"darkroom {self.database_url}".encode()).hexdigest()
 
 
+class _SecretSettings(BaseSettings):
+    model_config = Settings.model_config
+
+    secret_arns: SecretArns = ()
+
+
 class ClientSettings(BaseSettings):
     """What a client of the HTTP API on the command line needs."""
 
@@ -349,24 +370,39 @@ class ClientSettings(BaseSettings):
         return url.rstrip("/")
 
 
-def load_settings() -> Settings:
+def load_settings(secrets: Mapping[str, Any] | None = None) -> Settings:
     """Read and check the environment.
+
+    Args:
+        secrets: Settings by the names of their variables; they win over the environment.
 
     Raises:
         ConfigurationError: Something is missing or wrong; one line names each setting.
     """
     with _naming_settings():
-        return Settings()
+        return Settings(**_by_field(secrets))
 
 
-def load_database_url() -> str:
+def load_database_url(secrets: Mapping[str, Any] | None = None) -> str:
     """Read DATABASE_URL alone, for a program that needs nothing else.
+
+    Args:
+        secrets: Settings by the names of their variables; they win over the environment.
 
     Raises:
         ConfigurationError: It is missing or wrong.
     """
     with _naming_settings():
-        return _DatabaseSettings().database_url
+        return _DatabaseSettings(**_by_field(secrets)).database_url
+
+
+def load_secret_arns() -> tuple[str, ...]:
+    """Read SECRET_ARNS alone: where the other settings may be found."""
+    return _SecretSettings().secret_arns
+
+
+def _by_field(secrets: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name.lower(): value for name, value in (secrets or {}).items()}
 
 
 def load_client_settings() -> ClientSettings:

@@ -144,3 +144,28 @@ def sweep() -> None:
     from local.cli.maintenance import run_sweep
 
     run_sweep()
+
+
+@app.command()
+def doctor(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Where docker-compose.yml and template.yaml are; default: with this program.",
+        ),
+    ] = None,
+    only_broken: Annotated[
+        bool, typer.Option("--only-broken", help="Print no rule that holds.")
+    ] = False,
+) -> None:
+    """Check that settings, code, docker-compose.yml, template.yaml and the servers agree.
+
+    Prints each rule with what was found, what is wrong and how to mend it, and how long a job
+    waits at worst when something dies. Ends with 0 if no rule is broken, 1 if one is, 2 if a
+    file cannot be read.
+    """
+    from local.cli.doctor import run_doctor
+
+    run_doctor(folder, only_broken=only_broken)

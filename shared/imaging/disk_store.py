@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
+from itertools import chain
 from pathlib import Path
 from uuid import UUID
 
@@ -127,7 +128,7 @@ class DiskImageStore:
         newest = time.time() - age_seconds
         deleted = 0
         with _storage_errors("tidy up", "folder"):
-            for path in self._root.glob("*/*/.*.tmp"):
+            for path in chain(self._root.glob("*/.*.tmp"), self._root.glob("*/*/.*.tmp")):
                 if path.lstat().st_mtime < newest:
                     path.unlink(missing_ok=True)
                     deleted += 1

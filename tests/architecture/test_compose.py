@@ -35,6 +35,7 @@ ABSENT = {
     "OPENAI_API_KEY": "a secret: by file",
     "REDIS_URL_FILE": "this Redis has no password",
     "AWS_LAMBDA_FUNCTION_NAME": "no function runs here",
+    "SECRET_ARNS": "only functions read it",
 }
 
 HAND_BACK_SECONDS = 30

@@ -1,6 +1,6 @@
-"""The generated tables of the docs: `make readme` writes them, a test compares them.
+"""The generated tables of README and docs: `make readme` writes them, a test compares them.
 
-The settings come from the code; the parity table from a run of `darkroom parity --markdown`.
+They come from the code; the parity table from a run of `darkroom parity --markdown`.
 """
 
 import math
@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from local.doctor.gathering import RULES
 from shared.imaging.scripts import SCRIPTS, ScriptTag
 from shared.settings import Settings
 from tests.support.images_api import FAULTS
@@ -18,6 +19,7 @@ from tests.support.images_api import FAULTS
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
 SCENARIOS = PROJECT / "docs" / "scenarios.md"
+DOCTOR_PAGE = PROJECT / "docs" / "doctor.md"
 
 
 def settings_table() -> str:
@@ -51,6 +53,12 @@ def scenarios_page(page: str) -> str:
     )
 
 
+def rules_table() -> str:
+    """Return the table of all rules of `darkroom doctor`, in its order."""
+    rows = [f"| `{rule.name}` | {rule.title} | {rule.mend} |" for rule in RULES]
+    return "\n".join(["| rule | what must hold | how to mend it |", "|---|---|---|", *rows])
+
+
 def replace_section(page: str, name: str, content: str) -> str:
     """Return the page with the content between the marks of a section replaced."""
     begin, end = f"<!-- {name}: begin (make readme) -->", f"<!-- {name}: end -->"
@@ -76,6 +84,8 @@ def _show(default: Any) -> str:
 def main() -> None:
     """Write all tables."""
     SCENARIOS.write_text(scenarios_page(SCENARIOS.read_text()))
+    page = DOCTOR_PAGE.read_text()
+    DOCTOR_PAGE.write_text(replace_section(page, "rules", rules_table()))
     parity = subprocess.run(
         [sys.executable, "-m", "local.cli", "parity", "--markdown"],
         check=True,

@@ -1,0 +1,239 @@
+"""template.yaml agrees with the code, and is what CloudFormation takes."""
+
+import ast
+import json
+import re
+import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions
+from pkgutil import resolve_name
+from typing import Any
+
+import pytest
+
+from shared.jobs.migrate import newest_revision
+from shared.settings import Settings
+from tests.architecture.test_imports import AWS, SERVERS, modules_after
+from tests.support.template import FUNCTIONS, PROJECT, environment_of, read_template, translate
+
+REQUIRED = {
+    *(name.upper() for name, field in Settings.model_fields.items() if field.is_required()),
+    *("ENVIRONMENT", "AI_MOCK_MODE", "QUEUE_URL", "IMAGE_BUCKET", "TIME_LIMIT", "SOFT_TIME_LIMIT"),
+}
+IN_SECRETS = {"SIGNING_KEY", "OPENAI_API_KEY"}
+SECRET = re.compile(r"DATABASE_URL|REDIS_URL|SIGNING_KEY|OPENAI_API_KEY|PASSWORD|TOKEN|SECRET")
+
+RUNTIME_PACKAGES = {
+    "boto3",
+    "botocore",
+    "jmespath",
+    "s3transfer",
+    "python-dateutil",
+    "six",
+    "urllib3",
+}
+"""What Lambda's own Python runtime holds."""
+
+
+def resource(name: str) -> dict[str, Any]:
+    """Return the properties of a resource, as they are written."""
+    properties: dict[str, Any] = read_template()["Resources"][name].get("Properties", {})
+    return properties
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_variable_of_the_template_is_a_setting(function: str) -> None:
+    """One that is not would be ignored in silence."""
+    known = {name.upper() for name in Settings.model_fields}
+    assert set(environment_of(function)) <= known
+    assert set(environment_of(function)) >= REQUIRED
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_secret_stands_in_the_environment_of_a_deployed_function(function: str) -> None:
+    """Addresses are there for `sam local` alone, which a rule keeps from being deployed."""
+    variables = environment_of(function)
+    assert not set(variables) & IN_SECRETS
+    secret = {name: value for name, value in variables.items() if SECRET.fullmatch(name)}
+    assert set(secret) == {"DATABASE_URL", "REDIS_URL"}
+    for value in secret.values():
+        condition, _, deployed = value["Fn::If"]
+        assert (condition, deployed) == ("IsLocal", {"Ref": "AWS::NoValue"})
+    [assertion] = read_template()["Rules"]["LocalIsNotDeployed"]["Assertions"]
+    assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Environment"}, "local"]}]}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_handler_is_there(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the name that the template gives it."""
+    for name, value in {**SERVERS, **AWS, "ENVIRONMENT": "local"}.items():
+        monkeypatch.setenv(name, value)
+    handler = resource(f"{function}Function")["Handler"]
+    assert handler == f"functions.{function.lower()}.handler"
+    assert (PROJECT / f"{handler.removesuffix('.handler').replace('.', '/')}.py").is_file()
+    if function == "Migrate":  # The others change signals and the loop of their process.
+        assert callable(resolve_name("functions.migrate:handler"))
+
+
+def test_limits_of_the_worker_are_those_of_its_queue() -> None:
+    """The hard limit is the function's timeout; a message stays hidden for six of them."""
+    timeout = resource("WorkerFunction")["Timeout"]
+    variables = environment_of("Worker")
+    assert float(variables["SOFT_TIME_LIMIT"]) < float(variables["TIME_LIMIT"]) == timeout
+    assert resource("JobQueue")["VisibilityTimeout"] >= 6 * timeout
+    jobs = resource("WorkerFunction")["Events"]["Jobs"]["Properties"]
+    assert jobs["BatchSize"] == 1
+    assert jobs["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    redrive = resource("JobQueue")["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+
+
+def test_answers_of_the_api_come_before_the_gateway_gives_up() -> None:
+    """An event stream ends first, then the function, then the gateway."""
+    timeout = resource("ApiFunction")["Timeout"]
+    gateway = resource("ApiFunction")["Events"]["Everything"]["Properties"]["TimeoutInMillis"]
+    window = float(environment_of("Api")["EVENT_WINDOW_SECONDS"])
+    assert window + 2 < timeout < gateway / 1000 <= 30
+
+
+def test_a_deployment_migrates_to_the_newest_revision() -> None:
+    """CloudFormation calls the function again only where this text has changed."""
+    assert resource("Migration")["Revision"] == newest_revision()
+    event = json.loads((PROJECT / "events/migrate-create.json").read_text())
+    assert event["ResourceProperties"]["Revision"] == newest_revision()
+    for function in ("Worker", "Api", "Reaper"):
+        assert read_template()["Resources"][f"{function}Function"]["DependsOn"] == "Migration"
+
+
+def test_every_function_has_a_bundle_for_its_python_on_both_architectures() -> None:
+    """The makefiles know each function, and the version that the template names."""
+    rules = (PROJECT / "cloud/bundle.mk").read_text()
+    runtime = read_template()["Globals"]["Function"]["Runtime"]
+    assert re.search(r"^VERSION := (\S+)$", rules, re.MULTILINE)[1] == runtime[len("python") :]  # type: ignore[index]
+    for function in FUNCTIONS:
+        assert f"build-{function}Function:" in rules
+    for folder in read_template()["Parameters"]["Architecture"]["AllowedValues"]:
+        assert "include cloud/bundle.mk" in (PROJECT / f"cloud/{folder}/Makefile").read_text()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_bundle_holds_what_its_function_imports(function: str) -> None:
+    """And neither Celery, nor the API's packages in a function that serves no HTTP."""
+    lock = (PROJECT / f"cloud/requirements/{function.lower()}.lock").read_text()
+    packages = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    loaded = modules_after(f"import functions.{function.lower()}", **SERVERS, **AWS)
+    ours = [name for name in loaded if name.startswith(("functions.", "shared."))]
+    imported = set().union(*map(imports_of, ours))
+    assert {"pydantic-settings", "structlog", "boto3"} <= imported
+    assert imported - RUNTIME_PACKAGES <= packages
+    assert not packages & {"celery", "kombu", "uvicorn", "moto", "boto3"}
+    assert ("fastapi" in packages) == (function == "Api")
+    assert ({"openai", "pillow"} <= packages) == (function == "Worker")
+    assert ("alembic" in packages) == (function == "Migrate")
+
+
+def test_events_name_the_functions_that_there_are() -> None:
+    """Each function has at least one event to be tried with."""
+    tried = {path.name.partition("-")[0] for path in (PROJECT / "events").glob("*.json")}
+    assert tried == {function.lower() for function in FUNCTIONS}
+
+
+def test_configurations_give_what_the_template_asks_for() -> None:
+    """Every parameter that they name exists, and those without a default are named."""
+    parameters = read_template()["Parameters"]
+    required = {name for name, parameter in parameters.items() if "Default" not in parameter}
+    configurations = tomllib.loads((PROJECT / "samconfig.toml").read_text())
+    configurations.pop("version")
+    assert set(configurations) == {"default", "local", "staging", "prod"}
+    for configuration in configurations.values():
+        words = configuration["global"]["parameters"]["parameter_overrides"]
+        given = dict(word.split("=", 1) for word in words)
+        assert required <= set(given) <= set(parameters)
+        for name, value in given.items():
+            assert value in parameters[name].get("AllowedValues", [value])
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_the_template_translates(architecture: str) -> None:
+    """What SAM makes of it is CloudFormation alone."""
+    resources = translate(architecture)["Resources"]
+    types = {found["Type"] for found in resources.values()}
+    assert not [name for name in types if name.startswith("AWS::Serverless")]
+    for function in FUNCTIONS:
+        properties = resources[f"{function}Function"]["Properties"]
+        assert properties["Architectures"] == [{"Ref": "Architecture"}]
+    mapping = next(
+        found for found in resources.values() if found["Type"] == "AWS::Lambda::EventSourceMapping"
+    )
+    assert mapping["Properties"]["ScalingConfig"] == {
+        "MaximumConcurrency": {"Ref": "WorkerConcurrency"}
+    }
+
+
+def test_the_bucket_is_private_and_cleans_up() -> None:
+    """Nothing in it can be made public; uploads that were never finished go after a day."""
+    bucket = resource("ImagesBucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    [rule] = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+
+
+def test_somebody_is_told_of_what_goes_wrong() -> None:
+    """Of dead letters, errors, old messages and throttles, each by an alarm with a reader."""
+    found = read_template()["Resources"].values()
+    alarms = [one["Properties"] for one in found if one["Type"] == "AWS::CloudWatch::Alarm"]
+    assert {alarm["MetricName"] for alarm in alarms} >= {
+        *("ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"),
+        *("Errors", "Throttles"),
+    }
+    assert all(alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}] for alarm in alarms)
+
+
+def test_no_function_has_more_than_its_own_role() -> None:
+    """SAM adds policies for all resources of the account to roles that it makes itself."""
+    resources = translate()["Resources"]
+    roles = {name for name, found in resources.items() if found["Type"] == "AWS::IAM::Role"}
+    assert roles == {f"{function}Role" for function in FUNCTIONS}
+    anywhere = {
+        action
+        for found in resources.values()
+        for action in actions_on_everything(found.get("Properties", {}))
+    }
+    assert {action.partition(":")[0] for action in anywhere} == {"xray", "ec2"}
+
+
+def actions_on_everything(properties: Any) -> set[str]:
+    """Return the actions that statements in these properties allow on any resource."""
+    if isinstance(properties, list):
+        return set().union(*map(actions_on_everything, properties))
+    if not isinstance(properties, dict):
+        return set()
+    if properties.get("Effect") == "Allow" and properties.get("Resource") == "*":
+        actions = properties["Action"]
+        return set(actions["Fn::If"][1] if isinstance(actions, dict) else actions)
+    return set().union(*map(actions_on_everything, properties.values()))
+
+
+def imports_of(module: str) -> set[str]:
+    """Return the distributions that a module of ours imports, at once or later."""
+    path = PROJECT / (module.replace(".", "/") + ".py")
+    tree = ast.parse(path.read_text() if path.is_file() else "")
+    names = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    owners = installed()
+    return {
+        re.sub(r"[-_.]+", "-", distribution).lower()
+        for name in names
+        for distribution in owners.get(name.partition(".")[0], ())
+    } - {"darkroom"}
+
+
+@cache
+def installed() -> dict[str, list[str]]:
+    """Return the distributions that each importable name belongs to."""
+    return dict(packages_distributions())

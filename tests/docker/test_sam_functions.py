@@ -1,0 +1,215 @@
+"""The functions in Lambda's own container, against Redis and PostgreSQL on Docker's network."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from redis import Redis
+
+from local.stack.server import free_port
+from shared.jobs.migrate import newest_revision
+from tests.contract.test_a_job import PLAIN_BYTES
+from tests.support.channel import ChannelReader
+from tests.support.database import Database
+from tests.support.sam_ground import (
+    ENVIRONMENT,
+    EVENTS,
+    PROJECT,
+    SAM,
+    Ground,
+    docker,
+    invoke,
+    running_ground,
+    sam,
+)
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+
+JOB_ID = UUID(json.loads((EVENTS / "worker-direct.json").read_text())["job_id"])
+
+LISTENER = """
+import http.server, sys
+class Listener(http.server.BaseHTTPRequestHandler):
+    def do_PUT(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(200); self.end_headers()
+http.server.HTTPServer(("", 8080), Listener).serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    """Give servers, bundles and a migrated database."""
+    done = sam("build")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with running_ground() as ground:
+        told = invoke(ground.network, "MigrateFunction", EVENTS / "migrate-direct.json")
+        assert told.answer == {"revision": newest_revision()}, told.output
+        yield ground
+
+
+@pytest.fixture
+def database(ground: Ground) -> Iterator[Database]:
+    """Give the database, without jobs."""
+    with closing(Database(ground.database_url)) as database:
+        database.clear()
+        yield database
+
+
+@pytest.fixture
+def redis(ground: Ground) -> Iterator[Any]:
+    """Give an empty Redis."""
+    with closing(Redis.from_url(ground.redis_url, decode_responses=True)) as client:
+        client.flushall()
+        yield client
+
+
+def event_of(folder: Path, job_id: object) -> Path:
+    """Write the event of a direct invocation."""
+    path = folder / "event.json"
+    path.write_text(json.dumps({"job_id": str(job_id)}))
+    return path
+
+
+def assert_is_completed(database: Database, job_id: UUID) -> None:
+    """Check that the rows of a job are those that the contract asks for."""
+    job = database.job(job_id)
+    assert (job["status"], job["progress"], job["attempt"]) == ("COMPLETED", 100, 1)
+    assert job["announced_at"] is not None
+    assert job["lease_until"] is job["lease_owner"] is job["error"] is None
+    [attempt] = database.attempts(job_id)
+    assert (attempt["runtime"], attempt["outcome"]) == ("lambda", "completed")
+    [image] = database.images(job_id)
+    assert (image["width_px"], image["height_px"], image["position"]) == (256, 256, 0)
+    assert job["result"]["images"] == [image["url"]] or job["result"]["missing"] == 0
+
+
+def test_a_job_from_the_queue_runs_as_the_contract_asks(
+    ground: Ground, database: Database, redis: Any
+) -> None:
+    """The same messages and rows; a second delivery finds nothing to do and changes nothing."""
+    _, task_id = database.insert_job(id=str(JOB_ID))
+    with ChannelReader(redis, f"task_updates:{task_id}") as channel:
+        told = invoke(ground.network, "WorkerFunction", EVENTS / "worker-sqs.json")
+        assert told.answer == {"batchItemFailures": []}, told.output
+        assert channel.read(len(PLAIN_BYTES)) == PLAIN_BYTES
+    assert_is_completed(database, JOB_ID)
+    assert {line["runtime"] for line in told.lines} == {"lambda"}
+    before = database.job(JOB_ID)
+    again = invoke(ground.network, "WorkerFunction", EVENTS / "worker-direct.json")
+    assert again.answer["job_id"] == str(JOB_ID), again.output
+    assert database.job(JOB_ID) == before
+
+
+def test_a_function_without_its_servers_says_so(ground: Ground, database: Database) -> None:
+    """SAM exits 0 all the same; the message goes back to the queue."""
+    database.insert_job(id=str(JOB_ID))
+    told = invoke(
+        ground.network,
+        "WorkerFunction",
+        EVENTS / "worker-sqs.json",
+        DATABASE_URL="postgresql://darkroom@nowhere/darkroom",
+    )
+    [record] = json.loads((EVENTS / "worker-sqs.json").read_text())["Records"]
+    assert told.answer == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+    assert database.job(JOB_ID)["status"] == "PENDING"
+
+
+def test_the_sweep_answers_with_what_it_did(ground: Ground, database: Database) -> None:
+    """On its schedule's event."""
+    database.insert_job(id=str(JOB_ID))
+    told = invoke(ground.network, "ReaperFunction", EVENTS / "reaper-schedule.json")
+    assert told.answer, told.output
+    assert all(isinstance(count, int) for count in told.answer.values())
+
+
+def test_cloudformation_hears_how_the_migration_went(ground: Ground) -> None:
+    """A success with the revision; a failure, so that the deployment fails and does not wait."""
+    listener = ground.run("cloudformation", "python:3.13-slim", "python", "-c", LISTENER)
+    event = EVENTS / "migrate-create.json"
+    invoke(ground.network, "MigrateFunction", event)
+    unreachable = "postgresql://darkroom@nowhere/darkroom"
+    told = invoke(ground.network, "MigrateFunction", event, DATABASE_URL=unreachable)
+    assert "ServiceUnavailable" in told.output
+    answers = [json.loads(line) for line in docker("logs", listener).splitlines() if line[0] == "{"]
+    assert [answer["Status"] for answer in answers] == ["SUCCESS", "FAILED"]
+    assert answers[0]["Data"] == {"Revision": newest_revision()}
+    assert answers[1]["Reason"].startswith("PostgreSQL: ")
+    request = json.loads(event.read_text())
+    for name in ("StackId", "RequestId", "LogicalResourceId"):
+        assert [answer[name] for answer in answers] == [request[name]] * 2
+
+
+def test_a_job_that_the_api_accepts_is_run_by_the_worker(
+    ground: Ground, database: Database, redis: Any, tmp_path: Path
+) -> None:
+    """Health and submission by HTTP events, in the API's own bundle."""
+    told = invoke(ground.network, "ApiFunction", EVENTS / "api-get.json")
+    assert told.answer["statusCode"] == 200, told.output
+    told = invoke(ground.network, "ApiFunction", EVENTS / "api-post.json")
+    assert told.answer["statusCode"] == 202, told.output
+    job = json.loads(told.answer["body"])
+    with ChannelReader(redis, f"task_updates:{job['task_id']}") as channel:
+        invoke(ground.network, "WorkerFunction", event_of(tmp_path, job["id"]))
+        assert channel.read(len(PLAIN_BYTES) - 1) == PLAIN_BYTES[1:]
+    assert_is_completed(database, UUID(job["id"]))
+
+
+@contextmanager
+def served(ground: Ground, log_path: Path) -> Iterator[httpx.Client]:
+    """Serve the API as `sam local start-api` does, until the end of the block."""
+    port = free_port()
+    command = [
+        *(str(SAM), "local", "start-api", "--port", str(port), "--warm-containers", "LAZY"),
+        *("--docker-network", ground.network, "--skip-pull-image"),
+    ]
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(command, cwd=PROJECT, env=ENVIRONMENT, stdout=log, stderr=log) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        try:
+            wait_until(lambda: "Running on" in log_path.read_text(), 60, "start-api to listen")
+            yield client
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def steps_in(answer: httpx.Response) -> list[str]:
+    """Return the data of the events of an answer."""
+    lines = answer.text.splitlines()
+    return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+
+
+def test_start_api_serves_the_page_and_the_events_of_a_job(
+    ground: Ground, database: Database, redis: Any, tmp_path: Path
+) -> None:
+    """A stream is told in windows: whoever comes back with the last id misses nothing."""
+    with served(ground, tmp_path / "start-api.log") as client:
+        page = client.get("/")
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        assert "<title>" in page.text
+        job = client.post(
+            "/v1/generations", json={"prompt": "a mug", "size": "256x256", "seed": 7}
+        ).json()
+        begun = client.get(job["urls"]["events"])
+        assert steps_in(begun) == PLAIN_BYTES[:1]
+        last_id = [line for line in begun.text.splitlines() if line.startswith("id: ")][-1]
+        invoke(ground.network, "WorkerFunction", event_of(tmp_path, job["id"]))
+        rest = client.get(
+            job["urls"]["events"], headers={"Last-Event-ID": last_id.removeprefix("id: ")}
+        )
+        assert rest.headers["content-type"].startswith("text/event-stream")
+        assert steps_in(rest) == PLAIN_BYTES[1:]
+        shown = client.get(f"/v1/generations/{job['id']}").json()
+        assert shown["status"] == "completed"
+    assert_is_completed(database, UUID(job["id"]))
