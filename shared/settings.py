@@ -202,6 +202,14 @@ class Settings(BaseSettings):
         "INFO", description="Least level of the lines that are logged."
     )
 
+    @field_validator(
+        "queue_url", "image_bucket", "retention_days", "public_base_url", "openai_base_url",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _empty_means_not_set(cls, value: object) -> object:
+        return None if value == "" else value
+
     @field_validator("redis_url")
     @classmethod
     def _check_redis_scheme(cls, url: str) -> str:

@@ -11,6 +11,9 @@ from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[2]
 LOCK_NAMES = ("requirements.lock", "requirements-dev.lock")
+FUNCTION_LOCKS = [
+    f"cloud/requirements/{name}.lock" for name in ("worker", "api", "reaper", "migrate")
+]
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)", re.MULTILINE)
 
 
@@ -43,17 +46,23 @@ def project() -> dict[str, Any]:
     return tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
-@pytest.mark.parametrize("lock_name", LOCK_NAMES)
+@pytest.mark.parametrize("lock_name", [*LOCK_NAMES, *FUNCTION_LOCKS, "requirements-sam.lock"])
 def test_every_entry_of_a_lock_is_a_version_with_hashes(lock_name: str) -> None:
     """No entry is a range, an address or an option of pip."""
     entries = entries_of(lock_name)
 
-    assert len(entries) > 50
+    assert len(entries) > (10 if lock_name in FUNCTION_LOCKS else 50)
     assert [entry for entry in entries if not PIN.match(entry)] == []
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-@pytest.mark.parametrize("name", [*LOCK_NAMES, "pyproject.toml", "Makefile", ".ci/run"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(*LOCK_NAMES, *FUNCTION_LOCKS, "requirements-sam.lock", "pyproject.toml"),
+        *("Makefile", "cloud/bundle.mk", "samconfig.toml", ".ci/run"),
+    ],
+)
 def test_build_files_name_no_host_and_no_path_of_a_machine(name: str) -> None:
     """Which index serves the packages is the machine's affair."""
     found = re.findall(r"https?:|file:|/(?:home|root|opt|tmp)/|(?<!emit-)index-url", read(name))
@@ -87,6 +96,12 @@ def test_development_lock_agrees_with_the_run_time_lock() -> None:
     runtime, development = (versions_of(name) for name in LOCK_NAMES)
 
     assert runtime.items() < development.items()
+
+
+@pytest.mark.parametrize("lock_name", FUNCTION_LOCKS)
+def test_bundles_hold_the_versions_of_the_run_time_lock(lock_name: str) -> None:
+    """What runs on Lambda is what is tested here."""
+    assert versions_of(lock_name).items() <= versions_of("requirements.lock").items()
 
 
 def test_build_requirements_are_in_the_run_time_lock(project: dict[str, Any]) -> None:
