@@ -100,7 +100,7 @@ clean: ## Delete .venv and all caches.
 	rm -rf .venv .venv-sam .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
 
 # The SAM CLI wants other versions of what we use, and so has an environment of its own.
-.venv-sam/.ready: requirements-sam.lock .venv/.dev
+.venv-sam/.ready: requirements-sam.lock | .venv/.dev
 	@echo "setting up .venv-sam (once, up to a minute): the SAM CLI"
 	@rm -rf .venv-sam && $(PYTHON) -m venv .venv-sam
 	@$(UV) pip install --python .venv-sam --require-hashes -r $< >.venv-sam/setup.log 2>&1 \

@@ -15,7 +15,6 @@ from functions.stack_answer import LambdaContext, StackAnswer
 from shared.jobs.migrate import migrate
 from shared.logs import configure_logging
 
-configure_logging("lambda", "INFO")
 log = structlog.get_logger(__name__)
 
 
@@ -29,6 +28,7 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, str]:
         ConfigurationError: DATABASE_URL is missing or wrong, or a secret cannot be read.
         ServiceUnavailable: PostgreSQL cannot be reached.
     """
+    configure_logging("lambda", "INFO")
     if "RequestType" not in event:
         return {"revision": _migrate()}
     with StackAnswer(event, context) as answer:

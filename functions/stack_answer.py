@@ -23,7 +23,10 @@ _SECONDS_A_TRY = 4.0
 class LambdaContext(Protocol):
     """The part of awslambdaric's context that is used here."""
 
-    log_stream_name: str
+    @property
+    def log_stream_name(self) -> str:
+        """Where the lines of this invocation are found."""
+        ...
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long this invocation may still run."""

@@ -5,23 +5,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 from shared.secret_files import take_secrets, with_password
+from shared.setting_types import (
+    BaseAddress,
+    DatabaseUrl,
+    Networks,
+    Origins,
+    RedisUrl,
+    SecretArns,
+)
 
 BROKER_VISIBILITY_TIMEOUT_SECONDS = 3600
 """How long kombu's Redis transport hides a message that was not acknowledged (its default)."""
@@ -30,44 +35,6 @@ RETRY_AFTER_MAX_SECONDS = 900.0
 """The longest wait a provider may ask for with Retry-After."""
 
 LOCAL_MOCK_STEP_SECONDS = 0.5
-
-GATEWAY = "gateway"
-"""In TRUSTED_NETWORKS: the default gateway, which the host of a container is."""
-
-
-def _name_the_driver(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
-        raise ValueError("must begin with postgresql://")
-    _check_port(rest)
-    # SQLAlchemy 2.1 means psycopg 3 by a bare `postgresql`; this project ships psycopg2.
-    return f"postgresql+psycopg2://{rest}"
-
-
-def _check_port(address: str) -> None:
-    host = re.split(r"[/?]", address.rpartition("@")[2])[0]
-    port = host.rpartition("]")[2].partition(":")[2]
-    if port and not port.isdecimal():
-        raise ValueError("must have a number for its port")
-
-
-DatabaseUrl = Annotated[
-    str,
-    AfterValidator(_name_the_driver),
-    Field(
-        repr=False,
-        description="PostgreSQL, as `postgresql://user:password@host/name`. Required.",
-    ),
-]
-
-
-def _split_names(names: object) -> object:
-    if not isinstance(names, str):
-        return names
-    return tuple(name.strip() for name in names.split(",") if name.strip())
-
-
-SecretArns = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 
 
 class _DatabaseSettings(BaseSettings):
@@ -101,7 +68,7 @@ class Settings(_DatabaseSettings):
     environment: Literal["local", "staging", "production"] = Field(
         "local", description="Where this runs; on AWS Lambda it must be set."
     )
-    redis_url: str = Field(
+    redis_url: RedisUrl = Field(
         repr=False,
         description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required.",
     )
@@ -123,7 +90,7 @@ class Settings(_DatabaseSettings):
     openai_api_key_file: Path | None = Field(
         None, description="File that holds OPENAI_API_KEY, instead of it."
     )
-    openai_base_url: str | None = Field(
+    openai_base_url: BaseAddress | None = Field(
         None, description="Another server that speaks the OpenAI Images API, as `https://host/v1`."
     )
     openai_model: str = Field(
@@ -188,7 +155,7 @@ class Settings(_DatabaseSettings):
     event_stream_max_length: int = Field(
         1_000, ge=50, description="Events kept for one job (Redis trims about here)."
     )
-    public_base_url: str | None = Field(
+    public_base_url: BaseAddress | None = Field(
         None,
         description="Address under which clients reach the API, as `https://host`; "
         "without it, addresses given to clients begin with `/`.",
@@ -206,12 +173,12 @@ class Settings(_DatabaseSettings):
     )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=0, le=65_535, description="Port that the API listens on.")
-    trusted_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_networks: Networks = Field(
         (),
         description="Who else is served without API keys, separated by commas: networks such as "
         "`10.0.0.0/24`, or `gateway`, the host of this container.",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: Origins = Field(
         (), description="Origins whose pages may use the API, separated by commas."
     )
     max_open_jobs: int = Field(
@@ -244,42 +211,13 @@ class Settings(_DatabaseSettings):
         "INFO", description="Least level of the lines that are logged."
     )
 
-    @field_validator("redis_url")
+    @field_validator(
+        "queue_url", "image_bucket", "retention_days", "public_base_url", "openai_base_url",
+        mode="before",
+    )  # fmt: skip
     @classmethod
-    def _check_redis_scheme(cls, url: str) -> str:
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        _check_port(url.partition("://")[2])
-        return url
-
-    @field_validator("public_base_url", "openai_base_url")
-    @classmethod
-    def _check_base(cls, url: str | None) -> str | None:
-        if url is not None and re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url) is None:
-            raise ValueError("must be an address such as https://images.example.com")
-        return url and url.rstrip("/")
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _split_origins(cls, origins: object) -> object:
-        if not isinstance(origins, str):
-            return origins
-        names = tuple(origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip())
-        for origin in names:
-            if re.fullmatch(r"https?://[^\s/?#*]+", origin) is None:
-                raise ValueError("must list origins such as https://shop.example.com")
-        return names
-
-    @field_validator("trusted_networks", mode="before")
-    @classmethod
-    def _split_networks(cls, networks: object) -> object:
-        if not isinstance(networks, str):
-            return networks
-        names = tuple(name.strip() for name in networks.split(",") if name.strip())
-        for name in names:
-            if name != GATEWAY and ip_network(name).prefixlen == 0:
-                raise ValueError("must not hold every address: use API keys (REQUIRE_API_KEYS)")
-        return names
+    def _empty_means_not_set(cls, value: object) -> object:
+        return None if value == "" else value
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

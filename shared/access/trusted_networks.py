@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from pathlib import Path
 
 from shared.errors import ConfigurationError
-from shared.settings import GATEWAY
+from shared.setting_types import GATEWAY
 
 ROUTES = Path("/proc/net/route")
 """The IPv4 routes of this network namespace (man 5 proc_net); addresses as host-order hex."""

@@ -9,7 +9,8 @@ import yaml
 
 from local.broker import JOB_QUEUE, MAINTENANCE_QUEUE
 from local.secret_folder import GIVEN_ONLY, MADE_UP
-from shared.settings import GATEWAY, Settings
+from shared.setting_types import GATEWAY
+from shared.settings import Settings
 from tests.support.builders import build_settings
 
 PROJECT = Path(__file__).parents[2]

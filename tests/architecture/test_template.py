@@ -58,7 +58,7 @@ def test_no_secret_stands_in_the_environment_of_a_deployed_function(function: st
     assert set(secret) == {"DATABASE_URL", "REDIS_URL"}
     for value in secret.values():
         condition, _, deployed = value["Fn::If"]
-        assert (condition, deployed) == ("IsLocal", {"Ref": "AWS::NoValue"})
+        assert (condition, deployed) == ("IsLocal", "")
     [assertion] = read_template()["Rules"]["LocalIsNotDeployed"]["Assertions"]
     assert assertion["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "Environment"}, "local"]}]}
 

@@ -18,7 +18,6 @@ from tests.contract.test_a_job import PLAIN_BYTES
 from tests.support.channel import ChannelReader
 from tests.support.database import Database
 from tests.support.sam_ground import (
-    ENVIRONMENT,
     EVENTS,
     PROJECT,
     SAM,
@@ -27,6 +26,7 @@ from tests.support.sam_ground import (
     invoke,
     running_ground,
     sam,
+    sam_environment,
 )
 from tests.support.wait import wait_until
 
@@ -172,7 +172,9 @@ def served(ground: Ground, log_path: Path) -> Iterator[httpx.Client]:
     ]
     with (
         log_path.open("w") as log,
-        subprocess.Popen(command, cwd=PROJECT, env=ENVIRONMENT, stdout=log, stderr=log) as process,
+        subprocess.Popen(
+            command, cwd=PROJECT, env=sam_environment(), stdout=log, stderr=log
+        ) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         try:

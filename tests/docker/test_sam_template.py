@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sam_ground import ENVIRONMENT, PROJECT, SAM, sam
+from tests.support.sam_ground import PROJECT, SAM, sam, sam_environment
 from tests.support.template import FUNCTIONS
 
 pytestmark = pytest.mark.timeout(600)
@@ -23,7 +23,7 @@ def test_both_templates_are_clean_to_the_linter() -> None:
     done = subprocess.run(
         [SAM.with_name("cfn-lint"), "template.yaml", "cloud/data.yaml"],
         cwd=PROJECT,
-        env=ENVIRONMENT,
+        env=sam_environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -32,7 +32,9 @@ def test_both_templates_are_clean_to_the_linter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "machine"), [("arm64", b"\xb7\x00"), ("x86_64", b"\x3e\x00")]
+    ("architecture", "machine"),
+    [("arm64", b"\xb7\x00"), ("x86_64", b"\x3e\x00")],
+    ids=["arm64", "x86_64"],
 )
 def test_bundles_are_built_for_the_architecture(
     tmp_path: Path, architecture: str, machine: bytes

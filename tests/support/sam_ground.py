@@ -21,14 +21,18 @@ PASSWORD = "darkroom"
 PATIENCE_SECONDS = 120
 """A first invocation builds an image on top of Lambda's."""
 
-ENVIRONMENT = {
-    **os.environ,
-    "SAM_CLI_TELEMETRY": "0",
-    "PATH": f"{SAM.parent}{os.pathsep}{os.environ['PATH']}",
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
+
+def sam_environment(**variables: str) -> dict[str, str]:
+    """Return the environment of a SAM CLI that asks nobody on the internet for anything."""
+    return {
+        **os.environ,
+        "SAM_CLI_TELEMETRY": "0",
+        "PATH": f"{SAM.parent}{os.pathsep}{os.environ['PATH']}",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        **variables,
+    }
 
 
 def docker(*arguments: str) -> str:
@@ -45,7 +49,7 @@ def sam(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
     return subprocess.run(
         [str(SAM), *arguments],
         cwd=PROJECT,
-        env={**ENVIRONMENT, **environment},
+        env=sam_environment(**environment),
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS * 3,

@@ -120,6 +120,15 @@ def test_a_missing_server_is_named(environment: pytest.MonkeyPatch, name: str) -
         load_settings()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["QUEUE_URL", "IMAGE_BUCKET", "RETENTION_DAYS", "PUBLIC_BASE_URL", "OPENAI_BASE_URL"],
+)
+def test_what_is_empty_is_not_set(environment: pytest.MonkeyPatch, name: str) -> None:
+    """Templates cannot always leave a variable out."""
+    assert getattr(load_with(environment, {name: ""}), name.lower()) is None
+
+
 def test_every_wrong_setting_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
     """One start shows all that is to be mended."""
     environment.delenv("REDIS_URL")
