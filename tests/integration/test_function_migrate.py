@@ -24,7 +24,7 @@ from tests.support.wait import wait_until
 PLENTY_MS = 600_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """What the function may ask of its invocation."""
 
