@@ -96,7 +96,11 @@ def _fed(facts: Facts) -> Iterable[Reading]:
             continue
         for handler in (WORKER_HANDLER, API_HANDLER, REAPER_HANDLER):
             function = template.find_function(handler)
-            value = template.part_of(function).variables.get("QUEUE_URL") if function else None
+            variables = template.part_of(function).variables if function else {}
+            value = variables.get("QUEUE_URL")
+            # `sam local` has no queue: an event is handed to the worker.
+            if value == "" and variables.get("ENVIRONMENT") == "local":
+                continue
             if function is not None and value is not None:
                 yield judged(
                     function.where,
