@@ -17,6 +17,7 @@ from local.doctor.intrinsics import parse
 from local.doctor.parts import part_of
 from local.doctor.project_files import read_project
 from local.doctor.servers import PostgresFacts, QueueFacts, RedisFacts, Servers
+from shared.jobs.migrate import newest_revision
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +25,9 @@ COMPOSE, TEMPLATE, PYPROJECT = "docker-compose.yml", "template.yaml", "pyproject
 COPIED = (COMPOSE, TEMPLATE, PYPROJECT, "samconfig.toml", "Dockerfile", "cloud/data.yaml")
 
 SERVERS = Servers(
-    PostgresFacts(version=17, revision="0003", newest="0003", skew_seconds=0.0),
+    PostgresFacts(
+        version=17, revision=newest_revision(), newest=newest_revision(), skew_seconds=0.0
+    ),
     RedisFacts("noeviction", 256 * 1024**2, True, 0, False, 0.0),
     QueueFacts(visibility_seconds=1980, max_receives=10),
 )
