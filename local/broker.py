@@ -7,6 +7,11 @@ MAINTENANCE_QUEUE = "default"
 
 def broker_url(redis_url: str) -> str:
     """Return the address of Redis as kombu and Celery's own result backend write it."""
+    if redis_url.startswith("rediss://") and "ssl_cert_reqs=" not in redis_url:
+        # redis-py checks certificates unless told otherwise; Celery refuses to guess (backends/
+        # redis.py), and kombu would check none.
+        separator = "&" if "?" in redis_url else "?"
+        return f"{redis_url}{separator}ssl_cert_reqs=required"
     # They call a Unix socket redis+socket:// and name the database virtual_host.
     if not redis_url.startswith("unix://"):
         return redis_url

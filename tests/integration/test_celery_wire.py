@@ -2,6 +2,7 @@
 
 import gc
 import json
+import ssl
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
@@ -198,7 +199,16 @@ def test_a_broker_that_is_away_is_told_within_a_bounded_time(
     ("redis_url", "broker", "backend"),
     [
         ("redis://:p@h:1/2", "redis://:p@h:1/2", "a:B+redis://:p@h:1/2"),
-        ("rediss://h:1/0", "rediss://h:1/0", "a:B+rediss://h:1/0"),
+        (
+            "rediss://h:1/0",
+            "rediss://h:1/0?ssl_cert_reqs=required",
+            "a:B+rediss://h:1/0?ssl_cert_reqs=required",
+        ),
+        (
+            "rediss://h:1/0?ssl_cert_reqs=none",
+            "rediss://h:1/0?ssl_cert_reqs=none",
+            "a:B+rediss://h:1/0?ssl_cert_reqs=none",
+        ),
         ("unix:///tmp/r.sock", "redis+socket:///tmp/r.sock", "a:B+socket:///tmp/r.sock"),
         (
             "unix:///tmp/r.sock?db=3",
@@ -210,6 +220,14 @@ def test_a_broker_that_is_away_is_told_within_a_bounded_time(
 def test_addresses_are_written_as_kombu_and_celery_want_them(
     redis_url: str, broker: str, backend: str
 ) -> None:
-    """Both have schemes of their own for a socket."""
+    """Both have schemes of their own for a socket, and want to be told of certificates."""
     assert broker_url(redis_url) == broker
     assert result_backend_url(redis_url, "a:B") == backend
+
+
+def test_certificates_are_checked_unless_the_address_says_otherwise() -> None:
+    """By the broker's connections and by the backend's."""
+    url = broker_url("rediss://:secret@h:6380/0")
+    app = Celery("secure", broker=url, backend=url, set_as_current=False)
+    assert app.connection().ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert app.backend.connparams["ssl_cert_reqs"] == ssl.CERT_REQUIRED
