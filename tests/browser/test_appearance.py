@@ -14,7 +14,7 @@ def test_keyboard_alone_submits_and_cancels(runtime: Runtime, browsing: Browsing
     keyboard = tab.page.keyboard
     tab.tab_to(tab.page.get_by_test_id("prompt"))
     keyboard.type("A ceramic mug [[hang]]")
-    for name in ("style", "script", "size", "count"):
+    for name in ("style", "reference", "script", "size", "count"):
         keyboard.press("Tab")
         expect(tab.page.get_by_test_id(name)).to_be_focused()
     keyboard.press("Shift+Tab")

@@ -49,6 +49,20 @@ def test_running_job_shows_its_pictures_in_the_making(runtime: Runtime, browsing
     expect(card).not_to_contain_text("· preview")
 
 
+def test_progress_never_falls_when_previews_are_asked_for(
+    runtime: Runtime, browsing: Browsing
+) -> None:
+    """The row, which is asked then, may know less than the events."""
+    browsing.allow(GONE_AT_THE_END)
+    tab = browsing.open(runtime.page_api)
+    tab.note_progress()
+    card = tab.submit("A ceramic mug [[preview]] [[slow:4]]")
+    expect(card.get_by_test_id("job-status")).to_have_text("Done")
+    noted = tab.noted_progress()
+    assert noted == sorted(noted)
+    assert set(noted) >= {30, 50, 70}
+
+
 def test_job_without_previews_is_asked_for_once_while_it_renders(
     runtime: Runtime, browsing: Browsing
 ) -> None:
@@ -67,6 +81,7 @@ def test_receipt_tells_in_words_what_was_charged(
     runtime: Runtime, browsing: Browsing, images_api: ImagesApi
 ) -> None:
     """Each attempt with its charge, price, model and the provider's own name for the call."""
+    browsing.allow(GONE_AT_THE_END)
     with other_settings(runtime, **images_api.environment, OPENAI_TIMEOUT_SECONDS="10"):
         tab = browsing.open(runtime.page_api)
         card = tab.submit("A charged mug <<error>>", size="1024x1024")

@@ -52,6 +52,16 @@ _NOTE_MESSAGES = """
 }
 """
 
+_NOTE_PROGRESS = """
+() => {
+  window.notedProgress = [];
+  new MutationObserver((changes) => {
+    const values = changes.map(({ target }) => Number(target.getAttribute("value")));
+    window.notedProgress.push(...values);
+  }).observe(document.getElementById("list"), { attributeFilter: ["value"], subtree: true });
+}
+"""
+
 _SHOW_OR_HIDE = """
 (hidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
@@ -126,6 +136,15 @@ class Tab:
         """Return what was noted; no message stands twice in a row."""
         messages: list[str] = self.page.evaluate("window.notedMessages")
         return messages
+
+    def note_progress(self) -> None:
+        """From now on note each progress that a card shows."""
+        self.page.evaluate(_NOTE_PROGRESS)
+
+    def noted_progress(self) -> list[int]:
+        """Return what was noted."""
+        progress: list[int] = self.page.evaluate("window.notedProgress")
+        return progress
 
     def put_behind(self) -> None:
         """Let the page believe that another tab stands before it."""

@@ -385,7 +385,9 @@ function apply(view, job, eventsThen = view.events) {
   if (isEnded(view.job) && !isEnded(job)) return;
   const before = view.job;
   const { status, progress, message, retry, error } = before;
-  const outdated = !isEnded(job) && view.events !== eventsThen;
+  // A worker writes its progress into the row now and then; a stream that is open tells it at once.
+  const lags = view.stream && view.events && status === "processing" && job.status === status && job.progress < progress;
+  const outdated = !isEnded(job) && (view.events !== eventsThen || lags);
   view.job = outdated ? { ...job, status, progress, message, retry, error } : job;
   view.fetchedAt = view.heardAt = Date.now();
   paint(view, before);
