@@ -93,7 +93,7 @@ lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 
 readme: .venv/.dev ## Write the generated tables of the docs.
 	$(BIN)/python -m tests.support.readme
 
-bench: .venv/.dev ## Measure speed.
+bench: .venv/.dev .venv-sam/.ready ## Measure speed.
 	$(BIN)/python -m tests.performance
 
 clean: ## Delete .venv and all caches.

@@ -81,10 +81,8 @@ class ColdStarts:
         )
 
 
-def why_not() -> str | None:
-    """Return what is missing for these measurements, or None."""
-    if not SAM.is_file():
-        return "skipped: there is no SAM CLI (make .venv-sam/.ready)"
+def why_no_containers() -> str | None:
+    """Return why no cold start can be measured, or None."""
     if shutil.which("docker") is None or not _succeeds("docker", "version"):
         return "skipped: there is no Docker engine"
     return None
