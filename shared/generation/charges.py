@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.imaging.params import DEFAULT_SIZE
 from shared.imaging.provider import ChargeState
-from shared.jobs.model import Claim
+from shared.jobs.model import Claim, EarlierCalls
 
 RETRY = "retry"
 FAIL = "fail"
@@ -40,7 +40,7 @@ class ChargePolicy:
         """Return whether an attempt with this bill may be followed by another."""
         return charge_state is not ChargeState.UNKNOWN or self.accepts_double(params)
 
-    def exceeds_limit(self, claim: Claim, wanted: int, missing: int) -> bool:
+    def exceeds_limit(self, claim: Claim, earlier: EarlierCalls, wanted: int, missing: int) -> bool:
         """Return whether a call for the missing images may cost more than `max_cost` allows.
 
         A call whose bill nobody knows counts as one for all images that the job wants.
@@ -50,4 +50,4 @@ class ChargePolicy:
         whole, rest = self.price_of(size, wanted), self.price_of(size, missing)
         if not isinstance(most, int) or isinstance(most, bool) or whole is None or rest is None:
             return False
-        return claim.spent_microdollars + claim.unknown_calls * whole + rest > most
+        return earlier.spent_microdollars + earlier.unknown * whole + rest > most

@@ -65,11 +65,15 @@ class AttemptEnding:
         Raises:
             ChargeUnknown: An earlier call may have been billed, and that is not accepted.
             CostLimitReached: With the earlier calls it may cost more than the request allows.
+            SoftTimeLimitReached: PostgreSQL did not tell of them before the soft limit.
+            LeaseLost: The job was found to be somebody else's meanwhile.
         """
         claim = attempt.claim
-        if claim.unknown_calls and not self._charges.accepts_double(claim.params):
+        earlier = self.insist(attempt, lambda: self._attempts.earlier_calls(claim))
+        if earlier.unknown and not self._charges.accepts_double(claim.params):
             raise ChargeUnknown("Not tried again: an earlier call may have been billed")
-        if self._charges.exceeds_limit(claim, attempt.wanted, len(attempt.missing_positions())):
+        missing = len(attempt.missing_positions())
+        if self._charges.exceeds_limit(claim, earlier, attempt.wanted, missing):
             raise CostLimitReached("The provider was not called: it may cost more than max_cost")
 
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:

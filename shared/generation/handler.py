@@ -33,7 +33,7 @@ from shared.generation.previews import AttemptPreviews
 from shared.generation.progress import AttemptProgress
 from shared.imaging.provider import GeneratedImage
 from shared.imaging.service import ImageService
-from shared.imaging.store import ImageStore
+from shared.imaging.store import ImageStore, asset_key
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, ClaimRefused
 from shared.jobs.previews import PreviewStore
@@ -144,8 +144,8 @@ class GenerationHandler:
             return
         attempt.deadline.check()
         self._ending.check_charge(attempt)
-        key = attempt.claim.source_key
-        reference = None if key is None else self._image_store.load(key)
+        source = attempt.claim.source_asset_id
+        reference = None if source is None else self._image_store.load(asset_key(source))
         attempt.note_sent()
         with interruptible():
             answer = self._images.process_generation(

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from shared.database.statements import execute, fetch_all, fetch_one
 from shared.errors import LeaseLost, UnknownJob, WorkerLost
-from shared.jobs.model import Claim, ClaimRefused, LedgerFacts
+from shared.jobs.model import Claim, ClaimRefused, EarlierCalls, LedgerFacts
 from shared.status import COMPLETED, STARTING, JobStatus, Step
 
 # One who finds an expired lease takes over, unless the job was cancelled, has no attempt left
@@ -49,15 +49,16 @@ _CLAIM = """
     )
     SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
         claimed.lease_token, extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
-        (SELECT storage_key FROM assets WHERE assets.id = job.source_asset_id) AS source_key,
-        bill.unknown_calls, bill.spent
-    FROM generation_jobs job LEFT JOIN claimed ON true, LATERAL (
-        SELECT count(*) FILTER (WHERE charge_state = 'unknown') AS unknown_calls,
-            coalesce(sum(price_microdollars), 0)::bigint AS spent
-        FROM generation_attempts line
-        WHERE line.job_id = job.id AND line.number < claimed.attempt
-    ) bill
+        job.source_asset_id
+    FROM generation_jobs job LEFT JOIN claimed ON true
     WHERE job.id = %(id)s
+"""
+
+_EARLIER_CALLS = """
+    SELECT count(*) FILTER (WHERE charge_state = 'unknown') AS unknown_calls,
+        coalesce(sum(price_microdollars), 0)::bigint AS spent
+    FROM generation_attempts
+    WHERE job_id = %(id)s AND number < %(attempt)s
 """
 
 _EXTEND = """
@@ -71,13 +72,8 @@ _EXTEND = """
 """
 
 _LEDGER_COLUMNS = """
-    charge_state = facts.charge_state, provider_request_id = facts.request_id,
-    units = facts.units, price_microdollars = facts.price_microdollars
-"""
-
-_LEDGER_FACTS = """
-    jsonb_to_record(%(facts)s::jsonb) AS facts (charge_state text, request_id text,
-        units jsonb, price_microdollars bigint)
+    charge_state = %(charge_state)s, provider_request_id = %(request_id)s,
+    units = %(units)s, price_microdollars = %(price_microdollars)s
 """
 
 _COMPLETE = f"""
@@ -92,7 +88,6 @@ _COMPLETE = f"""
         UPDATE generation_attempts SET
             finished_at = now(), outcome = 'completed', error = %(error)s,
             {_LEDGER_COLUMNS}
-        FROM {_LEDGER_FACTS}
         WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
     ), kept AS (
         INSERT INTO images (id, job_id, position, url, storage_key, media_type, width_px,
@@ -118,7 +113,6 @@ _FAIL = f"""
         UPDATE generation_attempts SET
             finished_at = now(), outcome = 'failed', error = %(error)s,
             {_LEDGER_COLUMNS}
-        FROM {_LEDGER_FACTS}
         WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
     )
 """
@@ -139,7 +133,6 @@ _RETRY = f"""
         UPDATE generation_attempts SET
             finished_at = now(), outcome = 'failed', error = %(error)s,
             {_LEDGER_COLUMNS}
-        FROM {_LEDGER_FACTS}
         WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
     )
 """
@@ -241,10 +234,16 @@ class AttemptStore:
             row.attempt,
             row.max_attempts,
             row.lease_token,
-            source_key=row.source_key,
-            unknown_calls=row.unknown_calls,
-            spent_microdollars=row.spent,
+            None if row.source_asset_id is None else UUID(str(row.source_asset_id)),
         )
+
+    def earlier_calls(self, claim: Claim) -> EarlierCalls:
+        """Return what the attempts before this one may have cost; their lines are closed."""
+        if claim.attempt == 1:
+            return EarlierCalls()
+        keys = {"id": str(claim.job_id), "attempt": claim.attempt}
+        row = fetch_one(self._engine, _EARLIER_CALLS, keys)
+        return EarlierCalls() if row is None else EarlierCalls(row.unknown_calls, row.spent)
 
     def extend(self, leases: Iterable[KeptLease]) -> dict[tuple[UUID, int], bool]:
         """Extend leases; return those still held, by job and token: is the job cancelled?"""
@@ -286,7 +285,7 @@ class AttemptStore:
             "message": COMPLETED.message,
             "result": json.dumps(result),
             "images": json.dumps(images),
-            "facts": facts.as_json(),
+            **facts.as_parameters(),
             "error": None if error is None else json.dumps(error),
         }
         return self._end(_COMPLETE, claim, "COMPLETED", parameters)
@@ -303,7 +302,7 @@ class AttemptStore:
             "progress": step.progress,
             "message": step.message,
             "error": json.dumps(error),
-            "facts": facts.as_json(),
+            **facts.as_parameters(),
         }
         return self._end(_FAIL, claim, "FAILED", parameters)
 
@@ -324,7 +323,7 @@ class AttemptStore:
             "progress": step.progress,
             "message": step.message,
             "error": json.dumps(error),
-            "facts": facts.as_json(),
+            **facts.as_parameters(),
             "delay": delay_seconds,
         }
         self._end(_RETRY, claim, "PENDING", parameters)

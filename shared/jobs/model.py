@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -75,9 +75,27 @@ class LedgerFacts:
     units: Mapping[str, int] | None = None
     price_microdollars: int | None = None
 
-    def as_json(self) -> str:
-        """Return the columns of the ledger that tell it."""
-        return json.dumps(asdict(self))
+    def as_parameters(self) -> dict[str, Any]:
+        """Return what a statement writes into the columns of the ledger."""
+        return {
+            "charge_state": self.charge_state,
+            "request_id": self.request_id,
+            "units": None if self.units is None else json.dumps(self.units),
+            "price_microdollars": self.price_microdollars,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierCalls:
+    """What the attempts before one may have cost.
+
+    Attributes:
+        unknown: Calls that may have been billed, and nobody knows.
+        spent_microdollars: What the others have cost, as far as it is known.
+    """
+
+    unknown: int = 0
+    spent_microdollars: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +105,7 @@ class Claim:
     Attributes:
         attempt: Its number, from 1.
         token: The fence: every write of this attempt names it, and fails once it is outdated.
-        source_key: Where the bytes of the picture lie that the images shall show.
-        unknown_calls: Calls of earlier attempts that may have been billed, and nobody knows.
-        spent_microdollars: What earlier attempts have cost, as far as it is known.
+        source_asset_id: The picture that the images shall show.
     """
 
     job_id: UUID
@@ -98,9 +114,7 @@ class Claim:
     attempt: int
     max_attempts: int
     token: int
-    source_key: str | None = None
-    unknown_calls: int = 0
-    spent_microdollars: int = 0
+    source_asset_id: UUID | None = None
 
     @property
     def is_last(self) -> bool:

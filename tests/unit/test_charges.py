@@ -7,7 +7,7 @@ import pytest
 
 from shared.generation.charges import ChargePolicy
 from shared.imaging.provider import ChargeState
-from shared.jobs.model import Claim
+from shared.jobs.model import Claim, EarlierCalls
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,12 @@ def test_next_call_stays_within_what_the_request_allows(
         2,
         3,
         2,
-        unknown_calls=unknown_calls,
-        spent_microdollars=spent,
     )
-    assert policy.exceeds_limit(claim, 3, missing) is exceeds
+    earlier = EarlierCalls(unknown_calls, spent)
+    assert policy.exceeds_limit(claim, earlier, 3, missing) is exceeds
 
 
 def test_limit_holds_nobody_up_where_nothing_has_a_price() -> None:
     """As in mock mode."""
     claim = Claim(UUID(int=1), "task", {"max_cost": 0}, 1, 3, 1)
-    assert not ChargePolicy("retry").exceeds_limit(claim, 1, 1)
+    assert not ChargePolicy("retry").exceeds_limit(claim, EarlierCalls(), 1, 1)
