@@ -33,6 +33,8 @@ def _group_of(item: pytest.Item) -> str:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     if "runtime" in parameters:
         return str(parameters["runtime"])
+    if "module_runtime" in parameters:
+        return f"{item.nodeid.partition('::')[0]}:{parameters['module_runtime']}"
     for name in RUNTIMES:
         if f"{name}_runtime" in getattr(item, "fixturenames", ()):
             return name

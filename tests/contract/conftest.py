@@ -1,14 +1,16 @@
-"""The fixture `runtime`: every contract test runs on both, and leaves nothing behind."""
+"""The fixtures `runtime` and `own_runtime`: every contract test runs on both, and tidies up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 
 import pytest
 
-from tests.support.runtime import Runtime
+from local.runtimes import RUNTIMES
+from tests.support.runtime import TIMINGS, Runtime
 from tests.support.tidiness import tidy
 
 
-@pytest.fixture(params=["celery", "lambda"])
+@pytest.fixture(params=RUNTIMES)
 def runtime(
     request: pytest.FixtureRequest, runtime_named: Callable[[str], Runtime]
 ) -> Iterator[Runtime]:
@@ -18,4 +20,29 @@ def runtime(
     that rows and events tell the same story.
     """
     with tidy(runtime_named(request.param)) as runtime:
+        yield runtime
+
+
+@pytest.fixture(scope="module")
+def own_settings() -> Mapping[str, str]:
+    """Give the settings in which a module's own runtimes differ; to be overridden there."""
+    raise NotImplementedError
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def module_runtime(
+    request: pytest.FixtureRequest,
+    own_settings: Mapping[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Runtime]:
+    """Give a runtime that a module has for itself."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with closing(Runtime(request.param, folder, {**TIMINGS, **own_settings})) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def own_runtime(module_runtime: Runtime) -> Iterator[Runtime]:
+    """Give the module's own runtime as `runtime` is given, but with `own_settings`."""
+    with tidy(module_runtime) as runtime:
         yield runtime

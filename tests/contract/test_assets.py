@@ -1,6 +1,6 @@
 """Pictures that clients upload, and jobs that show them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
@@ -11,13 +11,11 @@ import pytest
 from PIL import Image
 
 from tests.support.api import OTHER_WORKSPACE, Api
-from tests.support.faults import other_settings
-from tests.support.images_api import ImagesApi, png
+from tests.support.images_api import png
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
 UPLOAD_MAX_BYTES = 4 * 1024 * 1024
-LIMITS = {"SOFT_TIME_LIMIT": "20", "TIME_LIMIT": "25"}
 
 
 def upload(api: Api, data: bytes, media_type: str = "image/png", **query: str) -> httpx.Response:
@@ -160,39 +158,6 @@ def test_unknown_asset_is_refused(runtime: Runtime) -> None:
     body = {"prompt": "a mug", "source_asset_id": str(uuid4())}
     assert api.problem(api.client.post("/v1/generations", json=body)) == (422, "invalid_request")
     assert api.client.get("/v1/generations").json()["items"] == []
-
-
-@pytest.fixture
-def images_api() -> Iterator[ImagesApi]:
-    """Give a provider's server."""
-    with ImagesApi() as api:
-        yield api
-
-
-def test_real_provider_is_sent_the_reference(
-    runtime: Runtime, images_api: ImagesApi, asset: dict[str, Any]
-) -> None:
-    """As an edit, streamed or not, byte for byte; again where a call has failed."""
-    api = runtime.api
-    kept = httpx.get(f"{api.url}{asset['url']}").content
-    with other_settings(runtime, **LIMITS, **images_api.environment):
-        jobs = {
-            n: api.submit(
-                f"a mug of {n} <<overloaded>>",
-                n=n,
-                size="1024x1024",
-                source_asset_id=asset["id"],
-            )
-            for n in (1, 3)
-        }
-        for n, job in jobs.items():
-            ended = api.finish(job)
-            assert (ended["status"], len(ended["images"])) == ("completed", n)
-            calls = images_api.calls_of(f"a mug of {n}")
-            assert [call.reference for call in calls] == [kept, kept]
-            assert [call.n for call in calls] == [n, n]
-    [streamed, _] = (images_api.calls_of(f"a mug of {n}")[0].body.get("stream") for n in (1, 3))
-    assert streamed is True
 
 
 def test_open_jobs_wait_for_a_store_that_is_away(runtime: Runtime, asset: dict[str, Any]) -> None:

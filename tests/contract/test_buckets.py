@@ -1,43 +1,43 @@
 """Pictures in a bucket instead of a folder: the same jobs, and addresses that lead there."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 
 import httpx
 import pytest
 
-from tests.support.api import OTHER_WORKSPACE, Api
+from tests.support.api import OTHER_WORKSPACE
 from tests.support.bucket import Bucket
-from tests.support.faults import kill_process, other_api, other_settings
+from tests.support.faults import kill_process
 from tests.support.images_api import png
 from tests.support.runtime import Runtime
 from tests.support.story import outcomes, storage_keys
 from tests.support.wait import wait_until
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bucket() -> Iterator[Bucket]:
-    """Give an empty bucket."""
+    """Give a bucket."""
     with Bucket() as bucket:
         yield bucket
 
 
-@pytest.fixture
-def keeping(runtime: Runtime, bucket: Bucket) -> Iterator[Runtime]:
-    """Give the runtime with workers that keep pictures in the bucket for a month."""
-    with other_settings(runtime, RETENTION_DAYS="30", **bucket.environment):
-        yield runtime
+@pytest.fixture(scope="module")
+def own_settings(bucket: Bucket) -> Mapping[str, str]:
+    """Have pictures kept there, for a month."""
+    return {"RETENTION_DAYS": "30", **bucket.environment}
 
 
 @pytest.fixture
-def api(keeping: Runtime, bucket: Bucket) -> Iterator[Api]:
-    """Give an API that finds them there."""
-    with other_api(keeping, bucket.environment) as api:
-        yield api
+def keeping(own_runtime: Runtime, bucket: Bucket) -> Iterator[Runtime]:
+    """Give the runtime, and an empty bucket."""
+    yield own_runtime
+    bucket.clear()
 
 
-def test_pictures_are_fetched_from_the_bucket(keeping: Runtime, api: Api, bucket: Bucket) -> None:
+def test_pictures_are_fetched_from_the_bucket(keeping: Runtime, bucket: Bucket) -> None:
     """By addresses that are signed when they are asked for, and stand in no log."""
+    api = keeping.api
     job = api.finish(api.submit("a red mug", n=2))
     assert bucket.keys == [f"{job['id']}/1/0", f"{job['id']}/1/1"]
     image = job["images"][1]
@@ -60,10 +60,9 @@ def test_pictures_are_fetched_from_the_bucket(keeping: Runtime, api: Api, bucket
     assert f"img-src 'self' data: blob: {bucket.origin};" in policy
 
 
-def test_deleted_job_leaves_nothing_in_the_bucket(
-    keeping: Runtime, api: Api, bucket: Bucket
-) -> None:
+def test_deleted_job_leaves_nothing_in_the_bucket(keeping: Runtime, bucket: Bucket) -> None:
     """And takes nothing of others along."""
+    api = keeping.api
     jobs = [api.finish(api.submit("a mug")) for _ in range(2)]
     for job in jobs:
         wait_until(lambda job=job: keeping.job_is_announced(job), 20, "the end to be announced")  # type: ignore[misc]
@@ -73,8 +72,9 @@ def test_deleted_job_leaves_nothing_in_the_bucket(
     assert bucket.keys == [f"{jobs[1]['id']}/1/0"]
 
 
-def test_old_jobs_are_deleted_from_the_bucket(keeping: Runtime, api: Api, bucket: Bucket) -> None:
+def test_old_jobs_are_deleted_from_the_bucket(keeping: Runtime, bucket: Bucket) -> None:
     """By the sweep."""
+    api = keeping.api
     job = api.finish(api.submit("a mug"))
     wait_until(lambda: keeping.job_is_announced(job), 20, "the end to be announced")
     with keeping.database() as cursor:
@@ -95,8 +95,9 @@ def test_picture_of_a_dead_worker_is_found_in_the_bucket(keeping: Runtime, bucke
     assert bucket.keys == [f"{job.id}/1/0"]
 
 
-def test_reference_lies_in_the_bucket(api: Api, bucket: Bucket) -> None:
+def test_reference_lies_in_the_bucket(keeping: Runtime, bucket: Bucket) -> None:
     """Until it is deleted."""
+    api = keeping.api
     headers = {"Content-Type": "image/png"}
     asset = api.client.post("/v1/assets", content=png(90, 60), headers=headers).json()
     assert bucket.keys == [f"assets/{asset['id']}"]

@@ -5,15 +5,26 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from shared.imaging.decoding import measure
 from tests.support.api import OTHER_WORKSPACE, http_get, job_id_of
-from tests.support.faults import other_settings, warm_up
+from tests.support.faults import warm_up
 from tests.support.runtime import Runtime
 from tests.support.story import PLAIN, lines_of, outcomes
 from tests.support.wait import wait_until
 
-PATIENT = {"SOFT_TIME_LIMIT": "60", "TIME_LIMIT": "90"}
-"""Nothing is stopped while somebody looks on."""
+
+@pytest.fixture(scope="module")
+def own_settings() -> Mapping[str, str]:
+    """Have nothing stopped while somebody looks on."""
+    return {"SOFT_TIME_LIMIT": "60", "TIME_LIMIT": "90"}
+
+
+@pytest.fixture
+def runtime(own_runtime: Runtime) -> Runtime:
+    """Give the module's own runtime."""
+    return own_runtime
 
 
 def previews_of(runtime: Runtime, job: Mapping[str, Any], at_least: int) -> list[dict[str, Any]]:
@@ -33,53 +44,51 @@ def files_of(runtime: Runtime, job: Mapping[str, Any]) -> list[Path]:
 
 def test_previews_are_shown_while_the_job_runs_and_gone_at_its_end(runtime: Runtime) -> None:
     """Their bytes are those that the attempt stored; nobody keeps them longer."""
-    with other_settings(runtime, **PATIENT):
-        api = runtime.api
-        assert api.submit("a mug [[reject]]")["previews"] == []
-        job = api.submit("a red mug [[preview]] [[hang]]", n=2)
-        previews = previews_of(runtime, job, 2)
-        paths = files_of(runtime, job)
-        assert [path.name for path in paths] == ["0.preview", "1.preview"]
-        for position, (preview, path) in enumerate(zip(previews, paths, strict=True)):
-            assert (preview["position"], preview["number"]) == (position, 1)
-            answer = http_get(api.url + preview["url"])
-            assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
-            assert answer.headers["cache-control"] == "no-store"
-            assert answer.content == path.read_bytes()
-            measured = measure(answer.content)
-            size = (measured.width_px, measured.height_px)
-            assert size == (preview["width_px"], preview["height_px"]) == (32, 32)
-        api.client.post(job["urls"]["cancel"])
-        ended = api.finish(job)
-        assert (ended["error"]["code"], ended["previews"]) == ("cancelled", [])
-        for preview in previews:
-            gone = http_get(api.url + preview["url"])
-            assert api.problem(gone) == (404, "not_found")
-        wait_until(lambda: not files_of(runtime, job), 20, "the bytes to be deleted")
-        wait_until(lambda: _rows(runtime, job) == [], 20, "the rows to be deleted")
+    api = runtime.api
+    assert api.submit("a mug [[reject]]")["previews"] == []
+    job = api.submit("a red mug [[preview]] [[hang]]", n=2)
+    previews = previews_of(runtime, job, 2)
+    paths = files_of(runtime, job)
+    assert [path.name for path in paths] == ["0.preview", "1.preview"]
+    for position, (preview, path) in enumerate(zip(previews, paths, strict=True)):
+        assert (preview["position"], preview["number"]) == (position, 1)
+        answer = http_get(api.url + preview["url"])
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.content == path.read_bytes()
+        measured = measure(answer.content)
+        size = (measured.width_px, measured.height_px)
+        assert size == (preview["width_px"], preview["height_px"]) == (32, 32)
+    api.client.post(job["urls"]["cancel"])
+    ended = api.finish(job)
+    assert (ended["error"]["code"], ended["previews"]) == ("cancelled", [])
+    for preview in previews:
+        gone = http_get(api.url + preview["url"])
+        assert api.problem(gone) == (404, "not_found")
+    wait_until(lambda: not files_of(runtime, job), 20, "the bytes to be deleted")
+    wait_until(lambda: _rows(runtime, job) == [], 20, "the rows to be deleted")
 
 
 def test_previews_of_another_workspace_cannot_be_seen(runtime: Runtime) -> None:
     """A key or a token opens what is its own."""
-    with other_settings(runtime, **PATIENT):
-        api = runtime.api
-        job = api.submit("a red mug [[preview]] [[hang]]")
-        [preview] = previews_of(runtime, job, 1)
-        path = preview["url"].partition("?")[0]
-        with api.client_of(OTHER_WORKSPACE) as stranger, api.client_of(None) as nobody:
-            assert api.problem(stranger.get(job["urls"]["self"])) == (404, "not_found")
-            assert api.problem(stranger.get(path)) == (404, "not_found")
-            assert api.problem(nobody.get(path)) == (401, "unauthorized")
-            forged = preview["url"].replace("token=", "token=x")
-            assert api.problem(nobody.get(forged)) == (401, "invalid_token")
-            other = path.rpartition("/")[0] + f"/{uuid4()}?" + preview["url"].partition("?")[2]
-            assert api.problem(nobody.get(other)) == (401, "invalid_token")
-            image = preview["url"].replace("/previews/", "/images/")
-            assert api.problem(nobody.get(image)) == (401, "invalid_token")
-            assert nobody.get(preview["url"]).status_code == 200
-        assert api.client.get(path).status_code == 200
-        api.client.post(job["urls"]["cancel"])
-        api.finish(job)
+    api = runtime.api
+    job = api.submit("a red mug [[preview]] [[hang]]")
+    [preview] = previews_of(runtime, job, 1)
+    path = preview["url"].partition("?")[0]
+    with api.client_of(OTHER_WORKSPACE) as stranger, api.client_of(None) as nobody:
+        assert api.problem(stranger.get(job["urls"]["self"])) == (404, "not_found")
+        assert api.problem(stranger.get(path)) == (404, "not_found")
+        assert api.problem(nobody.get(path)) == (401, "unauthorized")
+        forged = preview["url"].replace("token=", "token=x")
+        assert api.problem(nobody.get(forged)) == (401, "invalid_token")
+        other = path.rpartition("/")[0] + f"/{uuid4()}?" + preview["url"].partition("?")[2]
+        assert api.problem(nobody.get(other)) == (401, "invalid_token")
+        image = preview["url"].replace("/previews/", "/images/")
+        assert api.problem(nobody.get(image)) == (401, "invalid_token")
+        assert nobody.get(preview["url"]).status_code == 200
+    assert api.client.get(path).status_code == 200
+    api.client.post(job["urls"]["cancel"])
+    api.finish(job)
 
 
 def test_previews_change_nothing_in_the_course_of_a_job(runtime: Runtime) -> None:
@@ -94,22 +103,21 @@ def test_previews_change_nothing_in_the_course_of_a_job(runtime: Runtime) -> Non
 
 def test_attempt_that_lost_its_lease_shows_nothing_any_more(runtime: Runtime) -> None:
     """It wakes up, stores one more preview for nobody, and ends; its successor's stand."""
-    with other_settings(runtime, **PATIENT):
-        warm_up(runtime)
-        job = runtime.api.submit("a red mug [[preview]] [[slow:8]]")
-        first = runtime.services.get(job_id_of(job))
-        [early] = previews_of(runtime, job, 1)
-        with runtime.frozen_worker(first):
-            runtime.wait_for_step(first, 30, attempt=2)
-            [later] = previews_of(runtime, job, 1)
-            assert later["number"] > early["number"]
-            token = runtime.rows(first).job["lease_token"]
-            noted = _rows(runtime, job)
-        wait_until(lambda: lines_of(runtime, first, "attempt overtaken"), 20, "the late end")
-        assert {row["token"] for row in noted + _rows(runtime, job)} == {token}
-        rows = runtime.finish(first)
-        assert outcomes(rows) == ["lost", "completed"]
-        wait_until(lambda: not files_of(runtime, job), 20, "the bytes to be deleted")
+    warm_up(runtime)
+    job = runtime.api.submit("a red mug [[preview]] [[slow:8]]")
+    first = runtime.services.get(job_id_of(job))
+    [early] = previews_of(runtime, job, 1)
+    with runtime.frozen_worker(first):
+        runtime.wait_for_step(first, 30, attempt=2)
+        [later] = previews_of(runtime, job, 1)
+        assert later["number"] > early["number"]
+        token = runtime.rows(first).job["lease_token"]
+        noted = _rows(runtime, job)
+    wait_until(lambda: lines_of(runtime, first, "attempt overtaken"), 20, "the late end")
+    assert {row["token"] for row in noted + _rows(runtime, job)} == {token}
+    rows = runtime.finish(first)
+    assert outcomes(rows) == ["lost", "completed"]
+    wait_until(lambda: not files_of(runtime, job), 20, "the bytes to be deleted")
 
 
 def _rows(runtime: Runtime, job: Mapping[str, Any]) -> list[Mapping[str, Any]]:

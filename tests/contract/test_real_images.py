@@ -3,7 +3,7 @@
 The provider is `tests.support.images_api`, which counts the calls that it saw.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -11,8 +11,8 @@ import pytest
 from shared.jobs.model import Job
 from shared.status import COMPLETED, rendering
 from tests.support.api import http_get
-from tests.support.faults import kill_process, other_settings
-from tests.support.images_api import Call, ImagesApi, partial_png
+from tests.support.faults import kill_process
+from tests.support.images_api import Call, ImagesApi, partial_png, png
 from tests.support.runtime import Rows, Runtime
 from tests.support.story import outcomes, storage_keys, stored_keys
 from tests.support.wait import wait_until
@@ -73,12 +73,17 @@ def images_api() -> Iterator[ImagesApi]:
         yield api
 
 
+@pytest.fixture(scope="module")
+def own_settings(images_api: ImagesApi) -> Mapping[str, str]:
+    """Have workers that call the provider's server."""
+    return {**LIMITS, **images_api.environment}
+
+
 @pytest.fixture
-def real(runtime: Runtime, images_api: ImagesApi) -> Iterator[Runtime]:
-    """Give the runtime with workers that call the provider's server."""
+def real(own_runtime: Runtime, images_api: ImagesApi) -> Runtime:
+    """Give the runtime, and a provider that has seen no call."""
     images_api.forget()
-    with other_settings(runtime, **LIMITS, **images_api.environment):
-        yield runtime
+    return own_runtime
 
 
 def charges(rows: Rows) -> tuple[str, ...]:
@@ -236,6 +241,24 @@ def test_newest_preview_of_a_stream_is_shown_until_its_picture_is_there(
     assert api.problem(http_get(api.url + preview["url"])) == (404, "not_found")
     [image] = ended["images"]
     assert http_get(api.url + image["url"]).content == partial_png(1024, 1024, 3)
+
+
+def test_provider_is_sent_the_reference(real: Runtime, images_api: ImagesApi) -> None:
+    """As an edit, streamed or not, byte for byte; again where a call has failed."""
+    api = real.api
+    headers = {"Content-Type": "image/png"}
+    asset = api.client.post("/v1/assets", content=png(300, 200), headers=headers).json()
+    kept = http_get(f"{api.url}{asset['url']}").content
+    request = {"size": SIZE, "source_asset_id": asset["id"]}
+    jobs = {n: api.submit(f"a mug of {n} <<overloaded>>", n=n, **request) for n in (1, 3)}
+    for n, job in jobs.items():
+        ended = api.finish(job)
+        assert (ended["status"], len(ended["images"])) == ("completed", n)
+        calls = images_api.calls_of(f"a mug of {n}")
+        assert [call.reference for call in calls] == [kept, kept]
+        assert [call.n for call in calls] == [n, n]
+    [streamed, _] = (images_api.calls_of(f"a mug of {n}")[0].body.get("stream") for n in (1, 3))
+    assert streamed is True
 
 
 def test_no_secret_of_the_provider_reaches_a_log(real: Runtime) -> None:

@@ -13,7 +13,7 @@ _KEY = "embedded"
 
 
 class Bucket:
-    """One empty bucket, in a server of its own.
+    """One bucket, empty at first, in a server of its own.
 
     Its name is its own too: all of moto's servers in a process share what they hold.
     """
@@ -56,6 +56,11 @@ class Bucket:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+    def clear(self) -> None:
+        """Delete all objects."""
+        for key in self.keys:
+            self.client.delete_object(Bucket=self.name, Key=key)
 
     @property
     def keys(self) -> list[str]:

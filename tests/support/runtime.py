@@ -27,7 +27,7 @@ from shared.imaging.request import GenerationRequest
 from shared.jobs.migrate import migrate
 from shared.jobs.model import Job
 from shared.jobs.store import NewJob
-from shared.settings import Settings
+from shared.settings import load_settings
 from shared.status import JobStatus, Step, rendering
 from shared.wiring import Services
 from tests.support.api import KEYED, OPEN, PAGE, Api
@@ -81,7 +81,8 @@ class Runtime:
         self.log = LogFile(self.log_path)
         servers = self._stack.environment
         self.environment = {**os.environ, **servers, **timings, "IMAGE_DIR": str(self.image_dir)}
-        self.settings = _settings(self.environment)
+        with patch.dict(os.environ, self.environment):
+            self.settings = load_settings()
         migrate(self.settings.database_url)
         self.process = RuntimeProcess(name, self.environment, self.log_path, SLOTS)
         # boto3 reads the address and keys of SQS from the environment of the process.
@@ -378,12 +379,6 @@ class Runtime:
 
 
 _SMALL = {"size": "256x256", "seed": 7}
-
-
-def _settings(environment: Mapping[str, str]) -> Settings:
-    fields = Settings.model_fields
-    given = {name: environment[name.upper()] for name in fields if name.upper() in environment}
-    return Settings(**given)  # type: ignore[arg-type] # texts, as the environment has them
 
 
 def _answers(connection: Any) -> bool:
