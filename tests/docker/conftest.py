@@ -1,4 +1,4 @@
-"""The image and the containers, one project for the whole session, gone at its end."""
+"""Image, containers and bundles: made once, one project for the session, gone at its end."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.compose import Compose, build_image
+from tests.support.sam_ground import sam
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -33,3 +34,10 @@ def compose(clean_environment: None) -> Iterator[Compose]:
         yield project
     finally:
         project.destroy()
+
+
+@pytest.fixture(scope="session")
+def bundles(clean_environment: None) -> None:
+    """Build what `sam local` runs."""
+    done = sam("build")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -26,7 +26,7 @@ def test_a_job_comes_from_http_to_rows_and_bytes(compose: Compose) -> None:
     assert [(event.step["status"], event.step["progress"]) for event in told] == PLAIN_JOB
     row = compose.row(job)
     assert (row["status"], row["attempt"], row["error"]) == ("COMPLETED", 1, None)
-    images = compose.rows(f"SELECT * FROM images WHERE job_id = '{job['id']}' ORDER BY position")
+    images = compose.images(job)
     addresses = [image["url"] for image in compose.get(job)["images"]]
     assert len(images) == len(addresses) == 2
     for image, address in zip(images, addresses, strict=True):

@@ -25,7 +25,6 @@ from tests.support.sam_ground import (
     docker,
     invoke,
     running_ground,
-    sam,
     sam_environment,
 )
 from tests.support.wait import wait_until
@@ -45,10 +44,8 @@ http.server.HTTPServer(("", 8080), Listener).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
+def ground(bundles: None) -> Iterator[Ground]:
     """Give servers, bundles and a migrated database."""
-    done = sam("build")
-    assert done.returncode == 0, done.stdout + done.stderr
     with running_ground() as ground:
         told = invoke(ground.network, "MigrateFunction", EVENTS / "migrate-direct.json")
         assert told.answer == {"revision": newest_revision()}, told.output

@@ -4,10 +4,12 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import IO, Any
 
 import httpx
 from httpx_sse import connect_sse
@@ -144,6 +146,47 @@ class Compose:
         (row,) = self.rows(f"SELECT * FROM generation_jobs WHERE id = '{job['id']}'")
         return row
 
+    def images(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the rows of a job's images."""
+        return self.rows(f"SELECT * FROM images WHERE job_id = '{job['id']}' ORDER BY position")
+
+    @contextmanager
+    def subscription(self, channel: str) -> Iterator[Callable[[int], list[str]]]:
+        """Listen to a channel of Redis for the length of the block, as its own client does.
+
+        Yields what returns the messages, byte for byte, once there are so many.
+        """
+        client = subprocess.Popen(
+            [
+                *(*self._command, "--project-name", self.name, "exec", "-T", "redis"),
+                *("redis-cli", "subscribe", channel),
+            ],
+            cwd=PROJECT,
+            env={**os.environ, **self._environment},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert client.stdout is not None
+        lines: list[str] = []
+        reader = Thread(target=_read_lines, args=(client.stdout, lines), daemon=True)
+        reader.start()
+        # Three lines each: the kind, the channel, and what was sent; a number at first.
+        wait_until(lambda: len(lines) >= 3, PATIENCE_SECONDS, "the subscription")
+
+        def messages(at_least: int) -> list[str]:
+            wait_until(
+                lambda: len(lines) >= 3 * (at_least + 1), PATIENCE_SECONDS, f"{at_least} messages"
+            )
+            return lines[5::3]
+
+        try:
+            yield messages
+        finally:
+            client.terminate()
+            client.wait()
+            reader.join()
+            client.stdout.close()
+
     def submit(self, prompt: str, **body: Any) -> dict[str, Any]:
         """Submit a job and return it as it was answered."""
         answer = self.client.post("/v1/generations", json={"prompt": prompt, **SMALL, **body})
@@ -193,3 +236,8 @@ class Compose:
         """Send SIGKILL to the program of a container, whose init then ends with it."""
         kill = "kill -9 $(cat /proc/1/task/1/children)"
         run(["docker", "exec", container, "sh", "-c", kill])
+
+
+def _read_lines(source: IO[str], lines: list[str]) -> None:
+    for line in source:
+        lines.append(line.rstrip("\n"))  # noqa: PERF401 - others look at them meanwhile
