@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -12,10 +14,21 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, NullPool, create_engine, inspect, text
 
 from local.stack import EmbeddedPostgres
+from shared.database.session import LOCK_TIMEOUT_SECONDS as PATIENCE_OF_OTHERS_SECONDS
+from shared.database.session import create_pooled_engine
+from shared.database.statements import fetch_one
 from shared.errors import ServiceUnavailable
-from shared.jobs.migrate import alembic_config, current_revision, migrate, newest_revision
+from shared.jobs.migrate import (
+    LOCK_TIMEOUT_SECONDS,
+    MIGRATION_LOCK,
+    alembic_config,
+    current_revision,
+    migrate,
+    newest_revision,
+)
 from shared.jobs.tables import Base
 from tests.support.builders import build_settings
+from tests.support.wait import wait_until
 
 MIGRATE = "import sys; from shared.jobs.migrate import migrate; print(migrate(sys.argv[1]))"
 
@@ -32,6 +45,29 @@ def url(postgres: EmbeddedPostgres) -> Iterator[str]:
 def empty(url: str) -> Engine:
     """Give connections to the empty database."""
     return create_engine(url, poolclass=NullPool)
+
+
+@pytest.fixture
+def older(url: str, empty: Engine) -> str:
+    """Give the address of a database whose next migration changes the table of jobs."""
+    with empty.begin() as connection:
+        command.upgrade(alembic_config(connection), "0004")
+    return url
+
+
+@contextmanager
+def reading_jobs(engine: Engine) -> Iterator[int]:
+    """Keep a transaction open that has read the table of jobs, as pg_dump does; yield its pid."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT count(*) FROM generation_jobs"))
+        yield connection.scalar(text("SELECT pg_backend_pid()")) or 0
+
+
+def waits_behind(engine: Engine, pid: int) -> bool:
+    """Return whether anybody waits for what this session has locked."""
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE :pid = ANY (pg_blocking_pids(pid))"
+    with engine.connect() as connection:
+        return bool(connection.scalar(text(sql), {"pid": pid}))
 
 
 def tables_of(engine: Engine) -> set[str]:
@@ -124,3 +160,54 @@ def test_a_database_that_is_away_is_named(postgres: EmbeddedPostgres) -> None:
     """With the error of every other use of it."""
     with pytest.raises(ServiceUnavailable, match='database "nowhere" does not exist'):
         migrate(build_settings(postgres.url_of("nowhere")).database_url)
+
+
+def test_a_table_in_use_is_migrated_when_it_is_free(older: str, empty: Engine) -> None:
+    """The migration steps back, tries again, and needs nobody's help."""
+    with ThreadPoolExecutor(2) as threads:
+        with reading_jobs(empty) as pid:
+            both = [threads.submit(migrate, older) for _ in range(2)]
+            wait_until(lambda: waits_behind(empty, pid), 10, "a migration to wait")
+            wait_until(lambda: not waits_behind(empty, pid), 10, "the migration to step back")
+            assert not any(one.done() for one in both)
+        assert [one.result(30) for one in both] == [newest_revision()] * 2
+
+
+def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(older: str, empty: Engine) -> None:
+    """Who comes behind it, with the limits of every process of ours, is served."""
+    assert LOCK_TIMEOUT_SECONDS < PATIENCE_OF_OTHERS_SECONDS
+    others = create_pooled_engine(older, "darkroom-test")
+    with ThreadPoolExecutor(1) as threads, reading_jobs(empty) as pid:
+        migration = threads.submit(migrate, older, lock_tries=2)
+        for _ in range(2):
+            wait_until(lambda: waits_behind(empty, pid), 10, "the migration to wait")
+            assert fetch_one(others, "SELECT count(*) FROM generation_jobs", {}) == (0,)
+        assert isinstance(migration.exception(30), ServiceUnavailable)
+    others.dispose()
+
+
+def test_a_migration_that_never_gets_its_table_says_so_in_one_line(
+    older: str, empty: Engine
+) -> None:
+    """It has changed nothing by then, and lets the next one try."""
+    with reading_jobs(empty), pytest.raises(ServiceUnavailable) as caught:
+        migrate(older, lock_tries=1)
+    message = str(caught.value)
+    assert "a long transaction used one of its tables at each of 1 tries" in message
+    assert "\n" not in message
+    with empty.connect() as connection:
+        assert current_revision(connection) == "0004"
+    assert migrate(older) == newest_revision()
+
+
+def test_another_migration_is_waited_for_however_long_it_takes(older: str, empty: Engine) -> None:
+    """Its lock is not one of those that are given up."""
+    with ThreadPoolExecutor(1) as threads:
+        with empty.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            pid = connection.scalar(text("SELECT pg_backend_pid()")) or 0
+            migration = threads.submit(migrate, older, lock_tries=1)
+            wait_until(lambda: waits_behind(empty, pid), 10, "the migration to wait")
+            with pytest.raises(TimeoutError):
+                migration.result(2 * LOCK_TIMEOUT_SECONDS)
+        assert migration.result(30) == newest_revision()
