@@ -8,7 +8,7 @@ from datetime import datetime
 import typer
 
 from local.cli.maintenance import refusals_named
-from shared.access.api_keys import ApiKey, ApiKeyStore
+from shared.access.api_keys import ApiKeyStore
 from shared.database.session import create_unpooled_engine
 from shared.settings import load_database_url
 
@@ -24,7 +24,7 @@ def run_create(workspace_id: str, name: str, *, makes_workspace: bool, is_json: 
     with _store() as store:
         key, text = store.create(workspace_id, name, makes_workspace=makes_workspace)
     if is_json:
-        typer.echo(json.dumps({**_as_dict(key), "key": text}))
+        typer.echo(json.dumps({**key.as_dict(), "key": text}))
         return
     typer.echo(text)
     typer.echo(f"key {key.id} of workspace {key.workspace_id}; it is shown only now", err=True)
@@ -35,7 +35,7 @@ def run_list(workspace_id: str | None, *, is_json: bool) -> None:
     with _store() as store:
         keys = store.list(workspace_id)
     if is_json:
-        typer.echo(json.dumps({"items": [_as_dict(key) for key in keys]}))
+        typer.echo(json.dumps({"items": [key.as_dict() for key in keys]}))
         return
     typer.echo(_TABLE.format("ID", "WORKSPACE", "CREATED", "REVOKED", "NAME"))
     for key in keys:
@@ -59,16 +59,6 @@ def _store() -> Iterator[ApiKeyStore]:
     engine = create_unpooled_engine(load_database_url(), "darkroom-keys")
     with refusals_named():
         yield ApiKeyStore(engine)
-
-
-def _as_dict(key: ApiKey) -> dict[str, str | None]:
-    return {
-        "id": key.id,
-        "workspace_id": key.workspace_id,
-        "name": key.name,
-        "created_at": key.created_at.isoformat(),
-        "revoked_at": None if key.revoked_at is None else key.revoked_at.isoformat(),
-    }
 
 
 def _moment(moment: datetime | None) -> str:

@@ -53,6 +53,16 @@ class ApiKey:
     created_at: datetime
     revoked_at: datetime | None
 
+    def as_dict(self) -> dict[str, str | None]:
+        """Return it as JSON tells it."""
+        return {
+            "id": self.id,
+            "workspace_id": self.workspace_id,
+            "name": self.name,
+            "created_at": self.created_at.isoformat(),
+            "revoked_at": None if self.revoked_at is None else self.revoked_at.isoformat(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

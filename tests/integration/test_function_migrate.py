@@ -16,8 +16,11 @@ from sqlalchemy import create_engine, text
 from functions.migrate import handler
 from functions.stack_answer import MARGIN_SECONDS
 from local.stack import EmbeddedPostgres
-from shared.errors import ConfigurationError, ServiceUnavailable
+from shared.access.api_keys import ApiKeyStore, Caller
+from shared.database.session import create_unpooled_engine
+from shared.errors import ConfigurationError, InvalidRequest, ServiceUnavailable
 from shared.jobs.migrate import MIGRATION_LOCK, newest_revision
+from tests.architecture.test_imports import run
 from tests.support.builders import build_settings
 from tests.support.wait import wait_until
 
@@ -108,6 +111,58 @@ def url(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def test_by_hand_it_answers_with_the_revision(url: str) -> None:
     """As often as anybody likes."""
     assert handler({}, Context()) == handler({}, Context()) == {"revision": newest_revision()}
+
+
+def test_by_hand_it_makes_the_first_key(url: str) -> None:
+    """In a database that was empty; only the answer holds the key, the log its id."""
+    program = (
+        "import json, pathlib, sys; from functions.migrate import handler;"
+        " event = json.loads(pathlib.Path(sys.argv[1]).read_text());"
+        " print(json.dumps(handler(event, None)))"
+    )
+    done = run("-c", program, "events/migrate-create-key.json", DATABASE_URL=url)
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    answer = json.loads(last)
+    assert (answer["revision"], answer["workspace_id"]) == (newest_revision(), "default")
+    assert answer["name"] == "first"
+    keys = ApiKeyStore(create_unpooled_engine(url, "darkroom-test"))
+    assert keys.identify(answer["key"]) == Caller("default", answer["id"])
+    said = "".join([*lines, done.stderr])
+    assert answer["id"] in said
+    assert answer["key"].removeprefix(f"dk_{answer['id']}_") not in said
+
+
+def test_by_hand_it_makes_a_workspace_with_its_key(url: str) -> None:
+    """If that is said; otherwise a name that was misspelt would get a workspace of its own."""
+    order = {"workspace": "shop", "name": "shop front"}
+    with pytest.raises(InvalidRequest, match=r"^workspace: no workspace 'shop'$"):
+        handler({"create_key": order}, Context())
+    answer = handler({"create_key": {**order, "create_workspace": True}}, Context())
+    assert answer["workspace_id"] == "shop"
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"create_keys": {}}, "event: create_keys is not a known field"),
+        ({"create_key": "shop"}, "event: create_key input should be "),
+        ({"create_key": {}}, "create_key.workspace is missing; create_key.name is missing"),
+        ({"create_key": {"workspace": "shop", "name": 1}}, "create_key.name input should be "),
+        (
+            {"create_key": {"workspace": "a", "name": "b", "create_workspace": "yes"}},
+            "create_key.create_workspace input should be a valid boolean",
+        ),
+        ({"create_key": {"workspace": "a b", "name": "c"}}, "workspace: must be 1 to 64"),
+        ({"create_key": {"workspace": "default", "name": " "}}, "name: must be 1 to 255"),
+    ],
+)
+def test_a_wrong_event_is_named_in_one_line(url: str, event: dict[str, Any], reason: str) -> None:
+    """With the field that is wrong."""
+    with pytest.raises(InvalidRequest) as caught:
+        handler(event, Context())
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])

@@ -1,0 +1,53 @@
+"""What somebody may ask of the migration function by hand: a migration, and an API key with it."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import InvalidRequest, one_line
+
+
+class KeyOrder(BaseModel):
+    """The API key that is to be made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    workspace: str = Field(description="Whose jobs the key leads to.")
+    name: str = Field(description="What the key is for.")
+    create_workspace: bool = Field(False, description="Make the workspace if there is none.")
+
+
+class MigrateEvent(BaseModel):
+    """An event that does not come from CloudFormation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    create_key: KeyOrder | None = None
+
+    @classmethod
+    def from_untrusted(cls, event: object) -> Self:
+        """Build it from what the function was invoked with.
+
+        Raises:
+            InvalidRequest: One line names every field that is wrong.
+        """
+        try:
+            return cls.model_validate(event)
+        except ValidationError as error:
+            raise InvalidRequest(_describe(error)) from None
+
+
+def _describe(error: ValidationError) -> str:
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(str(part)[:64] for part in problem["loc"])
+        text = {"missing": "is missing", "extra_forbidden": "is not a known field"}.get(
+            problem["type"], _in_lower_case(problem)
+        )
+        problems.append(f"{name} {text}".strip())
+    return one_line(f"event: {'; '.join(problems)}")
+
+
+def _in_lower_case(problem: Any) -> str:
+    text = str(problem["msg"])
+    return f"{text[:1].lower()}{text[1:]}"
