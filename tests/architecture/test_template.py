@@ -11,10 +11,18 @@ from typing import Any
 
 import pytest
 
+from local.doctor.template_file import load_template
 from shared.jobs.migrate import newest_revision
 from shared.settings import Settings
 from tests.architecture.test_imports import AWS, SERVERS, modules_after
-from tests.support.template import FUNCTIONS, PROJECT, environment_of, read_template, translate
+from tests.support.template import (
+    FUNCTIONS,
+    PROJECT,
+    TEMPLATE,
+    environment_of,
+    read_template,
+    translate,
+)
 
 REQUIRED = {
     *(name.upper() for name, field in Settings.model_fields.items() if field.is_required()),
@@ -47,6 +55,55 @@ def test_every_variable_of_the_template_is_a_setting(function: str) -> None:
     known = {name.upper() for name in Settings.model_fields}
     assert set(environment_of(function)) <= known
     assert set(environment_of(function)) >= REQUIRED
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_parameter_has_the_default_of_its_setting(function: str) -> None:
+    """What nobody chooses is the same on AWS as everywhere else; empty means not set."""
+    parameters = read_template()["Parameters"]
+    for name, value in environment_of(function).items():
+        parameter = parameters.get(value.get("Ref")) if isinstance(value, dict) else None
+        if parameter is not None and "Default" in parameter:
+            default = Settings.model_fields[name.lower()].default
+            expected = "" if default in (None, ()) else str(default)
+            assert str(parameter["Default"]) == expected, name
+
+
+def test_a_workspace_may_be_given_other_limits() -> None:
+    """By parameters, which only the API's function reads."""
+    variables = environment_of("Api")
+    assert variables["MAX_OPEN_JOBS"] == {"Ref": "MaxOpenJobs"}
+    assert variables["MAX_STREAMS"] == {"Ref": "MaxStreams"}
+
+
+@pytest.mark.parametrize(("given", "bound"), [({}, None), ({"ApiConcurrency": "25"}, "25")])
+def test_the_api_is_bounded_where_a_bound_is_given(
+    given: dict[str, str], bound: str | None
+) -> None:
+    """Without one it may have all that the account has left, as the other functions always do."""
+    template = load_template(TEMPLATE, {"Environment": "staging", **given}, "")
+    assert template is not None
+    reserved = {
+        function: template.find(f"{function}Function").properties.get(  # type: ignore[union-attr]
+            "ReservedConcurrentExecutions"
+        )
+        for function in FUNCTIONS
+    }
+    assert reserved == {"Worker": None, "Api": bound, "Reaper": None, "Migrate": None}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "25 ", "many"])
+def test_no_bound_switches_the_api_off(text: str) -> None:
+    """Zero would; and a word would only be refused in the middle of a deployment."""
+    pattern = read_template()["Parameters"]["ApiConcurrency"]["AllowedPattern"]
+    assert re.search(pattern, text) is None
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_name_of_every_function_is_told(function: str) -> None:
+    """CloudFormation makes it up, and commands need it."""
+    output = read_template()["Outputs"][f"{function}FunctionName"]
+    assert output["Value"] == {"Ref": f"{function}Function"}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -23,6 +23,8 @@ PARAMETERS = {
     "SecretArn": SECRET_ARN,
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
+    "ApiConcurrency": "25",
+    "MaxStreams": "50",
     "RetentionDays": "30",
     "AlarmEmail": "shop@example.com",
 }
@@ -104,6 +106,15 @@ def test_functions_have_their_variables_and_no_secret(stack: dict[str, Any]) -> 
         assert variables["IMAGE_BUCKET"] == stack["ImagesBucket"]
         assert variables["DATABASE_URL"] == variables["REDIS_URL"] == ""
         assert not {"SIGNING_KEY", "OPENAI_API_KEY"} & set(variables)
+
+
+def test_the_api_has_its_limits(stack: dict[str, Any]) -> None:
+    """The ones that were given, and the default of another."""
+    client, name = boto3.client("lambda"), stack["ApiFunction"]
+    variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    assert (str(variables["MAX_STREAMS"]), str(variables["MAX_OPEN_JOBS"])) == ("50", "500")
+    found = client.get_function_concurrency(FunctionName=name)
+    assert int(found["ReservedConcurrentExecutions"]) == 25
 
 
 def test_the_bucket_is_encrypted(stack: dict[str, Any]) -> None:
