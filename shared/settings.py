@@ -207,6 +207,9 @@ class Settings(_DatabaseSettings):
         description="Secrets of AWS Secrets Manager, separated by commas: JSON objects of settings "
         "by these names, read by the functions at their start.",
     )
+    secrets_version: str | None = Field(
+        None, description="Any text: functions that are told another one read their secrets again."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level of the lines that are logged."
     )

@@ -37,6 +37,7 @@ ABSENT = {
     "REDIS_URL_FILE": "this Redis has no password",
     "AWS_LAMBDA_FUNCTION_NAME": "no function runs here",
     "SECRET_ARNS": "only functions read it",
+    "SECRETS_VERSION": "only functions are told it",
 }
 
 HAND_BACK_SECONDS = 30

@@ -23,7 +23,7 @@ CODE = [
 """What stands in backticks, and each line that is to be pasted."""
 
 OF_OTHERS = {
-    *("AWS_REGION", "AWS_DEFAULT_REGION"),
+    *("AWS_REGION", "AWS_DEFAULT_REGION", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
     *("MaxAllocatedStorage", "AmazonSSMManagedInstanceCore", "StartMessageMoveTask"),
 }
 """Names of AWS, and of its properties."""
@@ -79,10 +79,10 @@ def test_every_part_of_the_template_is_there() -> None:
     assert named(r"\boutput ([A-Z]\w+)") - nested <= set(own["Outputs"])
     of_data = set(re.findall(r'resource (\w+) "\$(?:data"|\()', TEXT))
     assert of_data <= set(data["Resources"])
-    functions = {
-        f"{name}Function" for name in re.findall(r"for name in ([\w ]+);", TEXT)[0].split()
-    }
-    assert named(r"\bresource ([A-Z]\w+)") - of_data | functions <= set(own["Resources"])
+    assert named(r"\bresource ([A-Z]\w+)") - of_data <= set(own["Resources"])
+    parameters = named(r"ParameterKey=([A-Z]\w+)")
+    assert "SecretsVersion" in parameters
+    assert parameters <= set(own["Parameters"])
 
 
 def test_every_target_of_make_is_there() -> None:

@@ -76,6 +76,12 @@ def test_a_workspace_may_be_given_other_limits() -> None:
     assert variables["MAX_STREAMS"] == {"Ref": "MaxStreams"}
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_is_told_of_a_changed_secret(function: str) -> None:
+    """A variable that has changed ends its sandboxes, which would keep what they have read."""
+    assert environment_of(function)["SECRETS_VERSION"] == {"Ref": "SecretsVersion"}
+
+
 @pytest.mark.parametrize(("given", "bound"), [({}, None), ({"ApiConcurrency": "25"}, "25")])
 def test_the_api_is_bounded_where_a_bound_is_given(
     given: dict[str, str], bound: str | None

@@ -23,6 +23,7 @@ PARAMETERS = {
     "SecretArn": SECRET_ARN,
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
+    "SecretsVersion": "2",
     "ApiConcurrency": "25",
     "MaxStreams": "50",
     "RetentionDays": "30",
@@ -102,6 +103,7 @@ def test_functions_have_their_variables_and_no_secret(stack: dict[str, Any]) -> 
         found = client.get_function_configuration(FunctionName=stack[f"{name}Function"])
         variables = found["Environment"]["Variables"]
         assert variables["SECRET_ARNS"] == SECRET_ARN
+        assert variables["SECRETS_VERSION"] == "2"
         assert variables["QUEUE_URL"] == stack["JobQueue"]
         assert variables["IMAGE_BUCKET"] == stack["ImagesBucket"]
         assert variables["DATABASE_URL"] == variables["REDIS_URL"] == ""
