@@ -42,19 +42,28 @@ def with_password(url: str, password: str) -> str:
     """Return the address of a database with its user's password in it.
 
     Raises:
-        ValueError: The address names no user, or has a password already.
+        ValueError: The address names no user, or has a password already; never shows one.
     """
     scheme, separator, rest = url.partition("://")
     authority = re.split(r"[/?]", rest)[0]
     user, at, host = authority.rpartition("@")
-    if not at or ":" in user:
+    if not at:
         raise ValueError(
-            "DATABASE_PASSWORD needs a DATABASE_URL such as postgresql://user@host/name, "
-            "with a user and without a password"
+            "DATABASE_PASSWORD needs a DATABASE_URL with a user, as postgresql://user@host/name"
+        )
+    if ":" in user:
+        raise ValueError(
+            "DATABASE_PASSWORD is set, and DATABASE_URL holds a password, too: leave one of them "
+            "out, as postgresql://user@host/name"
         )
     return f"{scheme}{separator}{user}:{quote(password, safe='')}@{host}" + rest.removeprefix(
         authority
     )
+
+
+def has_password(url: str) -> bool:
+    """Return whether a password stands in an address, well formed or not."""
+    return re.match(r"[^/?#]*://[^/?#@]*:[^/?#]*@", url) is not None
 
 
 def _read(variable: str, path: Path) -> str:

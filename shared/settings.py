@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
-from shared.secret_files import take_secrets, with_password
+from shared.secret_files import has_password, take_secrets, with_password
 from shared.setting_types import (
     BaseAddress,
     DatabaseUrl,
@@ -49,16 +49,21 @@ class _DatabaseSettings(BaseSettings):
         None, description="Password of the database, if DATABASE_URL holds none."
     )
     database_password_file: Path | None = Field(
-        None, description="File that holds DATABASE_PASSWORD, instead of it."
+        None,
+        description="File that holds DATABASE_PASSWORD, instead of it. A password in DATABASE_URL "
+        "wins over the file.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _take_secrets(cls, given: Any) -> Any:
         values = take_secrets(given, cls.model_fields)
-        password = values.get("database_password")
-        if password and "database_url" in values:
-            values["database_url"] = with_password(values["database_url"], password)
+        password, url = values.get("database_password"), values.get("database_url")
+        # A file is there by itself in docker-compose.yml, for a server that another address may
+        # not mean; what somebody has written down twice is refused.
+        is_in_file = not given.get("database_password")
+        if password and url is not None and not (is_in_file and has_password(url)):
+            values["database_url"] = with_password(url, password)
         return values
 
 

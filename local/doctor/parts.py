@@ -1,7 +1,6 @@
 """A part of a deployment: a process with an environment of its own, and what it sets there."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from local.doctor.intrinsics import Unresolved
 from local.environment import adopt
 from shared.errors import ConfigurationError
+from shared.secret_files import has_password
 from shared.settings import ClientSettings, Settings, load_settings
 
 SETTING_NAMES = frozenset(name.upper() for name in Settings.model_fields)
@@ -101,20 +101,16 @@ class Part:
             secret = name.removesuffix("_FILE")
             if self.is_here or secret not in STAND_INS:
                 known.update({name: value} if isinstance(value, str) else {})
+            elif value and secret == name and isinstance(value, str):
+                known[secret] = value
             elif value:
                 # A file of a secret, or what a deployment makes: neither is on this machine.
-                is_known = secret == name and isinstance(value, str)
-                known[secret] = str(value) if is_known else STAND_INS[secret]
+                known[secret] = STAND_INS[secret]
         known |= {name: STAND_INS[name] for name in self.secrets}
-        if not self.is_here and has_password(known["DATABASE_URL"]):
-            # The file may be empty, and then holds no second password.
+        if not self.variables.get("DATABASE_PASSWORD") and has_password(known["DATABASE_URL"]):
+            # It comes from a file, which such an address does not need.
             known.pop("DATABASE_PASSWORD", None)
         return known
-
-
-def has_password(url: str) -> bool:
-    """Return whether a password stands in an address, well formed or not."""
-    return re.match(r"[^/?#]*://[^/?#@]*:[^/?#]*@", url) is not None
 
 
 def part_of(environment: Mapping[str, str]) -> Part:

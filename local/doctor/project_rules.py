@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from local.doctor.facts import LEAST, Facts
 from local.doctor.intrinsics import Unresolved
-from local.doctor.parts import Part, has_password
+from local.doctor.parts import Part
 from local.doctor.rule import NotChecked, Reading, Rule, judged
+from shared.secret_files import has_password
 
 SECRETS = ("DATABASE_PASSWORD", "SIGNING_KEY", "OPENAI_API_KEY", "DARKROOM_API_KEY")
 

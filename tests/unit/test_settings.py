@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from shared.errors import ConfigurationError
+from shared.secret_files import has_password
 from shared.settings import Settings, load_database_url, load_settings
 
 DATABASE_URL = "postgresql://shop:s3cret-pw@db/shop"
@@ -57,7 +58,8 @@ BROKEN = [
     ({"TRUSTED_NETWORKS": "gateways"}, "TRUSTED_NETWORKS"),
     ({"TRUSTED_NETWORKS": "gateway, 0.0.0.0/0"}, "TRUSTED_NETWORKS"),
     ({"TRUSTED_NETWORKS": "::/0"}, "TRUSTED_NETWORKS"),
-    ({"DATABASE_PASSWORD": "s3cret"}, "DATABASE_PASSWORD"),
+    ({"DATABASE_PASSWORD": "s3cret"}, "DATABASE_PASSWORD is set, and DATABASE_URL holds"),
+    ({"DATABASE_PASSWORD": "s3cret", "DATABASE_URL": "postgresql://h/d"}, "a DATABASE_URL with a"),
     ({"SIGNING_KEY_FILE": "/nowhere"}, "SIGNING_KEY_FILE names /nowhere"),
     ({"SIGNING_KEY_FILE": "/nowhere", "SIGNING_KEY": SIGNING_KEY}, "SIGNING_KEY_FILE"),
     ({"REQUIRE_API_KEYS": "true"}, "SIGNING_KEY"),
@@ -289,3 +291,28 @@ def test_secrets_may_stand_in_files(environment: pytest.MonkeyPatch, tmp_path: P
     assert settings.redis_url == REDIS_URL
     assert settings.signing_secret == SIGNING_KEY
     assert settings.openai_api_key is None
+
+
+def test_password_in_an_address_needs_no_file(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in docker-compose.yml, whose own server has a password in a file: another is given."""
+    (tmp_path / "password").write_text("made-up")
+    environment.setenv("DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
+    assert load_settings().database_url == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
+    assert load_database_url() == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_there"),
+    [
+        ("postgresql://u:p@host/d", True),
+        ("redis://:p@host:6379/0", True),
+        ("redis://host:6379/0", False),
+        ("postgresql://u@host:5432/d?x=a:b@c", False),
+        ("postgresql://u:p@[::1/d", True),
+    ],
+)
+def test_a_password_in_an_address_is_seen(url: str, is_there: bool) -> None:
+    """Wherever it stands, and however wrong the rest is."""
+    assert has_password(url) is is_there

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from local.doctor.facts import Facts
-from local.doctor.parts import Part, has_password, part_of
+from local.doctor.parts import Part, part_of
 from local.doctor.recovery import recovery_times
 from local.doctor.report import describe, verdict_of
 from local.doctor.rule import Finding, NotChecked, Reading, Rule, Verdict, examine
@@ -88,15 +88,20 @@ def test_a_part_knows_defaults_and_what_is_given_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "is_there"),
+    ("variables", "refusal"),
     [
-        ("postgresql://u:p@host/d", True),
-        ("redis://:p@host:6379/0", True),
-        ("redis://host:6379/0", False),
-        ("postgresql://u@host:5432/d?x=a:b@c", False),
-        ("postgresql://u:p@[::1/d", True),
+        ({"REDIS_URL": "", "REDIS_URL_FILE": "/run/f"}, None),
+        ({"DATABASE_URL": "postgresql://u:p@h/d", "DATABASE_PASSWORD_FILE": "/run/f"}, None),
+        (
+            {"DATABASE_URL": "postgresql://u:p@h/d", "DATABASE_PASSWORD": "q"},
+            "settings: DATABASE_PASSWORD is set, and DATABASE_URL holds a password",
+        ),
     ],
+    ids=str,
 )
-def test_a_password_in_an_address_is_seen(url: str, is_there: bool) -> None:
-    """Wherever it stands, and however wrong the rest is."""
-    assert has_password(url) is is_there
+def test_a_part_is_refused_as_its_process_would_refuse_it(
+    variables: dict[str, str], refusal: str | None
+) -> None:
+    """Of its files of secrets only the names are known."""
+    found = Part("x", variables).find_refusal()
+    assert found is None if refusal is None else (found or "").startswith(refusal)
