@@ -13,7 +13,7 @@ from pathlib import Path
 MADE_UP = ("database_password", "signing_key")
 """Secrets that only have to be unknown and stay the same."""
 
-GIVEN_ONLY = ("openai_api_key",)
+GIVEN_ONLY = ("openai_api_key", "redis_url", "aws_credentials")
 """Secrets that come from somewhere else; an empty file where there is none."""
 
 SECRET_BYTES = 32

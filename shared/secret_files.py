@@ -30,9 +30,12 @@ def take_secrets(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, An
         name = file_name.removesuffix(_SUFFIX)
         if name == file_name or name not in known or not values.get(file_name):
             continue
-        if values.get(name):
-            raise ValueError(f"{name.upper()} and {file_name.upper()} are both set")
         secret = _read(file_name.upper(), Path(values[file_name]))
+        if secret and values.get(name):
+            raise ValueError(
+                f"{name.upper()} and {file_name.upper()} are both set: leave one of them empty, "
+                f"as {name.upper()}="
+            )
         if secret:
             values[name] = secret
     return values

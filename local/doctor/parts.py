@@ -104,8 +104,9 @@ class Part:
             elif value and secret == name and isinstance(value, str):
                 known[secret] = value
             elif value:
-                # A file of a secret, or what a deployment makes: neither is on this machine.
-                known[secret] = STAND_INS[secret]
+                # A file of a secret, or what a deployment makes: neither is on this machine. The
+                # file is empty where the secret itself is given.
+                known.setdefault(secret, STAND_INS[secret])
         known |= {name: STAND_INS[name] for name in self.secrets}
         if not self.variables.get("DATABASE_PASSWORD") and has_password(known["DATABASE_URL"]):
             # It comes from a file, which such an address does not need.

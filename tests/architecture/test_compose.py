@@ -18,7 +18,8 @@ MAPPED = re.compile(r"\$\{(?P<name>[A-Z_]+):-(?P<default>[^}]*)\}")
 
 OF_THE_CONTAINERS = {
     "DATABASE_URL": "${DATABASE_URL:-postgresql://darkroom@postgres:5432/darkroom}",
-    "REDIS_URL": "${REDIS_URL:-redis://redis:6379/0}",
+    "REDIS_URL": "${REDIS_URL-redis://redis:6379/0}",
+    "REDIS_URL_FILE": "/run/secrets/redis_url",
     "DATABASE_PASSWORD_FILE": "/run/secrets/database_password",
     "SIGNING_KEY_FILE": "/run/secrets/signing_key",
     "OPENAI_API_KEY_FILE": "/run/secrets/openai_api_key",
@@ -34,11 +35,18 @@ ABSENT = {
     "DATABASE_PASSWORD": "a secret: by file",
     "SIGNING_KEY": "a secret: by file",
     "OPENAI_API_KEY": "a secret: by file",
-    "REDIS_URL_FILE": "this Redis has no password",
     "AWS_LAMBDA_FUNCTION_NAME": "no function runs here",
     "SECRET_ARNS": "only functions read it",
     "SECRETS_VERSION": "only functions are told it",
 }
+
+OF_BOTO3 = {
+    "AWS_REGION": None,
+    "AWS_DEFAULT_REGION": None,
+    "AWS_ENDPOINT_URL_S3": None,
+    "AWS_SHARED_CREDENTIALS_FILE": "/run/secrets/aws_credentials",
+}
+"""No settings: boto3 reads them by itself, where there is an IMAGE_BUCKET or a QUEUE_URL."""
 
 HAND_BACK_SECONDS = 30
 """What a worker may need after its grace: see the worker's stop_grace_period."""
@@ -54,8 +62,8 @@ def compose() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def environment(compose: dict[str, Any]) -> dict[str, str | None]:
     """Give the settings of the containers."""
-    settings: dict[str, str | None] = compose["x-darkroom"]["environment"]
-    return settings
+    variables: dict[str, str | None] = compose["x-darkroom"]["environment"]
+    return {name: value for name, value in variables.items() if name not in OF_BOTO3}
 
 
 def default_of(name: str) -> str | None:
@@ -88,6 +96,23 @@ def test_every_setting_has_the_default_of_the_code(environment: dict[str, str | 
             mapped = MAPPED.fullmatch(value)
             assert mapped is not None, name
             assert (mapped["name"], mapped["default"]) == (name, default_of(name))
+
+
+def test_boto3_is_told_what_it_needs_for_a_bucket(compose: dict[str, Any]) -> None:
+    """By its own names, none of which is a setting of ours; credentials by file alone."""
+    variables = compose["x-darkroom"]["environment"]
+    assert {name: variables[name] for name in OF_BOTO3} == OF_BOTO3
+    assert {name for name in variables if name.startswith("AWS_")} == set(OF_BOTO3)
+    assert not {name.lower() for name in OF_BOTO3} & set(Settings.model_fields)
+
+
+def test_a_secret_comes_from_the_file_that_its_variable_names(compose: dict[str, Any]) -> None:
+    """On this machine; from an empty one where none is named."""
+    variables = compose["x-darkroom"]["environment"]
+    for name, source in compose["secrets"].items():
+        [variable] = [key for key, value in variables.items() if value == f"/run/secrets/{name}"]
+        assert source == {"file": f"${{{variable}:-./docker/not-given}}"}
+    assert (PROJECT / "docker/not-given").read_text() == ""
 
 
 def test_no_secret_stands_in_the_environment_of_a_container(compose: dict[str, Any]) -> None:

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from io import StringIO
 
 import pytest
 import typer
 import yaml
+from dotenv import dotenv_values
 
 from local.cli.app import app
 from shared import errors
@@ -52,6 +54,14 @@ def test_every_setting_is_one() -> None:
     of_compose = set(re.findall(r"\$\{([A-Z_]+)", (PROJECT / "docker-compose.yml").read_text()))
     known = {name.upper() for name in fields} | of_compose | OF_OTHERS
     assert named(r"\b([A-Z]+(?:_[A-Z]+)+)\b") <= known
+
+
+def test_the_env_file_says_what_it_looks_like() -> None:
+    """A remark behind an empty value would be the value."""
+    [block] = re.findall(r"^```sh\n(ENVIRONMENT=.*?)^```$", TEXT, flags=re.M | re.S)
+    values = dotenv_values(stream=StringIO(block))
+    assert values["REDIS_URL"] == ""
+    assert not [name for name, value in values.items() if value is None or "#" in value]
 
 
 def test_every_alarm_has_its_line() -> None:

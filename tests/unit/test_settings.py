@@ -303,6 +303,23 @@ def test_password_in_an_address_needs_no_file(
     assert load_database_url() == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
 
 
+def test_an_address_comes_from_one_place(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty file, or an empty variable, leaves it to the other; two are refused."""
+    path = tmp_path / "redis_url"
+    path.touch()
+    environment.setenv("REDIS_URL_FILE", str(path))
+    assert load_settings().redis_url == REDIS_URL
+    path.write_text("redis://:s3cret-other@elsewhere\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert str(caught.value) == (
+        "settings: REDIS_URL and REDIS_URL_FILE are both set: leave one of them empty, as "
+        "REDIS_URL="
+    )
+    environment.setenv("REDIS_URL", "")
+    assert load_settings().redis_url == "redis://:s3cret-other@elsewhere"
+
+
 @pytest.mark.parametrize(
     ("url", "is_there"),
     [

@@ -90,6 +90,7 @@ def test_a_part_knows_defaults_and_what_is_given_otherwise() -> None:
 @pytest.mark.parametrize(
     ("variables", "refusal"),
     [
+        ({"REDIS_URL": "http://h", "REDIS_URL_FILE": "/run/f"}, "settings: REDIS_URL must begin"),
         ({"REDIS_URL": "", "REDIS_URL_FILE": "/run/f"}, None),
         ({"DATABASE_URL": "postgresql://u:p@h/d", "DATABASE_PASSWORD_FILE": "/run/f"}, None),
         (
@@ -102,6 +103,6 @@ def test_a_part_knows_defaults_and_what_is_given_otherwise() -> None:
 def test_a_part_is_refused_as_its_process_would_refuse_it(
     variables: dict[str, str], refusal: str | None
 ) -> None:
-    """Of its files of secrets only the names are known."""
+    """Of its files of secrets only the names are known: one is empty where its secret is given."""
     found = Part("x", variables).find_refusal()
     assert found is None if refusal is None else (found or "").startswith(refusal)

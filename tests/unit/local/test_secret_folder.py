@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import boto3
 import pytest
 
 from local.secret_folder import GIVEN_ONLY, MADE_UP, main
@@ -59,3 +60,21 @@ def test_every_process_of_the_containers_may_read_them(given: Path, folder: Path
     """They run under several user ids, none of them root."""
     main([str(given), str(folder)])
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o444}
+
+
+def test_boto3_reads_the_credentials_that_were_given(
+    given: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty file is no credentials, and no fault: it then looks where it would have anyway."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "nowhere"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "aws_credentials"))
+    main([str(given), str(folder)])
+    assert boto3.Session().get_credentials() is None
+    (given / "aws_credentials").write_text(
+        "[default]\naws_access_key_id = AKIA1\naws_secret_access_key = s3cret\n"
+    )
+    main([str(given), str(folder)])
+    credentials = boto3.Session().get_credentials()
+    assert credentials is not None
+    assert (credentials.access_key, credentials.secret_key) == ("AKIA1", "s3cret")
