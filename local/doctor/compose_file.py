@@ -11,6 +11,7 @@ import yaml
 from local.doctor.interpolation import interpolate
 from local.doctor.parts import Part
 from local.doctor.quantities import bytes_of, seconds_of
+from local.doctor.yaml_text import parse_yaml
 from shared.errors import ConfigurationError
 
 STOP_GRACE_SECONDS = 10.0
@@ -144,7 +145,7 @@ def load_compose(path: Path, environment: Mapping[str, str]) -> ComposeFile | No
     if not path.exists():
         return None
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
     services = document.get("services") if isinstance(document, dict) else None

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from local.doctor.yaml_text import SafeLoader
+
 _NO_VALUE = "AWS::NoValue"
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
@@ -31,7 +33,7 @@ class Unresolved:
         return self.text
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """YAML with CloudFormation's short tags, and texts that stay texts."""
 
 

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from local.doctor.compose_file import ComposeFile, load_compose
 from local.doctor.facts import COMPOSE_NAME, LEAST, TEMPLATE_NAME, PythonClaim
 from local.doctor.template_file import Template, load_template
+from local.doctor.yaml_text import parse_yaml
 from shared.errors import ConfigurationError
 
 _VERSION = re.compile(r"3\.\d+")
@@ -121,7 +122,7 @@ def _python_claims(folder: Path, templates: Sequence[Template]) -> Iterator[Pyth
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path.name} cannot be read: {error}") from error
 
