@@ -62,7 +62,7 @@ test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chr
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
 
 test-docker: .venv/.dev .venv-sam/.ready ## Run the tests on a Docker engine: COMPOSE="docker compose".
-	$(BIN)/python -m pytest tests/docker
+	$(BIN)/python -m pytest -n 3 --dist loadgroup tests/docker
 
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check

@@ -35,6 +35,9 @@ def _group_of(item: pytest.Item) -> str:
         return str(parameters["runtime"])
     if "module_runtime" in parameters:
         return f"{item.nodeid.partition('::')[0]}:{parameters['module_runtime']}"
+    for name in ("compose", "bundles"):
+        if name in getattr(item, "fixturenames", ()):
+            return name
     for name in RUNTIMES:
         if f"{name}_runtime" in getattr(item, "fixturenames", ()):
             return name

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,9 @@ def compose(clean_environment: None) -> Iterator[Compose]:
 
 
 @pytest.fixture(scope="session")
-def bundles(clean_environment: None) -> None:
-    """Build what `sam local` runs."""
-    done = sam("build")
+def bundles(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build what `sam local` runs; give the template that names it."""
+    folder = tmp_path_factory.mktemp("bundles")
+    done = sam("build", "--build-dir", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "template.yaml"

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_job_of_composes_api_is_run_by_the_function(
-    compose: Compose, bundles: None, tmp_path: Path
+    compose: Compose, bundles: Path, tmp_path: Path
 ) -> None:
     """Messages, rows and events as ever; the worker then finds nothing left to do."""
     compose.run("stop", "worker", "beat")
@@ -22,6 +22,7 @@ def test_job_of_composes_api_is_run_by_the_function(
     event.write_text(json.dumps({"job_id": job["id"]}))
     with compose.subscription(f"task_updates:{job['task_id']}") as messages:
         told = invoke(
+            bundles,
             compose.network,
             "WorkerFunction",
             event,

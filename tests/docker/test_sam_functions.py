@@ -23,7 +23,7 @@ from tests.support.sam_ground import (
     SAM,
     Ground,
     docker,
-    invoke,
+    of_bundles,
     running_ground,
     sam_environment,
 )
@@ -44,10 +44,10 @@ http.server.HTTPServer(("", 8080), Listener).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def ground(bundles: None) -> Iterator[Ground]:
-    """Give servers, bundles and a migrated database."""
-    with running_ground() as ground:
-        told = invoke(ground.network, "MigrateFunction", EVENTS / "migrate-direct.json")
+def ground(bundles: Path) -> Iterator[Ground]:
+    """Give servers and a migrated database."""
+    with running_ground(bundles) as ground:
+        told = ground.invoke("MigrateFunction", EVENTS / "migrate-direct.json")
         assert told.answer == {"revision": newest_revision()}, told.output
         yield ground
 
@@ -94,13 +94,13 @@ def test_a_job_from_the_queue_runs_as_the_contract_asks(
     """The same messages and rows; a second delivery finds nothing to do and changes nothing."""
     _, task_id = database.insert_job(id=str(JOB_ID))
     with ChannelReader(redis, f"task_updates:{task_id}") as channel:
-        told = invoke(ground.network, "WorkerFunction", EVENTS / "worker-sqs.json")
+        told = ground.invoke("WorkerFunction", EVENTS / "worker-sqs.json")
         assert told.answer == {"batchItemFailures": []}, told.output
         assert channel.read(len(PLAIN_BYTES)) == PLAIN_BYTES
     assert_is_completed(database, JOB_ID)
     assert {line["runtime"] for line in told.lines} == {"lambda"}
     before = database.job(JOB_ID)
-    again = invoke(ground.network, "WorkerFunction", EVENTS / "worker-direct.json")
+    again = ground.invoke("WorkerFunction", EVENTS / "worker-direct.json")
     assert again.answer["job_id"] == str(JOB_ID), again.output
     assert database.job(JOB_ID) == before
 
@@ -108,8 +108,7 @@ def test_a_job_from_the_queue_runs_as_the_contract_asks(
 def test_a_function_without_its_servers_says_so(ground: Ground, database: Database) -> None:
     """SAM exits 0 all the same; the message goes back to the queue."""
     database.insert_job(id=str(JOB_ID))
-    told = invoke(
-        ground.network,
+    told = ground.invoke(
         "WorkerFunction",
         EVENTS / "worker-sqs.json",
         DATABASE_URL="postgresql://darkroom@nowhere/darkroom",
@@ -122,7 +121,7 @@ def test_a_function_without_its_servers_says_so(ground: Ground, database: Databa
 def test_the_sweep_answers_with_what_it_did(ground: Ground, database: Database) -> None:
     """On its schedule's event."""
     database.insert_job(id=str(JOB_ID))
-    told = invoke(ground.network, "ReaperFunction", EVENTS / "reaper-schedule.json")
+    told = ground.invoke("ReaperFunction", EVENTS / "reaper-schedule.json")
     assert told.answer, told.output
     assert all(isinstance(count, int) for count in told.answer.values())
 
@@ -131,9 +130,9 @@ def test_cloudformation_hears_how_the_migration_went(ground: Ground) -> None:
     """A success with the revision; a failure, so that the deployment fails and does not wait."""
     listener = ground.run("cloudformation", "python:3.13-slim", "python", "-c", LISTENER)
     event = EVENTS / "migrate-create.json"
-    invoke(ground.network, "MigrateFunction", event)
+    ground.invoke("MigrateFunction", event)
     unreachable = "postgresql://darkroom@nowhere/darkroom"
-    told = invoke(ground.network, "MigrateFunction", event, DATABASE_URL=unreachable)
+    told = ground.invoke("MigrateFunction", event, DATABASE_URL=unreachable)
     assert "ServiceUnavailable" in told.output
     answers = [json.loads(line) for line in docker("logs", listener).splitlines() if line[0] == "{"]
     assert [answer["Status"] for answer in answers] == ["SUCCESS", "FAILED"]
@@ -148,13 +147,13 @@ def test_a_job_that_the_api_accepts_is_run_by_the_worker(
     ground: Ground, database: Database, redis: Any, tmp_path: Path
 ) -> None:
     """Health and submission by HTTP events, in the API's own bundle."""
-    told = invoke(ground.network, "ApiFunction", EVENTS / "api-get.json")
+    told = ground.invoke("ApiFunction", EVENTS / "api-get.json")
     assert told.answer["statusCode"] == 200, told.output
-    told = invoke(ground.network, "ApiFunction", EVENTS / "api-post.json")
+    told = ground.invoke("ApiFunction", EVENTS / "api-post.json")
     assert told.answer["statusCode"] == 202, told.output
     job = json.loads(told.answer["body"])
     with ChannelReader(redis, f"task_updates:{job['task_id']}") as channel:
-        invoke(ground.network, "WorkerFunction", event_of(tmp_path, job["id"]))
+        ground.invoke("WorkerFunction", event_of(tmp_path, job["id"]))
         assert channel.read(len(PLAIN_BYTES) - 1) == PLAIN_BYTES[1:]
     assert_is_completed(database, UUID(job["id"]))
 
@@ -165,7 +164,7 @@ def served(ground: Ground, log_path: Path) -> Iterator[httpx.Client]:
     port = free_port()
     command = [
         *(str(SAM), "local", "start-api", "--port", str(port), "--warm-containers", "LAZY"),
-        *("--docker-network", ground.network, "--skip-pull-image"),
+        *("--docker-network", ground.network, "--skip-pull-image", *of_bundles(ground.template)),
     ]
     with (
         log_path.open("w") as log,
@@ -203,7 +202,7 @@ def test_start_api_serves_the_page_and_the_events_of_a_job(
         begun = client.get(job["urls"]["events"])
         assert steps_in(begun) == PLAIN_BYTES[:1]
         last_id = [line for line in begun.text.splitlines() if line.startswith("id: ")][-1]
-        invoke(ground.network, "WorkerFunction", event_of(tmp_path, job["id"]))
+        ground.invoke("WorkerFunction", event_of(tmp_path, job["id"]))
         rest = client.get(
             job["urls"]["events"], headers={"Last-Event-ID": last_id.removeprefix("id: ")}
         )

@@ -75,9 +75,14 @@ class Invocation:
 
 
 class Ground:
-    """Redis and PostgreSQL on a network, reached from this process by published ports."""
+    """Redis and PostgreSQL on a network, reached from this process by published ports.
 
-    def __init__(self) -> None:
+    Args:
+        template: Of the bundles that are run there.
+    """
+
+    def __init__(self, template: Path) -> None:
+        self.template = template
         self.network = f"darkroom-sam-{uuid4().hex[:8]}"
         self._containers: list[str] = []
 
@@ -92,6 +97,10 @@ class Ground:
             environment={"POSTGRES_USER": "darkroom", "POSTGRES_PASSWORD": PASSWORD},
         )
         wait_until(self._answers, 60, "PostgreSQL to answer")
+
+    def invoke(self, function: str, event: Path, **environment: str) -> "Invocation":
+        """Run a function once; see the module's `invoke`."""
+        return invoke(self.template, self.network, function, event, **environment)
 
     def stop(self) -> None:
         """Remove everything."""
@@ -140,14 +149,21 @@ class Ground:
         return f"postgresql://darkroom:{PASSWORD}@{address}/darkroom"
 
 
-def invoke(network: str, function: str, event: Path, **environment: str) -> Invocation:
+def of_bundles(template: Path) -> tuple[str, ...]:
+    """Return the options of the SAM CLI that name what was built, and the project's settings."""
+    return ("--template", str(template), "--config-file", str(PROJECT / "samconfig.toml"))
+
+
+def invoke(
+    template: Path, network: str, function: str, event: Path, **environment: str
+) -> Invocation:
     """Run a function once, on a network of Docker; SAM's own exit code says nothing of it.
 
     Other values can be given to variables that the template names.
     """
     begin = time.monotonic()
     done = sam(
-        *("local", "invoke", function, "--event", str(event)),
+        *("local", "invoke", function, "--event", str(event), *of_bundles(template)),
         *("--docker-network", network, "--skip-pull-image"),
         **environment,
     )
@@ -179,9 +195,9 @@ def _json_lines(done: "subprocess.CompletedProcess[str]") -> Iterator[Mapping[st
 
 
 @contextmanager
-def running_ground() -> Iterator[Ground]:
+def running_ground(template: Path) -> Iterator[Ground]:
     """Give servers on a network of their own, removed at the end."""
-    ground = Ground()
+    ground = Ground(template)
     try:
         ground.start()
         yield ground
