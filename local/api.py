@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from local.api_sizes import GRACE_SECONDS, THREADS
 from local.service import run_service
 from local.web_server import WebServer, address_of, check_exposure, listen, server_config
 from shared.access.api_keys import ApiKeyStore
@@ -25,10 +26,6 @@ from shared.generation.watch import JobWatcher
 from shared.jobs.views import JobViews
 from shared.settings import Settings
 from shared.wiring import Services
-
-THREADS = 8
-GRACE_SECONDS = 5
-"""What requests that are being answered get when the API stops."""
 
 log = structlog.get_logger(__name__)
 

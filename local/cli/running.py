@@ -16,6 +16,9 @@ from shared.logs import configure_logging
 from shared.settings import Settings, load_settings
 from shared.wiring import build_provider, build_services
 
+_STARTED_HERE = {"DATABASE_URL": "postgresql://127.0.0.1/", "REDIS_URL": "redis://127.0.0.1/"}
+"""Stand for the addresses of servers that will be started, while the settings are checked."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -69,14 +72,13 @@ def running(
     """
     with ExitStack() as undo:
         given = without_aws(given)
+        _check_settings(given)
         adopt(given)
         say("Starting the servers")
         stack = undo.enter_context(EmbeddedStack(given, with_sqs=runtime_name == "lambda"))
         environment = {**stack.environment, "IMAGE_DIR": str(_image_dir(given, stack))}
         adopt({**given, **environment})
         settings = load_settings()
-        # Found out now: a runtime would only log it.
-        build_provider(settings)
         log_path = stack.folder / "runtime.log"
         configure_logging("client", "WARNING", undo.enter_context(log_path.open("a")))
         migrate_database(settings.database_url)
@@ -94,6 +96,15 @@ def running(
         for process in (runtime, api):
             process.wait_until_ready()
         yield Running(settings, runtime, api, environment, stack.folder)
+
+
+def _check_settings(given: Mapping[str, str]) -> None:
+    """Find out what is wrong before anything is started: a runtime would only log it."""
+    missing = {name: address for name, address in _STARTED_HERE.items() if not given.get(name)}
+    if given.get("REDIS_URL_FILE"):
+        missing.pop("REDIS_URL", None)
+    adopt({**given, **missing})
+    build_provider(load_settings())
 
 
 def _image_dir(given: Mapping[str, str], stack: EmbeddedStack) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from local.api import GRACE_SECONDS, THREADS
+from local.api_sizes import GRACE_SECONDS, THREADS
 from local.doctor.compose_file import Service
 from local.doctor.facts import Facts
 from local.doctor.parts import KNOWN_NAMES

@@ -15,7 +15,6 @@ from local.doctor.parts import Part
 from shared.database.session import create_unpooled_engine, reporting_unavailability
 from shared.errors import ServiceUnavailable, one_line
 from shared.events.connection import connect_redis
-from shared.jobs.migrate import current_revision, newest_revision
 from shared.settings import Settings
 
 
@@ -106,6 +105,9 @@ def ask_servers(environment: Part, variables: Mapping[str, str]) -> Servers:
 
 
 def _ask_postgres(settings: Settings) -> PostgresFacts:
+    # Alembic takes a while to import, and most examinations have no database.
+    from shared.jobs.migrate import current_revision, newest_revision
+
     engine = create_unpooled_engine(settings.database_url, "darkroom doctor")
     with reporting_unavailability(), engine.connect() as connection:
         version = int(str(connection.scalar(text("SHOW server_version_num"))))

@@ -62,9 +62,9 @@ def test_demo_says_in_one_line_why_the_provider_refuses(
 def test_demo_without_a_key_says_which_setting_is_missing(
     runtime: str, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
-    """Before anything is made."""
+    """Before anything is started."""
     without = {name: value for name, value in environment.items() if name != "OPENAI_API_KEY"}
     done = darkroom(without, "demo", "--runtime", runtime, "--out", "out", cwd=tmp_path)
-    assert done.returncode == 2
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("darkroom: settings: OPENAI_API_KEY is not set")
     assert done.stderr.count("\n") == 1
