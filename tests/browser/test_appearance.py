@@ -6,6 +6,8 @@ from tests.support.browser import PHONE, Browsing
 from tests.support.runtime import Runtime
 
 LONG_WORD = "Porzellankaffeetassenuntersetzer" * 4
+WAITING = "A ceramic mug, much asked for [[rate-limit:30]]"
+HANGING = "A ceramic mug that takes its time [[hang]]"
 
 
 def test_keyboard_alone_submits_and_cancels(runtime: Runtime, browsing: Browsing) -> None:
@@ -42,8 +44,8 @@ def test_page_fits_a_phone_in_both_colour_schemes(runtime: Runtime, browsing: Br
     for prompt, status in (
         (f"{LONG_WORD} [[reject]]", "Failed"),
         ("A ceramic mug with two of four pictures [[short:2]]", "Done"),
-        ("A ceramic mug, much asked for [[rate-limit:30]]", "Waiting to retry"),
-        ("A ceramic mug that takes its time [[hang]]", "In progress"),
+        (WAITING, "Waiting to retry"),
+        (HANGING, "In progress"),
     ):
         card = tab.submit(prompt, count="4")
         expect(card.get_by_test_id("job-status")).to_have_text(status)
@@ -53,8 +55,8 @@ def test_page_fits_a_phone_in_both_colour_schemes(runtime: Runtime, browsing: Br
     tab.page.set_viewport_size({"width": 1280, "height": 800})
     browsing.picture(tab, "all-light")
     browsing.picture(tab, "all-dark", "dark")
-    for button in tab.page.get_by_test_id("job-cancel").filter(visible=True).all():
-        button.click()
+    for prompt in (WAITING, HANGING):
+        tab.card(prompt).get_by_test_id("job-cancel").click()
     expect(tab.page.locator("[data-look=cancelled]")).to_have_count(2)
 
 

@@ -41,7 +41,7 @@ def test_page_ends_right_though_the_address_of_the_events_has_expired(
     api = runtime.open_api
     tab = browsing.open(api)
     tab.page.evaluate("window.isTheSamePage = true")
-    card = tab.submit("A ceramic mug [[slow:12]]")
+    card = tab.submit("A ceramic mug [[slow:20]]")
     progress = card.get_by_test_id("job-progress")
     expect(progress).to_have_attribute("value", "30")
     refused: list[bool] = []

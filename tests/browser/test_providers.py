@@ -10,7 +10,7 @@ from tests.support.faults import other_settings
 from tests.support.images_api import ImagesApi
 from tests.support.runtime import Runtime
 
-LIMITS = {"SOFT_TIME_LIMIT": "20", "TIME_LIMIT": "25", "OPENAI_TIMEOUT_SECONDS": "2"}
+LIMITS = {"SOFT_TIME_LIMIT": "20", "TIME_LIMIT": "25", "OPENAI_TIMEOUT_SECONDS": "4"}
 SIZE = "1024x1024"
 PATIENCE_MILLISECONDS = 90_000
 

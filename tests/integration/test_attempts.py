@@ -20,7 +20,7 @@ from shared.errors import (
     error_record,
 )
 from shared.jobs.attempts import AttemptStore, KeptLease
-from shared.jobs.model import Claim, ClaimRefused
+from shared.jobs.model import Claim, ClaimRefused, EarlierCalls, LedgerFacts
 from shared.jobs.store import JobStore
 from shared.status import JobStatus, failed, rendering, waiting
 from tests.support.builders import PAID, UNPAID, build_settings, image_row, new_job
@@ -307,6 +307,21 @@ def test_retrying_lets_the_job_wait_and_is_idempotent(
     assert (ledger[0]["outcome"], ledger[0]["error"]) == ("failed", ERROR)
     attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 500)
     assert (database.job(claim.job_id), database.attempts(claim.job_id)) == (row, ledger)
+
+
+def test_a_later_attempt_is_told_what_the_earlier_ones_cost(
+    claim: Claim, attempts: AttemptStore, jobs: JobStore
+) -> None:
+    """Of its own job alone, and its own line is not among them."""
+    other = claim_of(attempts, jobs.insert(new_job()).id)
+    attempts.retry(other, waiting(2, 3), ERROR, PAID, 0)
+    assert attempts.earlier_calls(claim) == EarlierCalls()
+    attempts.retry(claim, waiting(2, 3), ERROR, PAID, 0)
+    second = claim_of(attempts, claim.job_id)
+    assert attempts.earlier_calls(second) == EarlierCalls(0, 40_000)
+    attempts.retry(second, waiting(3, 3), ERROR, LedgerFacts("unknown"), 0)
+    third = claim_of(attempts, claim.job_id)
+    assert attempts.earlier_calls(third) == EarlierCalls(1, 40_000)
 
 
 def test_a_cancelled_job_is_not_retried(

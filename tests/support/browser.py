@@ -220,9 +220,9 @@ class Browsing:
         """Close all tabs, and check that nothing went wrong in any."""
         self._context.close()
         wrong = [line for line in self._errors if not self._is_allowed(line)]
-        assert wrong == [], "the console tells of errors"
+        assert wrong == [], f"the console tells of errors: {wrong}"
         abroad = [address for address in self.addresses if not self._is_own(address)]
-        assert abroad == [], "other hosts were asked"
+        assert abroad == [], f"other hosts were asked: {abroad}"
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import HTTP
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from types import TracebackType
@@ -130,6 +131,7 @@ def json_or_text(value: str) -> Any:
     return json.loads(value) if re.fullmatch(r"[0-9]+|true|false", value) else value
 
 
+@cache
 def png(width_px: int, height_px: int, shade: int = 120) -> bytes:
     """Return a picture of one colour."""
     buffer = BytesIO()
