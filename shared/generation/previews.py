@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.deadline import Deadline, shielded
 from shared.errors import LeaseLost, ServiceUnavailable, StorageUnavailable, one_line
 from shared.imaging.provider import Preview
-from shared.imaging.store import ImageStore
+from shared.imaging.store import ImageStore, preview_key
 from shared.jobs.model import Claim
 from shared.jobs.previews import PreviewStore, StoredPreview
 
@@ -38,6 +38,7 @@ class AttemptPreviews:
         self._deadline = deadline
         self._keys: set[str] = set()
         self._is_kept = True
+        self._is_over = False
 
     def keep(self, preview: Preview) -> None:
         """Show a preview from now on, in place of the one of its position before.
@@ -51,13 +52,18 @@ class AttemptPreviews:
 
     def forget(self) -> None:
         """Leave nothing behind, once the attempt has ended; what stays goes with the job."""
+        self._is_over = True
         if self._keys:
             _Errand(self._forget).wait(PATIENCE_SECONDS)
 
     def _keep(self, preview: Preview) -> None:
         claim = self._claim
+        self._keys.add(preview_key(claim.job_id, claim.attempt, preview.position))
         key = self._image_store.save_preview(claim.job_id, claim.attempt, preview)
-        self._keys.add(key)
+        if self._is_over:
+            # Nobody waits for this any more, and `forget` may have been here before the bytes.
+            self._image_store.delete_previews([key])
+            return
         self._rows.note(
             claim,
             StoredPreview(
@@ -66,9 +72,12 @@ class AttemptPreviews:
         )
 
     def _forget(self) -> None:
-        # The rows first: no address is told of bytes that are gone.
-        self._rows.forget(self._claim)
-        self._image_store.delete_previews(sorted(self._keys))
+        # The rows first: no address is told of bytes that are gone. Without them the bytes go
+        # all the same: what has ended shows no preview.
+        try:
+            self._rows.forget(self._claim)
+        finally:
+            self._image_store.delete_previews(sorted(self._keys))
 
 
 class _Errand:

@@ -42,6 +42,15 @@ def files_of(runtime: Runtime, job: Mapping[str, Any]) -> list[Path]:
     return sorted((runtime.image_dir / job["id"]).glob("*/*.preview"))
 
 
+def wait_until_bytes_are_gone(runtime: Runtime, job: Mapping[str, Any]) -> None:
+    """Wait until no preview of a job lies in the store."""
+    try:
+        wait_until(lambda: not files_of(runtime, job), 20, "the bytes to be deleted")
+    except AssertionError as error:
+        said = [line for line in runtime.log_lines() if line.get("job_id") == job["id"]]
+        raise AssertionError(f"{error}: {files_of(runtime, job)}; {said}") from None
+
+
 def test_previews_are_shown_while_the_job_runs_and_gone_at_its_end(runtime: Runtime) -> None:
     """Their bytes are those that the attempt stored; nobody keeps them longer."""
     api = runtime.api
@@ -65,7 +74,7 @@ def test_previews_are_shown_while_the_job_runs_and_gone_at_its_end(runtime: Runt
     for preview in previews:
         gone = http_get(api.url + preview["url"])
         assert api.problem(gone) == (404, "not_found")
-    wait_until(lambda: not files_of(runtime, job), 20, "the bytes to be deleted")
+    wait_until_bytes_are_gone(runtime, job)
     wait_until(lambda: _rows(runtime, job) == [], 20, "the rows to be deleted")
 
 
@@ -98,7 +107,7 @@ def test_previews_change_nothing_in_the_course_of_a_job(runtime: Runtime) -> Non
     assert runtime.steps(job) == PLAIN
     plain = runtime.finish(runtime.submit("a red mug"))
     assert [row["sha256"] for row in rows.images] == [row["sha256"] for row in plain.images]
-    wait_until(lambda: not files_of(runtime, {"id": str(job.id)}), 20, "the bytes to be deleted")
+    wait_until_bytes_are_gone(runtime, {"id": str(job.id)})
 
 
 def test_attempt_that_lost_its_lease_shows_nothing_any_more(runtime: Runtime) -> None:
@@ -117,7 +126,7 @@ def test_attempt_that_lost_its_lease_shows_nothing_any_more(runtime: Runtime) ->
     assert {row["token"] for row in noted + _rows(runtime, job)} == {token}
     rows = runtime.finish(first)
     assert outcomes(rows) == ["lost", "completed"]
-    wait_until(lambda: not files_of(runtime, job), 20, "the bytes to be deleted")
+    wait_until_bytes_are_gone(runtime, job)
 
 
 def _rows(runtime: Runtime, job: Mapping[str, Any]) -> list[Mapping[str, Any]]:

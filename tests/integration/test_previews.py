@@ -19,6 +19,7 @@ from shared.jobs.store import JobStore
 from shared.jobs.views import JobViews
 from tests.support.builders import FaultyImageStore, ScriptedProvider, fail, new_job
 from tests.support.database import Database, Row
+from tests.support.wait import wait_until
 from tests.support.worker import WHOLE_JOB, Hire, Told
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -58,6 +59,15 @@ def rows_of(database: Database, job_id: UUID) -> list[Row]:
     return database.fetch(
         "SELECT * FROM previews WHERE job_id = %(id)s ORDER BY position", id=str(job_id)
     )
+
+
+def has_bytes(image_store: DiskImageStore, job: Job) -> bool:
+    """Return whether the first attempt's first preview lies in the store."""
+    try:
+        image_store.load(f"{job.id}/1/0.preview")
+    except StorageUnavailable:
+        return False
+    return True
 
 
 def claim_of(attempts: AttemptStore, job: Job) -> Claim:
@@ -225,15 +235,19 @@ def test_store_that_hangs_delays_the_job_once_and_shortly(
     assert PATIENCE_SECONDS <= time.monotonic() - started_at < PATIENCE_SECONDS * 2
     silent.may_answer.set()
     assert silent.answered.wait(5)
+    wait_until(lambda: not has_bytes(image_store, job), 5, "the late bytes to be deleted")
     assert rows_of(database, job.id) == []
 
 
-def test_rows_that_cannot_be_written_fail_no_job(job: Job, hire: Hire, database: Database) -> None:
-    """Somebody else holds the table."""
+def test_rows_that_cannot_be_written_fail_no_job(
+    job: Job, hire: Hire, database: Database, image_store: DiskImageStore
+) -> None:
+    """Somebody else holds the table; the bytes are gone all the same."""
     with database.transaction() as cursor:
         cursor.execute("LOCK TABLE previews IN ACCESS EXCLUSIVE MODE")
         assert hire(ScriptedProvider(show)).run(job.id) == Completed(0)
     assert rows_of(database, job.id) == []
+    wait_until(lambda: not has_bytes(image_store, job), 5, "the bytes to be deleted")
 
 
 def test_plain_job_never_asks_for_previews(job: Job, hire: Hire, database: Database) -> None:
