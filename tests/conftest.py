@@ -23,25 +23,32 @@ if TYPE_CHECKING:
 TEMPLATE = "migrated"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process have all tests of a runtime, or of a module, when several share the work."""
+    """Let one process have all tests of a runtime, or of a module, when several share the work.
+
+    First of all who see the tests: xdist reads the mark when its own turn comes.
+    """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group_of(item)))
 
 
 def _group_of(item: pytest.Item) -> str:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    if "runtime" in parameters:
+    fixtures = getattr(item, "fixturenames", ())
+    module = item.nodeid.partition("::")[0]
+    if "runtime" in parameters and "runtime_named" in fixtures:
         return str(parameters["runtime"])
-    if "module_runtime" in parameters:
-        return f"{item.nodeid.partition('::')[0]}:{parameters['module_runtime']}"
+    for name in ("runtime", "module_runtime"):
+        if name in parameters:
+            return f"{module}:{parameters[name]}"
     for name in ("compose", "bundles"):
-        if name in getattr(item, "fixturenames", ()):
+        if name in fixtures:
             return name
     for name in RUNTIMES:
-        if f"{name}_runtime" in getattr(item, "fixturenames", ()):
+        if f"{name}_runtime" in fixtures:
             return name
-    return item.nodeid.partition("::")[0]
+    return module
 
 
 @pytest.fixture(autouse=True, scope="session")
