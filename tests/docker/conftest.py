@@ -1,5 +1,6 @@
 """Image, containers and bundles: made once, one project for the session, gone at its end."""
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -39,8 +40,17 @@ def compose(clean_environment: None) -> Iterator[Compose]:
 
 @pytest.fixture(scope="session")
 def bundles(clean_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build what `sam local` runs; give the template that names it."""
-    folder = tmp_path_factory.mktemp("bundles")
-    done = sam("build", "--build-dir", str(folder))
-    assert done.returncode == 0, done.stdout + done.stderr
+    """Give the template that names what `sam local` runs; all processes of the suite share it.
+
+    Whichever needs it first builds it, and the others wait.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "bundles"
+    with (shared / "bundles.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "template.yaml").exists():
+            done = sam("build", "--build-dir", str(folder))
+            assert done.returncode == 0, done.stdout + done.stderr
     return folder / "template.yaml"
