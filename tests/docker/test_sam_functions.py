@@ -148,8 +148,10 @@ def test_a_job_that_the_api_accepts_is_run_by_the_worker(
 ) -> None:
     """Health and submission by HTTP events, in the API's own bundle."""
     told = ground.invoke("ApiFunction", EVENTS / "api-get.json")
+    assert told.answer, told.output
     assert told.answer["statusCode"] == 200, told.output
     told = ground.invoke("ApiFunction", EVENTS / "api-post.json")
+    assert told.answer, told.output
     assert told.answer["statusCode"] == 202, told.output
     job = json.loads(told.answer["body"])
     with ChannelReader(redis, f"task_updates:{job['task_id']}") as channel:

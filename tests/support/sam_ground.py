@@ -27,6 +27,8 @@ def sam_environment(**variables: str) -> dict[str, str]:
     return {
         **os.environ,
         "SAM_CLI_TELEMETRY": "0",
+        # Of a container that starts while the machine is busy; 20 s else.
+        "SAM_CLI_CONTAINER_CONNECTION_TIMEOUT": str(PATIENCE_SECONDS),
         "PATH": f"{SAM.parent}{os.pathsep}{os.environ['PATH']}",
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
