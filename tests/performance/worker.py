@@ -21,7 +21,7 @@ from shared.settings import load_settings
 from shared.wiring import Services
 from tests.support.wait import wait_until
 
-JOBS = 400
+JOBS = 800
 WARM_UP = 60
 """Jobs of each run that are not counted: the children's first ones open connections."""
 
