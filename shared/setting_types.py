@@ -1,5 +1,6 @@
-"""What the values of settings may look like: addresses, and lists of names. Used by `settings`."""
+"""What the values of settings may look like: addresses, lists, prices. Used by `settings`."""
 
+import json
 import re
 from ipaddress import ip_network
 from typing import Annotated
@@ -46,6 +47,18 @@ def _split_names(names: object) -> object:
     return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
+def _read_prices(prices: object) -> object:
+    if not isinstance(prices, str):
+        return prices
+    try:
+        read = json.loads(prices or "{}")
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise ValueError('must be a JSON object such as {"*": 40000}')  # noqa: TRY004 - as above
+    return read
+
+
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(origin.rstrip("/") for origin in origins)
     for origin in names:
@@ -74,6 +87,7 @@ BaseAddress = Annotated[str, AfterValidator(_check_base)]
 
 _Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 
+Prices = Annotated[dict[str, Annotated[int, Field(ge=0)]], NoDecode, BeforeValidator(_read_prices)]
 SecretArns = _Names
 Origins = Annotated[_Names, AfterValidator(_check_origins)]
 Networks = Annotated[_Names, AfterValidator(_check_networks)]

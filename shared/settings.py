@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     Field,
@@ -24,6 +24,7 @@ from shared.setting_types import (
     DatabaseUrl,
     Networks,
     Origins,
+    Prices,
     RedisUrl,
     SecretArns,
 )
@@ -110,7 +111,7 @@ class Settings(_DatabaseSettings):
     openai_partial_images: int = Field(
         3, ge=0, le=3, description="Previews of a picture, each a step of its progress; 0: none."
     )
-    openai_prices: dict[str, Annotated[int, Field(ge=0)]] = Field(
+    openai_prices: Prices = Field(
         {},
         description="Micro-dollars of one image, as JSON: by `quality size`, size, quality or `*`.",
     )

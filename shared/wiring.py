@@ -327,7 +327,7 @@ def build_provider(settings: Settings) -> ImageProvider:
         from shared.imaging.openai import OpenAIProvider
     except ImportError as error:
         raise ConfigurationError(
-            "AI_MOCK_MODE=false needs the OpenAI SDK: pip install darkroom[openai], or set "
-            "AI_MOCK_MODE=true"
+            "AI_MOCK_MODE=false needs the OpenAI SDK: pip install openai (this project's extra "
+            "'openai'), or set AI_MOCK_MODE=true"
         ) from error
     return OpenAIProvider.from_settings(settings)

@@ -44,6 +44,10 @@ BROKEN = [
     ({"EVENT_TTL_SECONDS": "1"}, "EVENT_TTL_SECONDS"),
     ({"EVENT_STREAM_MAX_LENGTH": "1"}, "EVENT_STREAM_MAX_LENGTH"),
     ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+    ({"OPENAI_PRICES": "{40000}"}, "OPENAI_PRICES"),
+    ({"OPENAI_PRICES": "[40000]"}, "OPENAI_PRICES"),
+    ({"OPENAI_PRICES": '{"*": -1}'}, "OPENAI_PRICES"),
+    ({"OPENAI_PRICES": '{"*": "much"}'}, "OPENAI_PRICES"),
     ({"PUBLIC_BASE_URL": "images.example.com"}, "PUBLIC_BASE_URL"),
     ({"PUBLIC_BASE_URL": "https://x/?q=1"}, "PUBLIC_BASE_URL"),
     ({"CORS_ORIGINS": "https://a.example, *"}, "CORS_ORIGINS"),
@@ -243,6 +247,18 @@ def test_origins_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None
     """Spaces and a slash at the end do not matter."""
     environment.setenv("CORS_ORIGINS", "https://a.example, http://localhost:3000/,")
     assert load_settings().cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+@pytest.mark.parametrize("prices", ['{"*": 40000}', {"*": 40000}], ids=["text", "object"])
+def test_prices_are_json_wherever_they_stand(
+    environment: pytest.MonkeyPatch, prices: object
+) -> None:
+    """A secret may hold them as text, as the environment does, or as an object."""
+    assert load_settings({"OPENAI_PRICES": prices}).openai_prices == {"*": 40000}
+    environment.setenv("OPENAI_PRICES", '{"*": 50000}')
+    assert load_settings().openai_prices == {"*": 50000}
+    environment.setenv("OPENAI_PRICES", "")
+    assert load_settings().openai_prices == {}
 
 
 def test_trusted_networks_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None:
