@@ -59,7 +59,7 @@ def _run_directly(event: Mapping[str, Any], context: LambdaContext) -> dict[str,
     outcome = _run(job_id, context)
     if isinstance(outcome, RetryAfter):
         # There is no message to come back, so one is sent.
-        _dispatch(UUID(job_id), outcome.seconds)
+        container.services.sender.send(UUID(job_id), "", outcome.seconds)
     return {"job_id": job_id, "outcome": outcome.name}
 
 
@@ -132,11 +132,3 @@ def _deliver_again(record: Mapping[str, Any], delay_seconds: float) -> bool:
     except ServiceUnavailable as error:
         log.warning("redelivery left to the queue and the sweep", reason=str(error))
     return False
-
-
-def _dispatch(job_id: UUID, delay_seconds: float) -> None:
-    try:
-        container.dispatcher.dispatch(job_id, "", delay_seconds)
-    except ServiceUnavailable as error:
-        log.warning("dispatch left to the sweep", job_id=str(job_id), reason=str(error))
-        container.services.jobs.mark_undispatched(job_id)

@@ -65,12 +65,5 @@ def _deliver_again(task: Task, job_id: str, delay_seconds: float) -> None:
     Redis as long as a worker does. If the broker does not take the envelope, the sweep finds the
     waiting row and sends another.
     """
-    services = WorkerProcess.current(settings).services
-    try:
-        services.dispatcher.dispatch(UUID(job_id), str(task.request.id), delay_seconds)
-    except ServiceUnavailable as error:
-        log.warning("redelivery left to the sweep", reason=str(error))
-        try:
-            services.jobs.mark_undispatched(UUID(job_id))
-        except ServiceUnavailable as second:
-            log.warning("not noted either", reason=str(second))
+    sender = WorkerProcess.current(settings).services.sender
+    sender.send(UUID(job_id), str(task.request.id), delay_seconds)

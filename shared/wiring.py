@@ -26,6 +26,7 @@ from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
+from shared.generation.sender import EnvelopeSender
 from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.mock import MockProvider
 from shared.imaging.prices import PriceTable
@@ -213,7 +214,7 @@ class Services:
             self.jobs,
             AcceptanceStore(self.engine),
             self.publisher,
-            self.dispatcher,
+            self.sender,
             self.settings.max_attempts,
             None if self.settings.mocks_provider else self._offer(),
         )
@@ -272,6 +273,11 @@ class Services:
         return dispatcher
 
     @cached_property
+    def sender(self) -> EnvelopeSender:
+        """What puts envelopes on the queue, or leaves them to the sweep."""
+        return EnvelopeSender(self.dispatcher, self.jobs)
+
+    @cached_property
     def image_store(self) -> ImageStore:
         """Where the bytes of images are kept."""
         if self._image_store is not None:
@@ -289,10 +295,9 @@ class Services:
 
         return Sweeper(
             RecoveryStore(self.engine),
-            self.jobs,
             self.publisher,
             self.announcer,
-            self.dispatcher,
+            self.sender,
             time_limit_seconds=self.settings.time_limit,
             grace_seconds=self.settings.dispatch_grace_seconds,
             retention=self._retention(),

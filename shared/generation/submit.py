@@ -2,20 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-import structlog
-
-from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
+from shared.generation.sender import EnvelopeSender
 from shared.imaging.offers import Offer
 from shared.jobs.acceptance import AcceptanceStore, Accepted, Terms
-from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.model import Job
 from shared.jobs.store import JobStore, NewJob
 
 if TYPE_CHECKING:
     from shared.imaging.request import GenerationRequest
-
-log = structlog.get_logger(__name__)
 
 
 class Submitter:
@@ -30,14 +25,14 @@ class Submitter:
         jobs: JobStore,
         acceptance: AcceptanceStore,
         publisher: EventPublisher,
-        dispatcher: Dispatcher,
+        sender: EnvelopeSender,
         max_attempts: int,
         offer: Offer | None = None,
     ) -> None:
         self._jobs = jobs
         self._acceptance = acceptance
         self._publisher = publisher
-        self._dispatcher = dispatcher
+        self._sender = sender
         self._max_attempts = max_attempts
         self._offer = offer
 
@@ -90,14 +85,4 @@ class Submitter:
         self._publisher.publish_waiting(
             job.task_id, token=0, attempt=1, max_attempts=job.max_attempts
         )
-        self._dispatch(job)
-
-    def _dispatch(self, job: Job) -> None:
-        try:
-            self._dispatcher.dispatch(job.id, job.task_id)
-        except ServiceUnavailable as error:
-            log.warning("dispatch left to the sweep", job_id=str(job.id), reason=str(error))
-            try:
-                self._jobs.mark_undispatched(job.id)
-            except ServiceUnavailable as second:
-                log.warning("not noted either", job_id=str(job.id), reason=str(second))
+        self._sender.send(job.id, job.task_id)

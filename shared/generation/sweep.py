@@ -9,14 +9,12 @@ from uuid import UUID
 
 import structlog
 
-from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.delete import Deleter
-from shared.jobs.dispatcher import Dispatcher
+from shared.generation.sender import EnvelopeSender
 from shared.jobs.model import LostJob, Verdict, judge_lost
 from shared.jobs.recovery import DueJob, Recovered, RecoveryStore
-from shared.jobs.store import JobStore
 
 BATCH = 100
 """Most jobs of each kind in one sweep: the next one goes on."""
@@ -68,20 +66,18 @@ class Sweeper:
     def __init__(
         self,
         recovery: RecoveryStore,
-        jobs: JobStore,
         publisher: EventPublisher,
         announcer: Announcer,
-        dispatcher: Dispatcher,
+        sender: EnvelopeSender,
         *,
         time_limit_seconds: float,
         grace_seconds: float,
         retention: Retention | None = None,
     ) -> None:
         self._recovery = recovery
-        self._jobs = jobs
         self._publisher = publisher
         self._announcer = announcer
-        self._dispatcher = dispatcher
+        self._sender = sender
         self._time_limit_seconds = time_limit_seconds
         self._grace_seconds = grace_seconds
         self._retention = retention
@@ -93,10 +89,10 @@ class Sweeper:
             ServiceUnavailable: PostgreSQL cannot be reached.
         """
         revived, ended = self._recover_expired()
-        dispatched = self._dispatch_due()
         announced = sum(
             self._announcer.announce(ending) for ending in self._recovery.find_unannounced(BATCH)
         )
+        dispatched = self._dispatch_due()
         self._recovery.forget_idempotency_keys(BATCH)
         deleted = 0 if self._retention is None else self._retention.apply(BATCH)
         report = SweepReport(revived, ended, dispatched, announced, deleted)
@@ -159,9 +155,13 @@ class Sweeper:
             self._announcer.announce(recovered.ending)
 
     def _dispatch_due(self) -> int:
-        return sum(
-            self._dispatch(due) for due in self._recovery.take_due(self._grace_seconds, BATCH)
-        )
+        taken = self._recovery.take_due(self._grace_seconds, BATCH)
+        for number, due in enumerate(taken):
+            if not self._dispatch(due):
+                # A queue that is away takes seconds to say so, each time.
+                self._sender.leave_to_sweep(*(other.job_id for other in taken[number + 1 :]))
+                return number
+        return len(taken)
 
     def _dispatch(self, due: DueJob) -> bool:
         # Says what the process that died after its commit could not; otherwise a repetition,
@@ -172,10 +172,4 @@ class Sweeper:
             attempt=due.next_attempt,
             max_attempts=due.max_attempts,
         )
-        try:
-            self._dispatcher.dispatch(due.job_id, due.task_id)
-        except ServiceUnavailable as error:
-            log.warning("not dispatched", job_id=str(due.job_id), reason=str(error))
-            self._jobs.mark_undispatched(due.job_id)
-            return False
-        return True
+        return self._sender.send(due.job_id, due.task_id)

@@ -65,8 +65,11 @@ _MARK_ANNOUNCED = """
     UPDATE generation_jobs SET announced_at = now() WHERE id = %(id)s AND announced_at IS NULL
 """
 
+# What was not sent does not count: however long the queue was away, the next envelope is missed
+# after one grace period if it is lost.
 _MARK_UNDISPATCHED = """
-    UPDATE generation_jobs SET dispatched_at = NULL WHERE id = %(id)s AND status = 'PENDING'
+    UPDATE generation_jobs SET dispatched_at = NULL, dispatches = greatest(dispatches - 1, 0)
+    WHERE id = ANY(%(ids)s::uuid[]) AND status = 'PENDING'
 """
 
 
@@ -166,9 +169,10 @@ class JobStore:
         """Note that the last event and the result record of an ended job are out."""
         execute(self._engine, _MARK_ANNOUNCED, {"id": str(job_id)})
 
-    def mark_undispatched(self, job_id: UUID) -> None:
-        """Note that a waiting job's envelope was not sent, so that the next sweep sends it."""
-        execute(self._engine, _MARK_UNDISPATCHED, {"id": str(job_id)})
+    def mark_undispatched(self, *job_ids: UUID) -> None:
+        """Note that envelopes of waiting jobs were not sent, so that the next sweep sends them."""
+        if job_ids:
+            execute(self._engine, _MARK_UNDISPATCHED, {"ids": [*map(str, job_ids)]})
 
 
 def _keys(job_id: UUID, workspace_id: str | None) -> dict[str, str | None]:

@@ -14,6 +14,7 @@ from shared.events.model import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.cancel import Canceller
+from shared.generation.sender import EnvelopeSender
 from shared.generation.submit import Submitter
 from shared.generation.sweep import Sweeper, SweepReport
 from shared.imaging.request import GenerationRequest
@@ -43,10 +44,9 @@ def sweeper(
     """Give the sweep."""
     return Sweeper(
         RecoveryStore(engine),
-        jobs,
         publisher,
         Announcer(jobs, publisher),
-        dispatcher,
+        EnvelopeSender(dispatcher, jobs),
         time_limit_seconds=100,
         grace_seconds=10,
     )
@@ -57,7 +57,8 @@ def submit(
     engine: Engine, jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher
 ) -> Callable[[], UUID]:
     """Give what submits a job."""
-    submitter = Submitter(jobs, AcceptanceStore(engine), publisher, dispatcher, max_attempts=3)
+    sender = EnvelopeSender(dispatcher, jobs)
+    submitter = Submitter(jobs, AcceptanceStore(engine), publisher, sender, max_attempts=3)
     return lambda: submitter.submit(GenerationRequest(prompt="a mug")).id
 
 
@@ -104,6 +105,44 @@ def test_a_job_whose_dispatch_failed_is_dispatched_by_the_sweep(
     assert dispatcher.sent == [(job.id, job.task_id, 0)]
     assert steps(redis, job.task_id) == [QUEUED]
     assert sweeper.sweep() == NOTHING
+
+
+def test_sends_that_failed_do_not_put_the_next_one_off(
+    sweeper: Sweeper,
+    submit: Callable[[], UUID],
+    dispatcher: ListDispatcher,
+    database: Database,
+) -> None:
+    """However long the queue was away, an envelope that is lost after it is missed in time."""
+    dispatcher.is_away = True
+    job_id = submit()
+    for _ in range(8):
+        assert sweeper.sweep() == NOTHING
+    assert database.job(job_id)["dispatches"] == 0
+    dispatcher.is_away = False
+    assert sweeper.sweep().dispatched == 1
+    database.update_job(job_id, "dispatched_at = now() - interval '11 seconds'")
+    assert sweeper.sweep().dispatched == 1
+
+
+def test_a_queue_that_is_away_is_asked_once_and_keeps_no_end_from_being_told(
+    sweeper: Sweeper,
+    submit: Callable[[], UUID],
+    dispatcher: ListDispatcher,
+    jobs: JobStore,
+    database: Database,
+) -> None:
+    """Each failure takes its time, and the sweep of a function has a minute."""
+    dispatcher.is_away = True
+    waiting_ids = [submit() for _ in range(3)]
+    ended = jobs.request_cancel(jobs.insert(new_job()).id)
+    database.update_job(ended.id, "finished_at = now() - interval '1 minute'")
+    dispatcher.asked = 0
+    assert sweeper.sweep() == SweepReport(0, 0, 0, 1)
+    assert dispatcher.asked == 1
+    assert {str(database.job(job_id)["dispatched_at"]) for job_id in waiting_ids} == {"None"}
+    dispatcher.is_away = False
+    assert sweeper.sweep() == SweepReport(0, 0, 3, 0)
 
 
 def test_a_job_that_nobody_told_of_is_queued_and_dispatched(

@@ -179,10 +179,12 @@ class ListDispatcher:
 
     def __init__(self) -> None:
         self.sent: list[tuple[UUID, str, float]] = []
+        self.asked = 0
         self.is_away = False
 
     def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
         """Keep the envelope."""
+        self.asked += 1
         if self.is_away:
             raise ServiceUnavailable("the queue is away")
         self.sent.append((job_id, task_id, delay_seconds))
