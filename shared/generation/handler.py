@@ -33,7 +33,7 @@ from shared.generation.previews import AttemptPreviews
 from shared.generation.progress import AttemptProgress
 from shared.imaging.provider import GeneratedImage
 from shared.imaging.service import ImageService
-from shared.imaging.store import ImageStore, asset_key
+from shared.imaging.store import ImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, ClaimRefused
 from shared.jobs.previews import PreviewStore
@@ -144,8 +144,9 @@ class GenerationHandler:
             return
         attempt.deadline.check()
         self._ending.check_charge(attempt)
-        source = attempt.claim.source_asset_id
-        reference = None if source is None else self._image_store.load(asset_key(source))
+        reference = self._load_reference(attempt)
+        # Servers may have been waited for: past the deadline there is no call, and so no bill.
+        attempt.deadline.check()
         attempt.note_sent()
         with interruptible():
             answer = self._images.process_generation(
@@ -167,6 +168,11 @@ class GenerationHandler:
             raise ImagesMissing(
                 attempt.wanted, still_missing, charge_state=answer.charge_state.value
             )
+
+    def _load_reference(self, attempt: RunningAttempt) -> bytes | None:
+        claim = attempt.claim
+        key = self._ending.insist(attempt, lambda: self._attempts.source_key(claim))
+        return None if key is None else self._image_store.load(key)
 
     def _save(self, attempt: RunningAttempt, images: Sequence[GeneratedImage]) -> None:
         # What was paid for is kept first; only then is a request to stop heeded.

@@ -61,6 +61,9 @@ _EARLIER_CALLS = """
     WHERE job_id = %(id)s AND number < %(attempt)s
 """
 
+# The key is the row's: assets are the shop's own table, too.
+_FIND_SOURCE = "SELECT storage_key FROM assets WHERE id = %(asset_id)s"
+
 _EXTEND = """
     UPDATE generation_jobs job SET
         lease_until = least(now() + make_interval(secs => %(lease_seconds)s), time_limit_at),
@@ -244,6 +247,13 @@ class AttemptStore:
         keys = {"id": str(claim.job_id), "attempt": claim.attempt}
         row = fetch_one(self._engine, _EARLIER_CALLS, keys)
         return EarlierCalls() if row is None else EarlierCalls(row.unknown_calls, row.spent)
+
+    def source_key(self, claim: Claim) -> str | None:
+        """Return where the picture lies that the images shall show; None if there is none."""
+        if claim.source_asset_id is None:
+            return None
+        row = fetch_one(self._engine, _FIND_SOURCE, {"asset_id": str(claim.source_asset_id)})
+        return None if row is None else str(row.storage_key)
 
     def extend(self, leases: Iterable[KeptLease]) -> dict[tuple[UUID, int], bool]:
         """Extend leases; return those still held, by job and token: is the job cancelled?"""

@@ -137,6 +137,23 @@ def test_picture_shows_its_reference(runtime: Runtime, asset: dict[str, Any]) ->
     assert job["images"][0]["sha256"] != plain["images"][0]["sha256"]
 
 
+def test_picture_shows_an_asset_that_the_shop_wrote_by_itself(runtime: Runtime) -> None:
+    """Its row says where the bytes lie: here, those of a picture that was made before."""
+    api = runtime.api
+    plain = api.finish(api.submit("a red mug"))
+    asset_id = uuid4()
+    with runtime.database() as cursor:
+        cursor.execute(
+            "INSERT INTO assets (id, workspace_id, storage_key, media_type, size_bytes)"
+            " SELECT %s, 'default', storage_key, media_type, size_bytes FROM images"
+            " WHERE job_id = %s",
+            (str(asset_id), plain["id"]),
+        )
+    job = api.finish(api.submit("a red mug", source_asset_id=str(asset_id)))
+    assert job["status"] == "completed"
+    assert job["images"][0]["sha256"] != plain["images"][0]["sha256"]
+
+
 def test_asset_that_a_job_waits_for_is_not_deleted(runtime: Runtime, asset: dict[str, Any]) -> None:
     """Afterwards it is; the job that showed it forgets it."""
     api = runtime.api
