@@ -38,6 +38,10 @@ _CLIENT_CONFIG = Config(
     signature_version="s3v4",
 )
 
+# Else addresses are signed for s3.amazonaws.com, which sends readers on to the region of a new
+# bucket, under another name than the signed one (github.com/boto/boto3/pull/4768).
+_AWS_CONFIG = _CLIENT_CONFIG.merge(Config(s3={"addressing_style": "virtual"}))
+
 _DELETED_AT_ONCE = 1000
 """Keys of one DeleteObjects (S3 API Reference)."""
 
@@ -54,7 +58,11 @@ class S3ImageStore:
     @cached_property
     def _client(self) -> Any:
         # Made after a fork, at the first use: it holds connections.
-        return boto3.client("s3", config=_CLIENT_CONFIG)
+        client = boto3.client("s3", config=_CLIENT_CONFIG)
+        host = urlsplit(client.meta.endpoint_url).hostname or ""
+        if host.endswith((".amazonaws.com", ".amazonaws.com.cn")):
+            return boto3.client("s3", config=_AWS_CONFIG)
+        return client  # Other servers have the bucket in the path, and no name for each.
 
     @cached_property
     def origin(self) -> str | None:

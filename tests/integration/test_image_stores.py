@@ -192,6 +192,30 @@ def test_preview_is_read_by_a_signed_address_that_forbids_keeping_it(
         assert answer.headers["cache-control"] == "no-store"
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        (None, "https://shop-images.s3.eu-central-1.amazonaws.com/"),
+        ("http://minio:9000", "http://minio:9000/shop-images/"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000/shop-images/"),
+    ],
+)
+def test_addresses_lead_to_where_the_bucket_is(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, expected: str
+) -> None:
+    """On AWS to its region's own host, which answers for a bucket from its first minute on."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "tests")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    if endpoint is not None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    store = S3ImageStore(build_settings(image_bucket="shop-images"))
+    address = store.find_address(f"{uuid4()}/1/0", {})
+    assert address is not None
+    assert address.startswith(expected)
+    assert expected.startswith(f"{store.origin}/")
+
+
 def test_s3_that_is_away_is_storage_unavailable(
     monkeypatch: pytest.MonkeyPatch, job_id: UUID
 ) -> None:
