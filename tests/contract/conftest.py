@@ -23,19 +23,13 @@ def runtime(
         yield runtime
 
 
-@pytest.fixture(scope="module")
-def own_settings() -> Mapping[str, str]:
-    """Give the settings in which a module's own runtimes differ; to be overridden there."""
-    raise NotImplementedError
-
-
 @pytest.fixture(scope="module", params=RUNTIMES)
 def module_runtime(
     request: pytest.FixtureRequest,
     own_settings: Mapping[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Runtime]:
-    """Give a runtime that a module has for itself."""
+    """Give a runtime that a module has for itself, where its `own_settings` say so."""
     folder = tmp_path_factory.mktemp(request.param)
     with closing(Runtime(request.param, folder, {**TIMINGS, **own_settings})) as runtime:
         yield runtime
