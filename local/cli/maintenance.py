@@ -16,7 +16,10 @@ from shared.wiring import build_services
 
 def run_migrate() -> None:
     """Migrate the database and print the revision it is at."""
-    revision = migrate_database(load_database_url())
+    database_url = load_database_url()
+    # No other setting is read, so that a migration needs none; standard output is for the answer.
+    configure_logging("migrate", "INFO", sys.stderr)
+    revision = migrate_database(database_url)
     typer.echo(f"database is at revision {revision}")
 
 

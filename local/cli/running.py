@@ -11,8 +11,9 @@ from local.cli.maintenance import migrate_database
 from local.environment import adopt, without_aws
 from local.runtimes import ApiProcess, RuntimeProcess
 from local.stack import EmbeddedStack
-from shared.errors import ServiceUnavailable
+from shared.errors import ConfigurationError, ServiceUnavailable
 from shared.logs import configure_logging
+from shared.secret_files import take_secrets
 from shared.settings import Settings, load_settings
 from shared.wiring import build_provider, build_services
 
@@ -71,7 +72,7 @@ def running(
         ServiceUnavailable: A server, the runtime or the API did not come up.
     """
     with ExitStack() as undo:
-        given = without_aws(given)
+        given = with_addresses(without_aws(given))
         _check_settings(given)
         adopt(given)
         say("Starting the servers")
@@ -98,11 +99,31 @@ def running(
         yield Running(settings, runtime, api, environment, stack.folder)
 
 
+def with_addresses(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment with the address that a file holds, as if REDIS_URL were set to it.
+
+    Where docker-compose.yml is used as well, files may be named that say nothing of the servers
+    here: an empty one is left out, and so is a password where there is no DATABASE_URL that it
+    would go with.
+
+    Raises:
+        ConfigurationError: REDIS_URL is given twice, or its file cannot be read.
+    """
+    names = {name: given.get(name.upper()) for name in ("redis_url", "redis_url_file")}
+    try:
+        address = take_secrets(names, names)["redis_url"]
+    except ValueError as error:
+        raise ConfigurationError(f"settings: {error}") from error
+    done = ["REDIS_URL_FILE"]
+    if not given.get("DATABASE_URL"):
+        done.append("DATABASE_PASSWORD_FILE")
+    kept = {name: value for name, value in given.items() if name not in done}
+    return {**kept, "REDIS_URL": address} if address else kept
+
+
 def _check_settings(given: Mapping[str, str]) -> None:
     """Find out what is wrong before anything is started: a runtime would only log it."""
     missing = {name: address for name, address in _STARTED_HERE.items() if not given.get(name)}
-    if given.get("REDIS_URL_FILE"):
-        missing.pop("REDIS_URL", None)
     adopt({**given, **missing})
     build_provider(load_settings())
 

@@ -104,9 +104,9 @@ def _write_environment(ground: Running) -> Path:
 
 
 def exports(environment: Mapping[str, str]) -> str:
-    """Return shell commands that set these variables, and no queue but theirs."""
+    """Return shell commands that set these variables, and no queue or Redis but theirs."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    return "\n".join(["unset QUEUE_URL", *lines, ""])
+    return "\n".join(["unset QUEUE_URL REDIS_URL_FILE", *lines, ""])
 
 
 class LogTail:

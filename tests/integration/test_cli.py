@@ -1,5 +1,6 @@
 """The command line as its users meet it: real processes, from the first line to the last."""
 
+import json
 import os
 import re
 import shlex
@@ -10,15 +11,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
+import psycopg2
 import pytest
 from PIL import Image
 
-from local.stack import EmbeddedStack
+from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
 from shared.jobs.store import NewJob
 from shared.settings import Settings
 from shared.wiring import build_services
@@ -167,6 +169,35 @@ def test_demo_says_in_one_line_why_its_job_failed(
     )
 
 
+def test_demo_takes_the_files_that_compose_has(
+    environment: Mapping[str, str], redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """An address in one is that of the Redis to use; a password is not of the database here."""
+    (tmp_path / "redis").write_text(f"{redis_server.url}\n")
+    (tmp_path / "password").write_text("of another database\n")
+    (tmp_path / "key").touch()
+    files = {
+        "REDIS_URL_FILE": str(tmp_path / "redis"),
+        "DATABASE_PASSWORD_FILE": str(tmp_path / "password"),
+        "SIGNING_KEY_FILE": str(tmp_path / "key"),
+    }
+    done = darkroom({**environment, **files}, "demo", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    with redis_server.client() as redis:
+        assert len(redis.keys("task_events:*")) == 1
+
+
+def test_demo_starts_a_redis_where_a_file_names_none(
+    environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """An empty file stands for an address that was not given."""
+    (tmp_path / "redis").touch()
+    given = {**environment, "REDIS_URL_FILE": str(tmp_path / "redis")}
+    done = darkroom(given, "demo", "--prompt", "[[reject]]", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "(prompt_rejected)" in done.stderr
+
+
 def test_demo_interrupted_in_its_job_ends_in_order(
     environment: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -291,6 +322,24 @@ def test_missing_address_is_named_in_one_line(environment: Mapping[str, str]) ->
     done = darkroom(environment, "migrate")
     assert done.returncode == 2
     assert done.stderr == "darkroom: settings: DATABASE_URL is not set\n"
+
+
+def test_what_a_migration_has_to_say_is_logged(
+    environment: Mapping[str, str], postgres: EmbeddedPostgres
+) -> None:
+    """As JSON, apart from the answer, which a program may read."""
+    url = postgres.create_database("newer", template="migrated")
+    try:
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+            connection.commit()
+        done = darkroom({**environment, "DATABASE_URL": url}, "migrate")
+    finally:
+        postgres.drop_database("newer")
+    assert (done.returncode, done.stdout) == (0, "database is at revision 9999\n")
+    line = json.loads(done.stderr)
+    assert line["event"] == "the database is newer than this code"
+    assert (line["level"], line["runtime"]) == ("warning", "migrate")
 
 
 def test_migrations_at_once_and_a_sweep(environment: Mapping[str, str]) -> None:

@@ -22,4 +22,7 @@ def test_no_proxy_is_asked_for_the_loopback() -> None:
 def test_exports_survive_the_shell() -> None:
     """Addresses hold characters that a shell would read."""
     lines = exports({"DATABASE_URL": "postgresql://a@/b?host=/tmp/c d"}).splitlines()
-    assert lines == ["unset QUEUE_URL", "export DATABASE_URL='postgresql://a@/b?host=/tmp/c d'"]
+    assert lines == [
+        "unset QUEUE_URL REDIS_URL_FILE",
+        "export DATABASE_URL='postgresql://a@/b?host=/tmp/c d'",
+    ]
