@@ -9,6 +9,8 @@ from local.doctor.parts import Part
 from local.doctor.rule import NotChecked
 from local.doctor.servers import NO_SERVERS, Servers
 from local.doctor.template_file import Resource, Template
+from shared.api.live_delivery import StreamTimings
+from shared.generation.lease import EXTENSIONS_A_LEASE
 
 COMPOSE_NAME = "docker-compose.yml"
 TEMPLATE_NAME = "template.yaml"
@@ -29,11 +31,29 @@ class PythonClaim:
         where: The file.
         versions: The versions that it names, as `3.13`.
         is_all: Whether it must name every version that is supported, or just some.
+        same_as: The file that must name the very same versions; None if there is none.
     """
 
     where: str
     versions: frozenset[str]
     is_all: bool
+    same_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFacts:
+    """Constants of the code that rules are about.
+
+    Attributes:
+        extensions_a_lease: How often a lease is extended in the time that it lasts.
+        ping_seconds: After how much silence at most a stream is pinged.
+    """
+
+    extensions_a_lease: int = EXTENSIONS_A_LEASE
+    ping_seconds: float = StreamTimings().ping_after + StreamTimings().pulse
+
+
+CODE = CodeFacts()
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,7 @@ class Facts:
     Attributes:
         environment: The process that asks.
         celery: How Celery is configured (`probe.describe_celery`), or why that is not known.
+        code: Constants of the code.
         installed: Versions of packages that matter.
         compose: docker-compose.yml; None if it is absent.
         templates: template.yaml, with the defaults of its parameters and as each environment of
@@ -55,6 +76,7 @@ class Facts:
 
     environment: Part
     celery: Mapping[str, Any] | str
+    code: CodeFacts = CODE
     installed: Mapping[str, str] = field(default_factory=dict)
     compose: ComposeFile | None = None
     templates: tuple[Template, ...] = ()

@@ -21,9 +21,11 @@ def _python(facts: Facts) -> Iterable[Reading]:
     declared = next((claim for claim in facts.python if claim.where == "pyproject.toml"), None)
     if declared is None:
         raise NotChecked("pyproject.toml is absent")
+    by_file = {claim.where: claim.versions for claim in facts.python}
     for claim in facts.python:
         extra = claim.versions - declared.versions
         missing = declared.versions - claim.versions if claim.is_all else frozenset()
+        same = by_file.get(claim.same_as or "", claim.versions)
         fault = None
         if extra or not claim.versions:
             fault = f"not supported by pyproject.toml: {_listed(extra) or 'none named'}"
@@ -31,6 +33,8 @@ def _python(facts: Facts) -> Iterable[Reading]:
             fault = f"missing: {_listed(missing)}"
         elif claim.where == LEAST and claim.versions != {_sorted(declared.versions)[0]}:
             fault = f"the oldest of the classifiers is {_sorted(declared.versions)[0]}"
+        elif claim.versions != same:
+            fault = f"{claim.same_as} says {_listed(same)}"
         yield Reading(claim.where, _listed(claim.versions), fault)
 
 
@@ -119,7 +123,8 @@ PROJECT_RULES = (
     Rule(
         "python",
         "All files speak of the same Python versions",
-        "Make the classifiers of pyproject.toml and the file that is named say the same.",
+        "Make the file that is named say the same as the classifiers of pyproject.toml, and what "
+        "builds for Lambda the same as Runtime in template.yaml.",
         _python,
     ),
     Rule(

@@ -6,10 +6,9 @@ from local.doctor.facts import API_HANDLER, REAPER_HANDLER, Facts
 from local.doctor.parts import Part
 from local.doctor.quantities import in_seconds, period_of
 from local.doctor.rule import NotChecked, Reading, Rule, judged
+from local.doctor.template_file import FUNCTION_TIMEOUT_SECONDS, Resource, Template
 from shared.api.generations import WAIT_MAX_SECONDS
-from shared.api.live_delivery import StreamTimings
 from shared.database.session import CONNECT_TIMEOUT_SECONDS, STATEMENT_TIMEOUT_SECONDS
-from shared.generation.lease import EXTENSIONS_A_LEASE
 from shared.settings import RETRY_AFTER_MAX_SECONDS
 
 GATEWAY_SECONDS = 30.0
@@ -83,10 +82,11 @@ def _limits(facts: Facts) -> Iterable[Reading]:
 
 
 def _lease(facts: Facts) -> Iterable[Reading]:
+    extensions = facts.code.extensions_a_lease
     yield judged(
         "code",
-        f"{EXTENSIONS_A_LEASE} extensions a lease",
-        holds=EXTENSIONS_A_LEASE >= EXTENSIONS_LEAST,
+        f"{extensions} extensions a lease",
+        holds=extensions >= EXTENSIONS_LEAST,
         fault=f"fewer than {EXTENSIONS_LEAST} extensions a lease",
     )
     failure = CONNECT_TIMEOUT_SECONDS + STATEMENT_TIMEOUT_SECONDS
@@ -95,7 +95,7 @@ def _lease(facts: Facts) -> Iterable[Reading]:
         if found is None:
             continue
         lease, hard = found
-        extended_again = 2 * lease / EXTENSIONS_A_LEASE + failure
+        extended_again = 2 * lease / extensions + failure
         fault = None
         if lease >= hard:
             fault = f"LEASE_SECONDS {lease:g} is not less than TIME_LIMIT {hard:g}"
@@ -166,7 +166,7 @@ def _event_lifetime(facts: Facts) -> Iterable[Reading]:
 
 
 def _gateway(facts: Facts) -> Iterable[Reading]:
-    ping = StreamTimings().ping_after + StreamTimings().pulse
+    ping = facts.code.ping_seconds
     yield judged(
         "code",
         f"ping after {ping:g} s",
@@ -179,16 +179,30 @@ def _gateway(facts: Facts) -> Iterable[Reading]:
             yield _within(part.where, window, GATEWAY_SECONDS)
     for template in facts.templates:
         function = template.find_function(API_HANDLER)
-        timeout = None if function is None else function.find_number("Timeout", 3)
-        if function is None or timeout is None:
-            continue
-        window = template.part_of(function).find_number("EVENT_WINDOW_SECONDS") or 0.0
+        if function is not None:
+            yield from _behind_gateway(template, function)
+
+
+def _behind_gateway(template: Template, function: Resource) -> Iterator[Reading]:
+    window = template.part_of(function).find_number("EVENT_WINDOW_SECONDS") or 0.0
+    limit = GATEWAY_SECONDS
+    for seconds in template.gateway_timeouts(function):
+        yield judged(
+            function.where,
+            f"TimeoutInMillis {seconds * 1000:g}",
+            holds=seconds <= GATEWAY_SECONDS,
+            fault=f"API Gateway takes no TimeoutInMillis above {GATEWAY_SECONDS * 1000:g}",
+        )
+        yield _within(f"{function.where} (TimeoutInMillis {seconds * 1000:g})", window, seconds)
+        limit = min(limit, seconds)
+    timeout = function.find_number("Timeout", FUNCTION_TIMEOUT_SECONDS)
+    if timeout is not None:
         yield _within(f"{function.where} (Timeout {timeout:g})", window, timeout)
         yield judged(
             function.where,
             f"Timeout {timeout:g} s",
-            holds=timeout <= GATEWAY_SECONDS,
-            fault=f"the gateway answers 503 after {GATEWAY_SECONDS:g} s, and the function runs on",
+            holds=timeout <= limit,
+            fault=f"the gateway answers 503 after {limit:g} s, and the function runs on",
         )
 
 
@@ -249,8 +263,8 @@ SETTING_RULES = (
     Rule(
         "gateway",
         "Pings and answers come before a gateway gives up",
-        "Make EVENT_WINDOW_SECONDS less than the Timeout of the API's function, and that at "
-        "most 30.",
+        "Make EVENT_WINDOW_SECONDS less than the Timeout of the API's function, and that no more "
+        "than TimeoutInMillis of its HttpApi event: at most 30 s.",
         _gateway,
     ),
 )

@@ -130,6 +130,13 @@ class Template:
             if function.name in names_in(targets):
                 yield rule.properties.get("ScheduleExpression")
 
+    def gateway_timeouts(self, function: Resource) -> Iterator[float]:
+        """Yield how many seconds the gateways before a function wait, as far as it says so."""
+        for event in (function.properties.get("Events") or {}).values():
+            given = (event.get("Properties") or {}).get("TimeoutInMillis")
+            if event.get("Type") in ("HttpApi", "Api") and str(given).isdecimal():
+                yield int(str(given)) / 1000
+
     def queues_of(self, function: Resource) -> Iterator[tuple[EventSource, Resource]]:
         """Yield the queues of this template that feed a function, each with its source."""
         for source in self.event_sources(function):

@@ -1,27 +1,65 @@
-"""Every rule of `darkroom doctor`, broken: by a setting, in a file, in the code, on a server."""
+"""Every rule of `darkroom doctor`, broken: by a setting, in a file, in the code, on a server.
 
+Those that only docker-compose.yml or template.yaml can break are in `deployment_breaks`.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from local.doctor.facts import LEAST, PythonClaim
-from local.doctor.gathering import probe_handlers
+from local.doctor.facts import LEAST, Facts, PythonClaim
+from local.doctor.python_claims import bundle_claims
 from tests.support.agreement import (
     COMPOSE,
+    PROJECT,
     TEMPLATE,
     Break,
+    Edit,
     command,
-    event_source,
     function_variables,
     resource,
     service,
     variables,
     with_celery,
     with_postgres,
-    with_queue,
     with_redis,
     with_transport,
 )
+from tests.support.deployment_breaks import COMPOSE_BREAKS, TEMPLATE_BREAKS
 
 PLAIN_CLUSTER = {"Type": "AWS::ElastiCache::ServerlessCache", "Properties": {"Engine": "valkey"}}
+
+DATA, WORKFLOW = "cloud/data.yaml", ".github/workflows/ci.yml"
+
+
+def with_code(**constants: Any) -> Callable[[Facts], Facts]:
+    """Return a change of constants of the code."""
+    return lambda facts: replace(facts, code=replace(facts.code, **constants))
+
+
+def with_bundles(facts: Facts) -> Facts:
+    """Return the facts with what this project's own makefiles build for."""
+    return replace(facts, python=(*facts.python, *bundle_claims(PROJECT)))
+
+
+def gateway(**properties: Any) -> Edit:
+    """Return an edit of the event that leads from the gateway to the API's function."""
+
+    def edit(document: dict[str, Any]) -> None:
+        events = document["Resources"]["ApiFunction"]["Properties"]["Events"]
+        next(iter(events.values()))["Properties"].update(properties)
+
+    return edit
+
+
+def tested_on(*versions: str) -> Edit:
+    """Return an edit of the matrix of the workflow's tests."""
+
+    def edit(document: dict[str, Any]) -> None:
+        document["jobs"]["test"]["strategy"]["matrix"]["python"] = list(versions)
+
+    return edit
+
 
 SETTING_BREAKS = [
     Break("settings", "SOFT_TIME_LIMIT must be less", {"SOFT_TIME_LIMIT": "400"}),
@@ -44,6 +82,12 @@ SETTING_BREAKS = [
         file=COMPOSE,
         edit=variables("api", REDIS_URL="redis://:hidden@elsewhere:6379/0"),
     ),
+    Break(
+        "settings-agree",
+        "TIME_LIMIT differs: 330",
+        file=TEMPLATE,
+        edit=function_variables("ApiFunction", TIME_LIMIT="331"),
+    ),
     Break("soft-limit", "400 is not less than TIME_LIMIT 330", {"SOFT_TIME_LIMIT": "400"}),
     Break(
         "soft-limit",
@@ -51,6 +95,7 @@ SETTING_BREAKS = [
         file=TEMPLATE,
         edit=function_variables(None, SOFT_TIME_LIMIT="330"),
     ),
+    Break("lease", "fewer than 4 extensions a lease", facts=with_code(extensions_a_lease=3)),
     Break("lease", "too late for a lease of 10 s", {"LEASE_SECONDS": "10"}),
     Break("lease", "60 is not less than TIME_LIMIT 50", {"TIME_LIMIT": "50"}),
     Break("sweep", "more than LEASE_SECONDS 60", {"SWEEP_SECONDS": "61"}),
@@ -68,7 +113,18 @@ SETTING_BREAKS = [
     ),
     Break("dispatch-grace", "dispatch every waiting job again", {"DISPATCH_GRACE_SECONDS": "10"}),
     Break("event-lifetime", "may be silent for 1230 s", {"EVENT_TTL_SECONDS": "600"}),
+    Break("gateway", "a quiet stream is cut off", facts=with_code(ping_seconds=30.0)),
     Break("gateway", "answer that waits 30 s", {"EVENT_WINDOW_SECONDS": "30"}),
+    Break(
+        "gateway",
+        "does not come within 10 s  (template (local) ApiFunction (TimeoutInMillis 10000)",
+        file=TEMPLATE,
+        edit=gateway(TimeoutInMillis=10_000),
+    ),
+    Break("gateway", "answers 503 after 28 s", file=TEMPLATE, edit=gateway(TimeoutInMillis=28_000)),
+    Break(
+        "gateway", "no TimeoutInMillis above", file=TEMPLATE, edit=gateway(TimeoutInMillis=60_000)
+    ),
     Break(
         "gateway",
         "does not come within 20 s",
@@ -117,12 +173,31 @@ CELERY_BREAKS = [
         file=TEMPLATE,
         edit=lambda document: document["Resources"].update(Cluster=PLAIN_CLUSTER),
     ),
+    Break("redis-cluster", "several slots", file=DATA, edit=resource("Cache", NumNodeGroups=2)),
     Break("redis-cluster", "several slots", facts=with_redis(is_cluster=True)),
     Break(
         "redis-memory",
         "maxmemory-policy is allkeys-lru",
         file=COMPOSE,
         edit=command("redis", "noeviction", "allkeys-lru"),
+    ),
+    Break(
+        "redis-memory",
+        "maxmemory is not set",
+        file=COMPOSE,
+        edit=command("redis", "--maxmemory", "--x"),
+    ),
+    Break(
+        "redis-memory",
+        "maxmemory-policy is allkeys-lfu",
+        file=DATA,
+        edit=resource("CacheParameters", Properties={"maxmemory-policy": "allkeys-lfu"}),
+    ),
+    Break(
+        "redis-memory",
+        "these evict",
+        file=DATA,
+        edit=lambda document: document["Resources"].pop("CacheParameters"),
     ),
     Break("redis-memory", "volatile-lru", facts=with_redis(policy="volatile-lru")),
     Break(
@@ -134,149 +209,6 @@ CELERY_BREAKS = [
     Break("redis-persistence", "a restart forgets", facts=with_redis(has_append_only_file=False)),
 ]
 
-COMPOSE_BREAKS = [
-    Break(
-        "compose-names", "no setting: TIMELIMIT", file=COMPOSE, edit=variables("api", TIMELIMIT="1")
-    ),
-    Break(
-        "compose-required",
-        "not set: DATABASE_URL",
-        file=COMPOSE,
-        edit=variables("worker", DATABASE_URL=None),
-    ),
-    Break(
-        "stop-grace",
-        "what follows take 90 s",
-        file=COMPOSE,
-        edit=service("worker", stop_grace_period="1m"),
-    ),
-    Break(
-        "stop-grace",
-        "what follows take 330 s",
-        file=COMPOSE,
-        edit=variables("worker", SHUTDOWN_GRACE_SECONDS="300"),
-    ),
-    Break(
-        "start-order",
-        "does not wait for migrate",
-        file=COMPOSE,
-        edit=service("worker", depends_on=["migrate", "redis"]),
-    ),
-    Break("start-order", "health check", file=COMPOSE, edit=service("redis", healthcheck=None)),
-    Break("ports", "8000:8000 is open", file=COMPOSE, edit=service("api", ports=["8000:8000"])),
-    Break(
-        "container-memory",
-        "75% of the container's memory",
-        file=COMPOSE,
-        edit=service("redis", mem_limit="300m"),
-    ),
-    Break(
-        "container-memory", "less than 256 MB", file=COMPOSE, edit=service("api", mem_limit="64m")
-    ),
-    Break(
-        "connections",
-        "open up to",
-        file=COMPOSE,
-        edit=service("worker", deploy={"replicas": 20}),
-    ),
-]
-
-TEMPLATE_BREAKS = [
-    Break(
-        "template-names",
-        "no setting: REDISURL",
-        file=TEMPLATE,
-        edit=function_variables(None, REDISURL="x"),
-    ),
-    Break(
-        "template-required",
-        "not set: IMAGE_BUCKET",
-        file=TEMPLATE,
-        edit=function_variables(None, IMAGE_BUCKET=None),
-    ),
-    Break(
-        "template-required",
-        "DATABASE_URL, REDIS_URL, SIGNING_KEY",
-        file=TEMPLATE,
-        edit=function_variables(None, SECRET_ARNS=None),
-    ),
-    Break(
-        "function-timeout",
-        "after 300 s",
-        file=TEMPLATE,
-        edit=resource("WorkerFunction", Timeout=300),
-    ),
-    Break(
-        "queue-visibility",
-        "less than 6 times",
-        file=TEMPLATE,
-        edit=resource("JobQueue", VisibilityTimeout=1979),
-    ),
-    Break("queue-visibility", "times TIME_LIMIT", facts=with_queue(visibility_seconds=30)),
-    Break("queue-batches", "second job", file=TEMPLATE, edit=event_source(BatchSize=None)),
-    Break(
-        "queue-batches",
-        "would be deleted",
-        file=TEMPLATE,
-        edit=event_source(FunctionResponseTypes=None),
-    ),
-    Break(
-        "queue-batches",
-        "no MaximumConcurrency",
-        file=TEMPLATE,
-        edit=event_source(ScalingConfig=None),
-    ),
-    Break(
-        "queue-batches",
-        "less than MaximumConcurrency",
-        file=TEMPLATE,
-        edit=resource("WorkerFunction", ReservedConcurrentExecutions=3),
-    ),
-    Break(
-        "queue-names",
-        "the worker is fed from JobQueue",
-        file=TEMPLATE,
-        edit=function_variables("ApiFunction", QUEUE_URL={"Ref": "DeadLetterQueue"}),
-    ),
-    Break("queue-names", "no queue", file=TEMPLATE, edit=resource("WorkerFunction", Events={})),
-    Break(
-        "dead-letters", "no other queue", file=TEMPLATE, edit=resource("JobQueue", RedrivePolicy={})
-    ),
-    Break(
-        "dead-letters",
-        "as many deliveries",
-        file=TEMPLATE,
-        edit=function_variables(None, MAX_ATTEMPTS="10"),
-    ),
-    Break(
-        "dead-letters",
-        "keeps its age",
-        file=TEMPLATE,
-        edit=resource("DeadLetterQueue", MessageRetentionPeriod=3600),
-    ),
-    Break(
-        "dead-letters",
-        "nobody learns",
-        file=TEMPLATE,
-        edit=resource("DeadLettersAlarm", Dimensions=[]),
-    ),
-    Break("dead-letters", "as many deliveries", facts=with_queue(max_receives=None)),
-    Break(
-        "handlers",
-        "functions.worker has no run",
-        file=TEMPLATE,
-        edit=resource("WorkerFunction", Handler="functions.worker.run"),
-        facts=lambda facts: replace(facts, handlers=probe_handlers(facts.templates, {})),
-    ),
-    Break(
-        "function-memory",
-        "less than 256 MB",
-        file=TEMPLATE,
-        edit=resource("ReaperFunction", MemorySize=128),
-    ),
-    Break("migration", "the newest is", file=TEMPLATE, edit=resource("Migration", Revision="0001")),
-]
-
 PROJECT_BREAKS = [
     Break(
         "python",
@@ -286,11 +218,19 @@ PROJECT_BREAKS = [
     ),
     Break(
         "python",
-        "missing: 3.12",
-        file=".github/workflows/ci.yml",
-        edit=lambda document: document["jobs"]["test"]["strategy"]["matrix"].update(
-            python=["3.11", "3.13", "3.14"]
-        ),
+        "template.yaml says 3.14  (cloud/bundle.mk, Makefile)",
+        file=TEMPLATE,
+        edit=lambda document: document["Globals"]["Function"].update(Runtime="python3.14"),
+        facts=with_bundles,
+    ),
+    Break("python", "missing: 3.12", file=WORKFLOW, edit=tested_on("3.11", "3.13", "3.14")),
+    # Other jobs of the workflow run on 3.13: they must not stand for the tests.
+    Break("python", "missing: 3.13", file=WORKFLOW, edit=tested_on("3.11", "3.12", "3.14")),
+    Break(
+        "python",
+        "missing: 3.11, 3.12, 3.14  (workflows)",
+        file=WORKFLOW,
+        edit=lambda document: document["jobs"]["test"].pop("strategy"),
     ),
     Break(
         "python",
@@ -304,6 +244,12 @@ PROJECT_BREAKS = [
         "reads SIGNING_KEY",
         file=COMPOSE,
         edit=variables("api", SIGNING_KEY_FILE=None, SIGNING_KEY="0123456789abcdef" * 2),
+    ),
+    Break(
+        "secrets",
+        "reads REDIS_URL",
+        file=COMPOSE,
+        edit=variables("api", ENVIRONMENT="staging", REDIS_URL="redis://:hidden@redis:6379/0"),
     ),
     Break(
         "secrets",

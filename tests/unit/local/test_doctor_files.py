@@ -43,6 +43,7 @@ Transform: AWS::Serverless-2016-10-31
 Parameters:
   Stage: {Type: String, Default: local}
   Limit: {Type: Number, Default: 330}
+  Patience: {Type: Number, Default: 12500}
 Conditions:
   IsLocal: !Equals [!Ref Stage, local]
   IsAbroad: !Not [!Condition IsLocal]
@@ -60,6 +61,10 @@ Resources:
     Type: AWS::Serverless::Function
     Properties:
       Handler: functions.worker.handler
+      Events:
+        Open: {Type: HttpApi, Properties: {TimeoutInMillis: !Ref Patience}}
+        Unlimited: {Type: HttpApi}
+        Slow: {Type: HttpApi, Properties: {TimeoutInMillis: !ImportValue patience}}
       Environment:
         Variables:
           ENVIRONMENT: !Ref Stage
@@ -245,6 +250,13 @@ def test_what_starts_a_function_may_be_a_resource_of_its_own(tmp_path: Path) -> 
     [(source, queue)] = loaded.queues_of(worker)
     assert (queue.name, source.properties["BatchSize"]) == ("Jobs", 1)
     assert list(loaded.schedules(worker)) == ["rate(5 minutes)"]
+
+
+def test_gateways_say_how_long_they_wait_for_a_function(tmp_path: Path) -> None:
+    """As far as the template says so."""
+    loaded = template(tmp_path)
+    [worker] = loaded.functions
+    assert list(loaded.gateway_timeouts(worker)) == [12.5]
 
 
 def test_conditions_and_nested_stacks_are_followed(tmp_path: Path) -> None:
