@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from local.doctor.template_file import load_template
 from shared.jobs.migrate import newest_revision
 from shared.settings import Settings
 from tests.architecture.test_imports import AWS, SERVERS, modules_after
 from tests.support.template import (
+    DATA_TEMPLATE,
     FUNCTIONS,
     PROJECT,
     TEMPLATE,
+    decide,
     environment_of,
     read_template,
     translate,
@@ -87,8 +88,7 @@ def test_the_api_is_bounded_where_a_bound_is_given(
     given: dict[str, str], bound: str | None
 ) -> None:
     """Without one it may have all that the account has left, as the other functions always do."""
-    template = load_template(TEMPLATE, {"Environment": "staging", **given}, "")
-    assert template is not None
+    template = decide({"Environment": "staging", **given})
     reserved = {
         function: template.find(f"{function}Function").properties.get(  # type: ignore[union-attr]
             "ReservedConcurrentExecutions"
@@ -215,6 +215,9 @@ def test_configurations_give_what_the_template_asks_for() -> None:
         assert required <= set(given) <= set(parameters)
         for name, value in given.items():
             assert value in parameters[name].get("AllowedValues", [value])
+        if "deploy" in configuration:
+            capabilities = configuration["deploy"]["parameters"]["capabilities"]
+            assert capabilities == ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 
 
 @pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
@@ -235,11 +238,48 @@ def test_the_template_translates(architecture: str) -> None:
 
 
 def test_the_bucket_is_private_and_cleans_up() -> None:
-    """Nothing in it can be made public; uploads that were never finished go after a day."""
+    """Nothing in it can be made public; nothing stays for ever that nobody sees."""
     bucket = resource("ImagesBucket")
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
-    [rule] = bucket["LifecycleConfiguration"]["Rules"]
-    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    uploads, versions = rules.pop("unfinished-uploads"), rules.pop("old-versions")
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert versions["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert versions["ExpiredObjectDeleteMarker"] is True
+    # A rule that ends current versions would delete pictures that rows still name.
+    assert rules == {}
+    assert "ExpirationInDays" not in {*uploads, *versions}
+
+
+def test_what_is_kept_on_deletion_is_not_kept_by_a_first_deployment_that_fails() -> None:
+    """It would cost money, and be in the way of the next one."""
+    kept = {
+        name: found
+        for path in (TEMPLATE, DATA_TEMPLATE)
+        for name, found in read_template(path)["Resources"].items()
+        if str(found.get("DeletionPolicy")).startswith("Retain")
+    }
+    secrets = {"DatabasePassword", "CachePassword", "SigningKey", "Settings"}
+    assert set(kept) == {"Data", "ImagesBucket", *secrets}
+    assert {found["DeletionPolicy"] for found in kept.values()} == {"RetainExceptOnCreate"}
+    assert {found["UpdateReplacePolicy"] for found in kept.values()} == {"Retain"}
+
+
+def test_the_data_stack_is_given_all_that_can_be_chosen() -> None:
+    """With the same defaults, for whoever makes this stack alone."""
+    parameters, given = read_template()["Parameters"], dict(resource("Data")["Parameters"])
+    for name, parameter in read_template(DATA_TEMPLATE)["Parameters"].items():
+        assert given.pop(name) == {"Ref": name}
+        assert parameters[name].get("Default") == parameter.get("Default")
+    assert given == {}
+
+
+@pytest.mark.parametrize("version", ["17", "16.10", "18.4", "17.11-rds.1"])
+def test_another_major_version_is_refused_at_once(version: str) -> None:
+    """And not in the middle of a deployment, which would have to allow it."""
+    parameter = read_template()["Parameters"]["DatabaseVersion"]
+    assert re.search(parameter["AllowedPattern"], parameter["Default"])
+    assert re.search(parameter["AllowedPattern"], version) is None
 
 
 def test_somebody_is_told_of_what_goes_wrong() -> None:
@@ -251,31 +291,6 @@ def test_somebody_is_told_of_what_goes_wrong() -> None:
         *("Errors", "Throttles"),
     }
     assert all(alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}] for alarm in alarms)
-
-
-def test_no_function_has_more_than_its_own_role() -> None:
-    """SAM adds policies for all resources of the account to roles that it makes itself."""
-    resources = translate()["Resources"]
-    roles = {name for name, found in resources.items() if found["Type"] == "AWS::IAM::Role"}
-    assert roles == {f"{function}Role" for function in FUNCTIONS}
-    anywhere = {
-        action
-        for found in resources.values()
-        for action in actions_on_everything(found.get("Properties", {}))
-    }
-    assert {action.partition(":")[0] for action in anywhere} == {"xray", "ec2"}
-
-
-def actions_on_everything(properties: Any) -> set[str]:
-    """Return the actions that statements in these properties allow on any resource."""
-    if isinstance(properties, list):
-        return set().union(*map(actions_on_everything, properties))
-    if not isinstance(properties, dict):
-        return set()
-    if properties.get("Effect") == "Allow" and properties.get("Resource") == "*":
-        actions = properties["Action"]
-        return set(actions["Fn::If"][1] if isinstance(actions, dict) else actions)
-    return set().union(*map(actions_on_everything, properties.values()))
 
 
 def imports_of(module: str) -> set[str]:

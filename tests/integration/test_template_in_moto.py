@@ -17,10 +17,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")
 
 ACCOUNT = "123456789012"
 SECRET_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:darkroom-abcdef"
+PROVIDER_SECRET_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:openai-abcdef"
 PARAMETERS = {
     "Environment": "staging",
     "AiMockMode": "true",
     "SecretArn": SECRET_ARN,
+    "ProviderSecretArn": PROVIDER_SECRET_ARN,
     "SubnetIds": "subnet-1,subnet-2",
     "SecurityGroupIds": "sg-1",
     "SecretsVersion": "2",
@@ -97,17 +99,34 @@ def test_the_worker_is_fed_by_the_queue_and_not_by_the_dead_letters(stack: dict[
 
 
 def test_functions_have_their_variables_and_no_secret(stack: dict[str, Any]) -> None:
-    """They name the queue, the bucket and the secret."""
+    """They name the queue, the bucket and the secrets: the provider's to the worker alone."""
     client = boto3.client("lambda")
     for name in ("Worker", "Api", "Reaper", "Migrate"):
         found = client.get_function_configuration(FunctionName=stack[f"{name}Function"])
         variables = found["Environment"]["Variables"]
-        assert variables["SECRET_ARNS"] == SECRET_ARN
+        own = f",{PROVIDER_SECRET_ARN}" if name == "Worker" else ""
+        assert variables["SECRET_ARNS"] == SECRET_ARN + own
         assert variables["SECRETS_VERSION"] == "2"
         assert variables["QUEUE_URL"] == stack["JobQueue"]
         assert variables["IMAGE_BUCKET"] == stack["ImagesBucket"]
         assert variables["DATABASE_URL"] == variables["REDIS_URL"] == ""
         assert not {"SIGNING_KEY", "OPENAI_API_KEY"} & set(variables)
+
+
+def test_no_role_but_the_worker_s_speaks_of_the_provider_s_secret(stack: dict[str, Any]) -> None:
+    """Nor do the policies that all have; moto does not attach them."""
+    client = boto3.client("iam")
+    speaking = {
+        name
+        for name in ("Worker", "Api", "Reaper", "Migrate")
+        if PROVIDER_SECRET_ARN
+        in str(client.get_role_policy(RoleName=stack[f"{name}Role"], PolicyName=name.lower()))
+    }
+    assert speaking == {"Worker"}
+    for policy in ("BasicPolicy", "NetworkPolicy"):
+        found = str(client.get_policy_version(PolicyArn=stack[policy], VersionId="v1"))
+        assert (SECRET_ARN in found) == (policy == "BasicPolicy")
+        assert PROVIDER_SECRET_ARN not in found
 
 
 def test_the_api_has_its_limits(stack: dict[str, Any]) -> None:

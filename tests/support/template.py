@@ -1,5 +1,6 @@
 """template.yaml as CloudFormation gets it: read, and translated by the SAM translator."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ import boto3
 import yaml
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
+
+from local.doctor.intrinsics import Resolver, names_in
+from local.doctor.template_file import Template, load_template
 
 PROJECT = Path(__file__).parents[2]
 TEMPLATE = PROJECT / "template.yaml"
@@ -63,3 +67,55 @@ def environment_of(function: str) -> dict[str, Any]:
     properties = template["Resources"][f"{function}Function"]["Properties"]
     own = properties.get("Environment", {}).get("Variables", {})
     return {**common, **own}
+
+
+def decide(given: Mapping[str, str]) -> Template:
+    """Return the template as these parameters make it, and the defaults of the others."""
+    declared = read_template()["Parameters"].items()
+    # What CloudFormation splits, the doctor leaves as it is.
+    lists: dict[str, Any] = {
+        name: given.get(name, parameter["Default"]).split(",")
+        for name, parameter in declared
+        if parameter["Type"] == "CommaDelimitedList"
+    }
+    template = load_template(TEMPLATE, {**given, **lists})
+    assert template is not None
+    return template
+
+
+def statements_of(function: str, given: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return all that the role of a function says, itself and by its managed policies."""
+    template = decide(given)
+    [role] = [one for one in template.resources if one.name == f"{function}Role"]
+    policies = names_in(role.properties["ManagedPolicyArns"])
+    managed = [one.properties for one in template.resources if one.name in policies]
+    # Whatever else is attached to the role, this would not see it.
+    assert len(managed) == len(role.properties["ManagedPolicyArns"])
+    documents = [one["PolicyDocument"] for one in (*role.properties["Policies"], *managed)]
+    return [statement for document in documents for statement in document["Statement"]]
+
+
+def allowed_to(function: str, action: str, given: Mapping[str, str]) -> set[str]:
+    """Return the resources on which a function may do something, whatever is denied to it."""
+    found: set[str] = set()
+    for statement in statements_of(function, given):
+        if statement["Effect"] == "Allow" and action in as_list(statement["Action"]):
+            found |= {str(resource) for resource in as_list(statement["Resource"])}
+    return found
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return what a policy says, which need not be a list where it is one thing."""
+    return value if isinstance(value, list) else [value]
+
+
+def broken_rules(given: Mapping[str, str]) -> set[str]:
+    """Return the names of the rules that keep these parameters from being deployed."""
+    template = read_template()
+    resolver = Resolver(template, given)
+    return {
+        name
+        for name, rule in template["Rules"].items()
+        if resolver.resolve(rule.get("RuleCondition", True)) is True
+        and not all(resolver.resolve(one["Assert"]) is True for one in rule["Assertions"])
+    }
