@@ -26,9 +26,15 @@ CODE = [
 
 OF_OTHERS = {
     *("AWS_REGION", "AWS_DEFAULT_REGION", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
-    *("MaxAllocatedStorage", "AmazonSSMManagedInstanceCore", "StartMessageMoveTask"),
+    *("CREATE_FAILED", "ROLLBACK_FAILED", "REDISCLI_AUTH"),
+    *(
+        "MaxAllocatedStorage",
+        "AmazonSSMManagedInstanceCore",
+        "StartMessageMoveTask",
+        "FunctionError",
+    ),
 }
-"""Names of AWS, and of its properties."""
+"""Names of AWS, of its properties, and of redis-cli."""
 
 NOT_IN_A_ROW = {"lease_lost"}
 """Codes of attempts that nobody sees: another one owns the job."""
