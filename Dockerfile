@@ -1,4 +1,5 @@
-# One image for every local role: docker-compose.yml says which command a container runs.
+# One image for every local role: docker-compose.yml says which command a container runs. Health
+# checks stand there, too, one for each role: a HEALTHCHECK here would ask a worker over HTTP.
 FROM python:3.13-slim AS build
 WORKDIR /build
 COPY requirements-build.lock requirements-image.lock ./
@@ -15,7 +16,9 @@ RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
     && pip --python /opt/darkroom install --no-deps --no-index dist/*.whl
 
 FROM python:3.13-slim
+# ensurepip is pip once more, in a wheel.
 RUN pip uninstall --yes --root-user-action ignore pip \
+    && rm -r "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" \
     && groupadd --gid 10001 darkroom \
     && useradd --uid 10001 --gid darkroom --no-create-home --home-dir /tmp --shell /usr/sbin/nologin darkroom \
     && install -d -o darkroom -g darkroom /var/lib/darkroom/images

@@ -41,12 +41,14 @@ ABSENT = {
 }
 
 OF_BOTO3 = {
-    "AWS_REGION": None,
     "AWS_DEFAULT_REGION": None,
     "AWS_ENDPOINT_URL_S3": None,
     "AWS_SHARED_CREDENTIALS_FILE": "/run/secrets/aws_credentials",
 }
 """No settings: boto3 reads them by itself, where there is an IMAGE_BUCKET or a QUEUE_URL."""
+
+OUTSIDE = {"AWS_SHARED_CREDENTIALS_FILE": "BUCKET_CREDENTIALS_FILE"}
+"""What bears another name on this machine."""
 
 HAND_BACK_SECONDS = 30
 """What a worker may need after its grace: see the worker's stop_grace_period."""
@@ -107,11 +109,16 @@ def test_boto3_is_told_what_it_needs_for_a_bucket(compose: dict[str, Any]) -> No
 
 
 def test_a_secret_comes_from_the_file_that_its_variable_names(compose: dict[str, Any]) -> None:
-    """On this machine; from an empty one where none is named."""
+    """On this machine; from an empty one where none is named.
+
+    A variable that a shell has for something else would hand over what nobody meant to give.
+    """
     variables = compose["x-darkroom"]["environment"]
     for name, source in compose["secrets"].items():
         [variable] = [key for key, value in variables.items() if value == f"/run/secrets/{name}"]
-        assert source == {"file": f"${{{variable}:-./docker/not-given}}"}
+        outside = OUTSIDE.get(variable, variable)
+        assert not outside.startswith("AWS_")
+        assert source == {"file": f"${{{outside}:-./docker/not-given}}"}
     assert (PROJECT / "docker/not-given").read_text() == ""
 
 
@@ -122,6 +129,28 @@ def test_no_secret_stands_in_the_environment_of_a_container(compose: dict[str, A
             assert name.endswith("_FILE") or not re.search("PASSWORD|KEY$|SECRET", name), name
     assert set(compose["secrets"]) == {*MADE_UP, *GIVEN_ONLY}
     assert set(compose["services"]["secrets"]["secrets"]) == set(compose["secrets"])
+
+
+def test_a_server_that_is_not_ours_is_given_no_secret_but_its_own(compose: dict[str, Any]) -> None:
+    """PostgreSQL has its password, Redis nothing; whoever runs our image has all."""
+    whole = "secrets:/run/secrets:ro"
+    for name, service in compose["services"].items():
+        mounted = [mount for mount in service["volumes"] if "secret" in mount or "passw" in mount]
+        if name == "secrets":
+            assert mounted == ["secrets:/secrets", "database_password:/database"]
+        elif name == "postgres":
+            assert mounted == ["database_password:/run/secrets:ro"]
+        else:
+            assert mounted == ([] if name == "redis" else [whole]), name
+
+
+def test_the_image_is_built_once_and_never_looked_for_elsewhere(compose: dict[str, Any]) -> None:
+    """Nobody waits for a registry, nor runs what it has under the same name."""
+    services = compose["services"].values()
+    [built] = [service for service in services if "build" in service]
+    ours = [service for service in services if service["image"] == built["image"]]
+    assert len(ours) == len(compose["services"]) - len(("redis", "postgres"))
+    assert {service["pull_policy"] for service in ours} == {"never"}
 
 
 def test_only_this_machine_reaches_a_port(compose: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The functions in Lambda's own container, against Redis and PostgreSQL on Docker's network."""
+"""The functions in Lambda's own container, against Redis and PostgreSQL of compose."""
 
 import json
 import subprocess
@@ -16,20 +16,18 @@ from local.stack.server import free_port
 from shared.jobs.migrate import newest_revision
 from tests.contract.test_a_job import PLAIN_BYTES
 from tests.support.channel import ChannelReader
+from tests.support.compose import run
 from tests.support.database import Database
 from tests.support.sam_ground import (
     EVENTS,
     PROJECT,
     SAM,
     Ground,
-    docker,
     of_bundles,
     running_ground,
     sam_environment,
 )
 from tests.support.wait import wait_until
-
-pytestmark = pytest.mark.timeout(600)
 
 JOB_ID = UUID(json.loads((EVENTS / "worker-direct.json").read_text())["job_id"])
 
@@ -44,8 +42,8 @@ http.server.HTTPServer(("", 8080), Listener).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def ground(bundles: Path) -> Iterator[Ground]:
-    """Give servers and a migrated database."""
+def ground(layers: None, bundles: Path) -> Iterator[Ground]:
+    """Give servers and a database that the function has migrated."""
     with running_ground(bundles) as ground:
         told = ground.invoke("MigrateFunction", EVENTS / "migrate-direct.json")
         assert told.answer == {"revision": newest_revision()}, told.output
@@ -55,7 +53,7 @@ def ground(bundles: Path) -> Iterator[Ground]:
 @pytest.fixture
 def database(ground: Ground) -> Iterator[Database]:
     """Give the database, without jobs."""
-    with closing(Database(ground.database_url)) as database:
+    with closing(Database(ground.compose.outer_addresses["DATABASE_URL"])) as database:
         database.clear()
         yield database
 
@@ -63,7 +61,8 @@ def database(ground: Ground) -> Iterator[Database]:
 @pytest.fixture
 def redis(ground: Ground) -> Iterator[Any]:
     """Give an empty Redis."""
-    with closing(Redis.from_url(ground.redis_url, decode_responses=True)) as client:
+    url = ground.compose.outer_addresses["REDIS_URL"]
+    with closing(Redis.from_url(url, decode_responses=True)) as client:
         client.flushall()
         yield client
 
@@ -134,7 +133,8 @@ def test_cloudformation_hears_how_the_migration_went(ground: Ground) -> None:
     unreachable = "postgresql://darkroom@nowhere/darkroom"
     told = ground.invoke("MigrateFunction", event, DATABASE_URL=unreachable)
     assert "ServiceUnavailable" in told.output
-    answers = [json.loads(line) for line in docker("logs", listener).splitlines() if line[0] == "{"]
+    lines = run(["docker", "logs", listener]).splitlines()
+    answers = [json.loads(line) for line in lines if line[0] == "{"]
     assert [answer["Status"] for answer in answers] == ["SUCCESS", "FAILED"]
     assert answers[0]["Data"] == {"Revision": newest_revision()}
     assert answers[1]["Reason"].startswith("PostgreSQL: ")
@@ -166,13 +166,13 @@ def served(ground: Ground, log_path: Path) -> Iterator[httpx.Client]:
     port = free_port()
     command = [
         *(str(SAM), "local", "start-api", "--port", str(port), "--warm-containers", "LAZY"),
-        *("--docker-network", ground.network, "--skip-pull-image", *of_bundles(ground.template)),
+        *("--docker-network", ground.compose.network, "--skip-pull-image"),
+        *of_bundles(ground.template),
     ]
+    environment = sam_environment(**ground.compose.addresses)
     with (
         log_path.open("w") as log,
-        subprocess.Popen(
-            command, cwd=PROJECT, env=sam_environment(), stdout=log, stderr=log
-        ) as process,
+        subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         try:

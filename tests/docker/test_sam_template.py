@@ -3,12 +3,8 @@
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.support.sam_ground import PROJECT, SAM, sam, sam_environment
 from tests.support.template import FUNCTIONS
-
-pytestmark = pytest.mark.timeout(600)
 
 X86_64, ARM64 = b"\x3e\x00", b"\xb7\x00"
 """The machine in the head of an ELF file [elf(5), e_machine]."""

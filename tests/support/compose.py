@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Thread
 from typing import IO, Any
@@ -19,9 +19,16 @@ from tests.support.api import SMALL, Told
 from tests.support.wait import wait_until
 
 PROJECT = Path(__file__).parents[2]
-IMAGE = "darkroom:local"
 PATIENCE_SECONDS = 90.0
 COMMAND_SECONDS = 240.0
+BUILD_SECONDS = 600.0
+"""Of the image, on a machine that has to fetch everything first."""
+
+PLUGIN = os.environ.get("COMPOSE", "docker compose")
+PROGRAM = "docker-compose"
+FILE = "docker-compose.yml"
+PORTS_FILE = "tests/docker/ports.yml"
+"""Publishes Redis and PostgreSQL to this machine."""
 
 TIMINGS = {
     "LEASE_SECONDS": "6",
@@ -34,8 +41,18 @@ TIMINGS = {
 """Recovery within seconds; what is tested is the same."""
 
 
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+def run(
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    within: float = COMMAND_SECONDS,
+) -> str:
     """Run a command in the project's folder and return what it wrote to standard output.
+
+    Args:
+        command: Its words.
+        environment: What is different for it.
+        within: Seconds that it may take.
 
     Raises:
         AssertionError: It failed; holds the end of what it said.
@@ -47,35 +64,40 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=COMMAND_SECONDS,
+        timeout=within,
     )
     said = f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
     assert done.returncode == 0, f"{shlex.join(command)}: {said}"
     return done.stdout
 
 
-def build_image() -> None:
-    """Build the image, as whoever runs `docker compose up` for the first time."""
-    run(["docker", "build", "--quiet", "--tag", IMAGE, "."])
-
-
 class Compose:
     """One compose project, reached as its user reaches it.
 
+    Its image bears a name of its own, which nothing has before the first `up`: that one builds
+    it, as on the machine of whoever has just cloned this.
+
     Args:
         name: Of the project; the names of its network and volumes begin with it.
+        command: The plugin, or the older program.
+        files: Read in this order. No other is, nor the developer's own `.env`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, command: str = PLUGIN, files: Sequence[str] = (FILE,)) -> None:
         self.name = name
         self.url = f"http://localhost:{(port := free_port())}"
         self.flower_url = f"http://localhost:{(flower_port := free_port())}"
-        self._command = shlex.split(os.environ.get("COMPOSE", "docker compose"))
+        self._image = f"darkroom:{name}"
+        self._command = [
+            *(*shlex.split(command), "--project-name", name, "--env-file", "docker/not-given"),
+            *(word for file in files for word in ("--file", file)),
+        ]
         self._environment = {
             **TIMINGS,
-            "DARKROOM_IMAGE": IMAGE,
+            "DARKROOM_IMAGE": self._image,
             "API_PORT": str(port),
             "FLOWER_PORT": str(flower_port),
+            "BUCKET_CREDENTIALS_FILE": "",
         }
         self.client = httpx.Client(base_url=self.url, timeout=30)
 
@@ -85,28 +107,54 @@ class Compose:
         return f"{self.name}_default"
 
     @property
-    def database_url(self) -> str:
-        """The address of PostgreSQL in that network."""
-        password = self.exec("api", "cat", "/run/secrets/database_password")
-        return f"postgresql://darkroom:{password}@postgres:5432/darkroom"
+    def addresses(self) -> dict[str, str]:
+        """The addresses of PostgreSQL and Redis in that network, as settings."""
+        return {
+            "DATABASE_URL": self._database_url("postgres:5432"),
+            "REDIS_URL": "redis://redis:6379/0",
+        }
 
     @property
-    def redis_url(self) -> str:
-        """The address of Redis in that network."""
-        return "redis://redis:6379/0"
+    def outer_addresses(self) -> dict[str, str]:
+        """Their addresses for this process, where `PORTS_FILE` is among the files."""
+        return {
+            "DATABASE_URL": self._database_url(self.run("port", "postgres", "5432").strip()),
+            "REDIS_URL": f"redis://{self.run('port', 'redis', '6379').strip()}/0",
+        }
 
-    def run(self, *words: str) -> str:
+    def _database_url(self, address: str) -> str:
+        return f"postgresql://darkroom:{self._database_password}@{address}/darkroom"
+
+    @cached_property
+    def _database_password(self) -> str:
+        return self.exec("postgres", "cat", "/run/secrets/database_password")
+
+    def run(self, *words: str, within: float = COMMAND_SECONDS) -> str:
         """Run a command of compose on this project."""
-        return run([*self._command, "--project-name", self.name, *words], self._environment)
+        return run([*self._command, *words], self._environment, within=within)
+
+    def build(self) -> None:
+        """Build the image, with all that it is made of."""
+        self.run("build", within=BUILD_SECONDS)
 
     def up(self, *words: str) -> None:
         """Start what is not running, and wait until it is healthy."""
-        self.run("up", "--detach", "--no-build", "--wait", *words)
+        self.run("up", "--detach", "--wait", *words)
+
+    @contextmanager
+    def stopped(self, *services: str) -> Iterator[None]:
+        """Have services stopped for the length of the block; whatever it does, all run after it."""
+        self.run("stop", *services)
+        try:
+            yield
+        finally:
+            self.up()
 
     def destroy(self) -> None:
-        """Remove containers, network and volumes."""
+        """Remove containers, network, volumes and the image; the layers it was built of stay."""
         self.client.close()
         self.run("--profile", "flower", "down", "--volumes", "--remove-orphans", "--timeout", "1")
+        run(["docker", "image", "rm", "--force", "--no-prune", self._image])
 
     def exec(self, service: str, *words: str) -> str:
         """Run a command in the container of a service and return its output."""
@@ -157,10 +205,7 @@ class Compose:
         Yields what returns the messages, byte for byte, once there are so many.
         """
         client = subprocess.Popen(
-            [
-                *(*self._command, "--project-name", self.name, "exec", "-T", "redis"),
-                *("redis-cli", "subscribe", channel),
-            ],
+            [*self._command, "exec", "-T", "redis", "redis-cli", "subscribe", channel],
             cwd=PROJECT,
             env={**os.environ, **self._environment},
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What the functions need under `sam local`: servers on a network of Docker, and the SAM CLI."""
+"""What the functions need under `sam local`: Redis and PostgreSQL of compose, and the SAM CLI."""
 
 import json
 import os
@@ -7,19 +7,18 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-from tests.support.wait import wait_until
+from tests.support.compose import FILE, PORTS_FILE, Compose, run
 
 PROJECT = Path(__file__).parents[2]
 SAM = PROJECT / ".venv-sam/bin/sam"
 EVENTS = PROJECT / "events"
-PASSWORD = "darkroom"
 PATIENCE_SECONDS = 120
 """A first invocation builds an image on top of Lambda's."""
+
+SAM_SECONDS = 3 * PATIENCE_SECONDS
 
 
 def sam_environment(**variables: str) -> dict[str, str]:
@@ -37,15 +36,6 @@ def sam_environment(**variables: str) -> dict[str, str]:
     }
 
 
-def docker(*arguments: str) -> str:
-    """Run a command of Docker and return what it says."""
-    done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"docker {arguments[0]}: {done.stderr}"
-    return done.stdout.strip()
-
-
 def sam(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run the SAM CLI in the project."""
     return subprocess.run(
@@ -54,7 +44,7 @@ def sam(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str
         env=sam_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_SECONDS * 3,
+        timeout=SAM_SECONDS,
         check=False,
     )
 
@@ -77,78 +67,42 @@ class Invocation:
 
 
 class Ground:
-    """Redis and PostgreSQL on a network, reached from this process by published ports.
+    """Redis and PostgreSQL of a compose project of their own, without workers that take the jobs.
 
     Args:
-        template: Of the bundles that are run there.
+        compose: The project.
+        template: Of the bundles that are run in its network.
     """
 
-    def __init__(self, template: Path) -> None:
+    def __init__(self, compose: Compose, template: Path) -> None:
+        self.compose = compose
         self.template = template
-        self.network = f"darkroom-sam-{uuid4().hex[:8]}"
         self._containers: list[str] = []
 
     def start(self) -> None:
-        """Start both and wait for them."""
-        docker("network", "create", self.network)
-        self.run("redis", "redis:7-alpine", published="6379")
-        self.run(
-            "postgres",
-            "postgres:16-alpine",
-            published="5432",
-            environment={"POSTGRES_USER": "darkroom", "POSTGRES_PASSWORD": PASSWORD},
-        )
-        wait_until(self._answers, 60, "PostgreSQL to answer")
+        """Start both and wait for them; PostgreSQL is empty."""
+        self.compose.up("redis", "postgres")
 
-    def invoke(self, function: str, event: Path, **environment: str) -> "Invocation":
+    def invoke(self, function: str, event: Path, **environment: str) -> Invocation:
         """Run a function once; see the module's `invoke`."""
-        return invoke(self.template, self.network, function, event, **environment)
+        return invoke(self.compose, self.template, function, event, **environment)
 
     def stop(self) -> None:
         """Remove everything."""
         if self._containers:
-            docker("rm", "--force", "--volumes", *self._containers)
-        docker("network", "rm", self.network)
+            run(["docker", "rm", "--force", "--volumes", *self._containers])
+        self.compose.destroy()
 
-    def run(
-        self,
-        alias: str,
-        image: str,
-        *command: str,
-        published: str | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> str:
-        """Start a container that others find by its alias; return its id."""
-        ports = ["--publish", f"127.0.0.1::{published}"] if published else []
-        variables = [f"--env={name}={value}" for name, value in (environment or {}).items()]
-        name = docker(
-            *("run", "--detach", "--network", self.network, "--network-alias", alias),
-            *(*ports, *variables, image, *command),
-        )
+    def run(self, alias: str, image: str, *command: str) -> str:
+        """Start a container that the functions find by its alias; return its id."""
+        name = run(
+            [
+                *("docker", "run", "--detach", "--network", self.compose.network),
+                *("--network-alias", alias, image, *command),
+            ]
+        ).strip()
         self._containers.append(name)
         return name
-
-    def _answers(self) -> bool:
-        done = subprocess.run(
-            [
-                *("docker", "exec", self._containers[1]),
-                *("pg_isready", "--host=127.0.0.1", "--username=darkroom", "--quiet"),
-            ],
-            check=False,
-            timeout=30,
-        )
-        return done.returncode == 0
-
-    @cached_property
-    def redis_url(self) -> str:
-        """The address of Redis for this process."""
-        return f"redis://{docker('port', self._containers[0], '6379')}/0"
-
-    @cached_property
-    def database_url(self) -> str:
-        """The address of PostgreSQL for this process."""
-        address = docker("port", self._containers[1], "5432")
-        return f"postgresql://darkroom:{PASSWORD}@{address}/darkroom"
 
 
 def of_bundles(template: Path) -> tuple[str, ...]:
@@ -157,17 +111,18 @@ def of_bundles(template: Path) -> tuple[str, ...]:
 
 
 def invoke(
-    template: Path, network: str, function: str, event: Path, **environment: str
+    compose: Compose, template: Path, function: str, event: Path, **environment: str
 ) -> Invocation:
-    """Run a function once, on a network of Docker; SAM's own exit code says nothing of it.
+    """Run a function once, in the network of a compose project and on its servers.
 
-    Other values can be given to variables that the template names.
+    SAM's own exit code says nothing of it. Other values can be given to variables that the
+    template names.
     """
     begin = time.monotonic()
     done = sam(
         *("local", "invoke", function, "--event", str(event), *of_bundles(template)),
-        *("--docker-network", network, "--skip-pull-image"),
-        **environment,
+        *("--docker-network", compose.network, "--skip-pull-image"),
+        **{**compose.addresses, **environment},
     )
     return Invocation(
         _last_json(done.stdout),
@@ -198,8 +153,9 @@ def _json_lines(done: "subprocess.CompletedProcess[str]") -> Iterator[Mapping[st
 
 @contextmanager
 def running_ground(template: Path) -> Iterator[Ground]:
-    """Give servers on a network of their own, removed at the end."""
-    ground = Ground(template)
+    """Give servers of a project of their own, removed at the end."""
+    compose = Compose(f"darkroom-sam-{os.getpid()}", files=(FILE, PORTS_FILE))
+    ground = Ground(compose, template)
     try:
         ground.start()
         yield ground
