@@ -14,7 +14,7 @@ PROJECT = Path(__file__).parents[2]
 SAM = PROJECT / ".venv-sam/bin/sam"
 BUILT = PROJECT / ".aws-sam/build"
 SETTINGS = ["Environment=local", "AiMockMode=true", "Architecture=x86_64"]
-PAIRS = 3
+PAIRS = 5
 PROVIDERS = ("openai", "httpx2", "httpcore2", "h11", "jiter", "anyio", "sniffio", "truststore")
 """The OpenAI SDK with what nothing else in the worker's bundle needs."""
 DRAWING = ("PIL", "pillow")
