@@ -89,8 +89,8 @@ def _lines_of(row: Row) -> list[str]:
     ]
 
 
-def _mask(row: Row, column: str, by_nature: Sequence[str], placeholder: str) -> Row:
-    return {**row, column: placeholder} if row.get(column) in by_nature else row
+def _mask(row: Row, column: str, by_nature: Sequence[str], word: str) -> Row:
+    return {**row, column: word} if row.get(column) in by_nature else row
 
 
 def _names_of(history: History) -> dict[str, str]:
