@@ -58,8 +58,10 @@ class AttemptPreviews:
 
     def _keep(self, preview: Preview) -> None:
         claim = self._claim
-        self._keys.add(preview_key(claim.job_id, claim.attempt, preview.position))
-        key = self._image_store.save_preview(claim.job_id, claim.attempt, preview)
+        # Known before the bytes are there: `forget` may come while a store hangs.
+        key = preview_key(claim.job_id, claim.attempt, preview.position)
+        self._keys.add(key)
+        self._image_store.save_preview(claim.job_id, claim.attempt, preview)
         if self._is_over:
             # Nobody waits for this any more, and `forget` may have been here before the bytes.
             self._image_store.delete_previews([key])
