@@ -10,6 +10,8 @@ RUN pip install --no-cache-dir --root-user-action ignore --require-hashes -r req
 COPY pyproject.toml README.md ./
 COPY shared shared
 COPY local local
+COPY cli cli
+COPY devkit devkit
 COPY functions functions
 # hatchling is here already: nothing is asked of an index any more.
 RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \

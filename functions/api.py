@@ -8,10 +8,10 @@ import asyncio
 
 from mangum import Mangum
 
-from functions.dispatcher import SqsDispatcher
 from functions.secret_settings import load_function_settings
 from shared.access.api_keys import ApiKeyStore
 from shared.access.stream_slots import StreamSlots
+from shared.adapters.sqs_queue import SqsDispatcher
 from shared.api.app import create_app
 from shared.api.parts import ApiParts, Threads
 from shared.api.window_delivery import WindowDelivery

@@ -11,8 +11,8 @@ from functools import cached_property
 from types import FrameType
 from typing import NoReturn
 
-from functions.dispatcher import SqsDispatcher
 from functions.secret_settings import load_function_settings
+from shared.adapters.sqs_queue import SqsDispatcher
 from shared.deadline import MainThreadInterrupt
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.logs import configure_logging

@@ -1,1 +1,1 @@
-"""The local runtime: a real Celery worker, embedded servers and the command line."""
+"""The local runtime: the Celery worker and the HTTP API under uvicorn."""

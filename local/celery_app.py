@@ -13,9 +13,14 @@ from celery.utils.log import get_multiprocessing_logger
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
-from local.broker import JOB_QUEUE, MAINTENANCE_QUEUE, broker_url, result_backend_url
-from local.heartbeat import HeartbeatStep
-from local.worker_steps import SweepStep
+from local.worker.heartbeat import HeartbeatStep
+from local.worker.steps import SweepStep
+from shared.adapters.celery_broker import (
+    JOB_QUEUE,
+    MAINTENANCE_QUEUE,
+    broker_url,
+    result_backend_url,
+)
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import BROKER_VISIBILITY_TIMEOUT_SECONDS, Settings, load_settings
@@ -23,7 +28,7 @@ from shared.wiring import build_provider
 
 MAINTENANCE_SECONDS = 3600.0
 
-RESULT_BACKEND = "local.result_backend:ReadOnlyRedisBackend"
+RESULT_BACKEND = "local.worker.result_backend:ReadOnlyRedisBackend"
 
 BROKER_SOCKET_TIMEOUT_SECONDS = 10.0
 """A frozen Redis must not hang a worker for ever; kombu's own blocking read lasts 1 s."""
@@ -41,7 +46,7 @@ _TRANSPORT_OPTIONS = {
 
 
 _BEAT = {
-    "beat_scheduler": "local.heartbeat:BeatScheduler",
+    "beat_scheduler": "local.worker.heartbeat:BeatScheduler",
     "beat_schedule": {
         "delete leftovers": {
             "task": "delete_leftovers_task",
@@ -81,13 +86,13 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # Raised in the child at the soft limit, SIGKILL for the child at the hard one.
         "task_soft_time_limit": settings.soft_time_limit,
         "task_time_limit": settings.time_limit,
-        # The records are written by the event script, see local.result_backend.
+        # The records are written by the event script, see local.worker.result_backend.
         "task_ignore_result": True,
         "result_expires": settings.event_ttl_seconds,
         # Rejects garbage over which Celery's own would end.
-        "worker_consumer": "local.envelopes:EnvelopeConsumer",
+        "worker_consumer": "local.worker.envelopes:EnvelopeConsumer",
         # Gives work to every free child, whatever happened to Redis.
-        "worker_pool": "local.pool:ChildrenPool",
+        "worker_pool": "local.worker.pool:ChildrenPool",
         # A worker holds no message that another could be running.
         "worker_prefetch_multiplier": 1,
         # A child is replaced now and then, against slow leaks.
@@ -117,7 +122,7 @@ def create_app(settings: Settings) -> Celery:
         "darkroom",
         broker=broker_url(settings.redis_url),
         backend=result_backend_url(settings.redis_url, RESULT_BACKEND),
-        include=["local.tasks", "local.maintenance_tasks"],
+        include=["local.worker.tasks", "local.worker.maintenance_tasks"],
     )
     app.conf.update(_configuration(settings))
     app.darkroom_settings = settings
@@ -160,6 +165,7 @@ def _forget_ids(**_options: Any) -> None:
 
 
 # kombu chooses the transport by the scheme of the address, and by nothing else.
-TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "local.envelopes:EnvelopeTransport"
+_TRANSPORT = "local.worker.envelopes:EnvelopeTransport"
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = _TRANSPORT
 
 celery_app = create_app(_load_settings())

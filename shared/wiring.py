@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterator
 from functools import cached_property
-from pkgutil import resolve_name
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
@@ -27,7 +26,6 @@ from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
 from shared.generation.sender import EnvelopeSender
-from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.mock import MockProvider
 from shared.imaging.prices import PriceTable
 from shared.imaging.provider import ImageProvider
@@ -53,11 +51,6 @@ if TYPE_CHECKING:
     from shared.imaging.offers import Offer
     from shared.imaging.request import GenerationRequest
     from shared.jobs.model import Job
-
-# By name, as this package may not import the runtimes that build on it.
-_CELERY_DISPATCHER = "local.dispatcher:CeleryDispatcher"
-_S3_STORE = "functions.image_store:S3ImageStore"
-_SQS_DISPATCHER = "functions.dispatcher:SqsDispatcher"
 
 
 class Services:
@@ -268,9 +261,13 @@ class Services:
         """What puts envelopes on the queue."""
         if self._dispatcher is not None:
             return self._dispatcher
-        name = _SQS_DISPATCHER if self.settings.queue_url else _CELERY_DISPATCHER
-        dispatcher: Dispatcher = resolve_name(name)(self.settings)
-        return dispatcher
+        if self.settings.queue_url:
+            from shared.adapters.sqs_queue import SqsDispatcher
+
+            return SqsDispatcher(self.settings)
+        from shared.adapters.celery_queue import CeleryDispatcher
+
+        return CeleryDispatcher(self.settings)
 
     @cached_property
     def sender(self) -> EnvelopeSender:
@@ -283,8 +280,11 @@ class Services:
         if self._image_store is not None:
             return self._image_store
         if self.settings.image_bucket is not None:
-            store: ImageStore = resolve_name(_S3_STORE)(self.settings)
-            return store
+            from shared.adapters.s3_images import S3ImageStore
+
+            return S3ImageStore(self.settings)
+        from shared.adapters.disk_images import DiskImageStore
+
         return DiskImageStore(self.settings.image_dir)
 
     @cached_property

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from redis import Redis
 
-from local.runtimes import RUNTIMES
-from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
+from devkit.runtimes import RUNTIMES
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
 from shared.jobs.migrate import migrate
 from shared.settings import Settings
 from tests.support.builders import build_settings

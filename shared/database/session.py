@@ -10,7 +10,7 @@ import psycopg2.errors
 from sqlalchemy import Engine, NullPool, create_engine, event, exc
 from sqlalchemy.orm import Session
 
-from shared.errors import ServiceUnavailable
+from shared.errors import ConfigurationError, ServiceUnavailable
 
 STATEMENT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 2
@@ -110,6 +110,16 @@ def reporting_unavailability() -> Iterator[None]:
         cause = getattr(error, "orig", None) or error
         text = " ".join(str(cause).split())[:200]
         raise ServiceUnavailable(f"PostgreSQL: {text}") from error
+
+
+@contextmanager
+def refusals_named() -> Iterator[None]:
+    """Turn what PostgreSQL refuses (a missing table, a missing right) into ConfigurationError."""
+    try:
+        yield
+    except exc.ProgrammingError as error:
+        reason = str(error.orig).partition("\n")[0]
+        raise ConfigurationError(f"PostgreSQL: {reason} (was `darkroom migrate` run?)") from error
 
 
 def _means_not_now(error: Exception) -> bool:

@@ -1,7 +1,7 @@
 """Running one job: the same steps in every runtime.
 
 A runtime hands over the job id of an envelope and a deadline, and obeys the outcome. It is
-called by `local.tasks` and `functions.worker`, in the main thread of a process.
+called by the Celery task and by the Lambda handler, in the main thread of a process.
 """
 
 import time

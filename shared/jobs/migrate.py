@@ -16,7 +16,11 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, exc, text
 
-from shared.database.session import CONNECT_TIMEOUT_SECONDS, reporting_unavailability
+from shared.database.session import (
+    CONNECT_TIMEOUT_SECONDS,
+    refusals_named,
+    reporting_unavailability,
+)
 from shared.errors import ServiceUnavailable
 
 log = structlog.get_logger(__name__)
@@ -57,6 +61,7 @@ def migrate(database_url: str, *, lock_tries: int = LOCK_TRIES) -> str:
         lock_tries: How often it is tried while tables are in use.
 
     Raises:
+        ConfigurationError: PostgreSQL refuses, say for want of a permission.
         ServiceUnavailable: PostgreSQL cannot be reached, or a table was in use at each try.
     """
     engine = create_engine(database_url, connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS})
@@ -80,7 +85,7 @@ def migrate(database_url: str, *, lock_tries: int = LOCK_TRIES) -> str:
 def _try_to_migrate(engine: Engine) -> str | None:
     """Return the revision reached; None if a table was in use, and nothing was changed."""
     try:
-        with reporting_unavailability(), engine.begin() as connection:
+        with refusals_named(), reporting_unavailability(), engine.begin() as connection:
             return _upgrade(connection)
     except ServiceUnavailable as error:
         cause = error.__cause__

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from local.doctor.facts import Facts
-from local.doctor.gathering import RULES, gather
-from local.doctor.report import describe, verdict_of
-from local.doctor.rule import Rule, Verdict, examine
+from cli.doctor.facts import Facts
+from cli.doctor.gathering import RULES, gather
+from cli.doctor.report import describe, verdict_of
+from cli.doctor.rule import Rule, Verdict, examine
 from tests.support.agreement import PROJECT, Break, broken_facts
 from tests.support.breaks import BREAKS
 

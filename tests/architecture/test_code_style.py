@@ -10,14 +10,14 @@ from typing import TypeVar
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-PACKAGES = ("shared", "local", "functions")
+PACKAGES = ("shared", "local", "functions", "cli", "devkit")
 FILES = sorted(
     path.relative_to(PROJECT)
     for folder in (*PACKAGES, "tests")
     for path in (PROJECT / folder).rglob("*.py")
 )
 PRODUCT_FILES = [path for path in FILES if path.parts[0] in PACKAGES]
-JOB_FILES = [path for path in PRODUCT_FILES if path.parts[0] != "local"]
+JOB_FILES = [path for path in PRODUCT_FILES if path.parts[0] in ("shared", "functions")]
 TEST_FILES = [path for path in FILES if path.name.startswith("test_")]
 
 FILE_MAX_LINES = 400
@@ -28,7 +28,7 @@ BLIND_EXCEPTS = {
     ("shared/generation/handler.py", "Exception"): "the attempt boundary",
     ("shared/generation/handler.py", "BaseException"): "hands the job back, and raises on",
     ("functions/worker.py", "Exception"): "one broken record must not fail its batch",
-    ("local/child_process.py", "BaseException"): "ends the process, and raises on",
+    ("devkit/child_process.py", "BaseException"): "ends the process, and raises on",
 }
 
 ENVIRONMENT_WORDS = {"environ", "environb", "getenv"}
@@ -37,7 +37,7 @@ VAGUE_NAME = re.compile(
 )
 
 ENTRIES = {
-    "local/tasks.py": "generate_images_task",
+    "local/worker/tasks.py": "generate_images_task",
     "functions/worker.py": "handler",
     "functions/reaper.py": "handler",
 }

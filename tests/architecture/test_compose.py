@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from local.broker import JOB_QUEUE, MAINTENANCE_QUEUE
-from local.secret_folder import GIVEN_ONLY, MADE_UP
+from devkit.secret_folder import GIVEN_ONLY, MADE_UP
+from shared.adapters.celery_broker import JOB_QUEUE, MAINTENANCE_QUEUE
 from shared.setting_types import GATEWAY
 from shared.settings import Settings
 from tests.support.builders import build_settings

@@ -1,7 +1,9 @@
 """Who may import whom: the contracts of pyproject.toml, and what a process really loads."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +54,19 @@ def test_the_functions_load_nothing_of_the_other_runtime() -> None:
     loaded = modules_after("import functions.worker, functions.reaper", **SERVERS, **AWS)
     assert not loaded & {"celery", "kombu", "billiard", "local", "PIL", "alembic", "openai"}
     assert "shared.jobs.tables" not in loaded
+
+
+def test_shared_names_no_runtime_not_even_in_a_string() -> None:
+    """What both runtimes build on must not change when one of them does."""
+    name = re.compile(r"\b(local|functions|cli|devkit)\.[a-z_]")
+    naming = [
+        (str(path.relative_to(PROJECT)), node.lineno)
+        for path in (PROJECT / "shared").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if name.search(node.value)
+    ]
+    assert naming == []
 
 
 def test_the_composition_root_knows_no_runtime() -> None:

@@ -9,7 +9,7 @@ import typer
 import yaml
 from dotenv import dotenv_values
 
-from local.cli.app import app
+from cli.app import app
 from shared import errors
 from shared.settings import ClientSettings, Settings
 from tests.support.template import DATA_TEMPLATE, PROJECT, read_template

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from local.doctor.template_file import Template
+from cli.doctor.template_file import Template
 from shared.imaging.store import asset_key, preview_key
 from tests.support.template import (
     FUNCTIONS,

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from local.runtimes import RUNTIMES
+from devkit.runtimes import RUNTIMES
 from tests.support.runtime import TIMINGS, Runtime
 from tests.support.tidiness import tidy
 

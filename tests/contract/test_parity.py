@@ -8,12 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from local.parity.compare import compare
-from local.parity.ground import LIMITS
-from local.parity.play import play, play_together
-from local.parity.report import details
-from local.parity.scenarios import SCENARIOS, Scenario
-from local.runtimes import RUNTIMES
+from devkit.parity.compare import compare
+from devkit.parity.ground import LIMITS
+from devkit.parity.play import play, play_together
+from devkit.parity.report import details
+from devkit.parity.scenarios import SCENARIOS, Scenario
+from devkit.runtimes import RUNTIMES
 from tests.support.runtime import Runtime
 from tests.support.tidiness import tidy
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from local.stack.server import free_port
+from devkit.stack.server import free_port
 from shared.jobs.migrate import newest_revision
 from tests.contract.test_a_job import PLAIN_BYTES
 from tests.support.channel import ChannelReader

@@ -8,13 +8,13 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from local.stack import EmbeddedRedis
+from devkit.stack import EmbeddedRedis
+from shared.adapters.disk_images import DiskImageStore
 from shared.database.session import create_pooled_engine
 from shared.events.connection import connect_redis
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.cancel import Canceller
-from shared.imaging.disk_store import DiskImageStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.recovery import RecoveryStore
 from shared.jobs.store import JobStore

@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 import pytest
 from celery import Celery
 
-from local.broker import JOB_QUEUE, TASK_NAME, broker_url, result_backend_url
-from local.dispatcher import CeleryDispatcher
-from local.stack import EmbeddedRedis
+from devkit.stack import EmbeddedRedis
+from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url, result_backend_url
+from shared.adapters.celery_queue import CeleryDispatcher
 from shared.errors import JobFailed, ServiceUnavailable
 from shared.events.attempt import AttemptEvents
 from shared.events.publisher import EventPublisher

@@ -20,7 +20,7 @@ import psycopg2
 import pytest
 from PIL import Image
 
-from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
 from shared.jobs.store import NewJob
 from shared.settings import Settings
 from shared.wiring import build_services
@@ -79,7 +79,7 @@ def environment() -> Iterator[Mapping[str, str]]:
 
 def command(*arguments: str) -> list[str]:
     """Return the command line of `darkroom` with these arguments."""
-    return [sys.executable, "-P", "-m", "local.cli", *arguments]
+    return [sys.executable, "-P", "-m", "cli", *arguments]
 
 
 def darkroom(
@@ -271,7 +271,7 @@ def test_up_says_how_to_submit_and_when_its_runtime_has_died(
     session.wait_for('"event": "attempt ended"')
     session.wait_for('"event": "request"')
 
-    process_below(session, "local.lambda_host").kill()
+    process_below(session, "devkit.lambda_host").kill()
     assert session.wait() == 1
     assert session.err.startswith("darkroom: the lambda runtime has ended: ")
     assert session.err.count("\n") == 1

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from PIL import Image
 
-from local.stack.server import free_port
+from devkit.stack.server import free_port
 from tests.integration.test_cli import PROJECT, Session, darkroom, tidy_environment
 from tests.support.wait import wait_until
 

@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from local.cli.api_client import ApiClient
-from local.cli.errors import ApiProblem, ApiUnreachable
-from local.cli.event_source import JobEvents
-from local.cli.generate import submit
-from local.cli.patience import Patience
+from cli.api_client import ApiClient
+from cli.errors import ApiProblem, ApiUnreachable
+from cli.event_source import JobEvents
+from cli.generate import submit
+from cli.patience import Patience
 from shared.api.schemas import JobBody
 from shared.settings import ClientSettings
 from shared.status import JobStatus, Step

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from local.stack import EmbeddedRedis, EmbeddedStack
-from local.stack.postgres import EmbeddedPostgres
-from local.stack.server import free_port
-from local.stack.sqs import EmbeddedSqs
+from devkit.stack import EmbeddedRedis, EmbeddedStack
+from devkit.stack.postgres import EmbeddedPostgres
+from devkit.stack.server import free_port
+from devkit.stack.sqs import EmbeddedSqs
 from shared.jobs.migrate import newest_revision
 from tests.integration.test_cli import darkroom, tidy_environment
 from tests.support.agreement import TEMPLATE, change, copy_project, resource

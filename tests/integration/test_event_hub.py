@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from local.stack import EmbeddedRedis
+from devkit.stack import EmbeddedRedis
 from shared.errors import ServiceUnavailable
 from shared.events.attempt import AttemptEvents
 from shared.events.follower import FROM_THE_START, READ_AT_MOST

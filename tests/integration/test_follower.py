@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from local.stack import EmbeddedPostgres, EmbeddedRedis
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis
 from shared.database.session import create_pooled_engine
 from shared.errors import UnknownJob
 from shared.events import keys

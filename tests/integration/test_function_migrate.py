@@ -13,9 +13,9 @@ import pytest
 import structlog
 from sqlalchemy import create_engine, text
 
+from devkit.stack import EmbeddedPostgres
 from functions.migrate import handler
 from functions.stack_answer import MARGIN_SECONDS
-from local.stack import EmbeddedPostgres
 from shared.access.api_keys import ApiKeyStore, Caller
 from shared.database.session import create_unpooled_engine
 from shared.errors import ConfigurationError, InvalidRequest, ServiceUnavailable

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 
-from local.lambda_host.sqs_event import sqs_event_of
-from local.stack import EmbeddedRedis, EmbeddedSqs, EmbeddedStack
+from devkit.lambda_host.sqs_event import sqs_event_of
+from devkit.stack import EmbeddedRedis, EmbeddedSqs, EmbeddedStack
 from tests.support.channel import RedisClient
 from tests.support.database import Database
 from tests.support.function_driver import ANSWER

@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import pytest
 
+from shared.adapters.disk_images import DiskImageStore
 from shared.errors import (
     MalformedEnvelope,
     PromptRejected,
@@ -14,7 +15,6 @@ from shared.errors import (
 from shared.events import keys
 from shared.generation.cancel import Canceller
 from shared.generation.outcome import Completed, Failed, NothingToDo, RetryAfter
-from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.provider import ProviderCall
 from shared.jobs.model import Job
 from shared.jobs.store import JobStore

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import pytest
 
-from local.stack import EmbeddedPostgres, EmbeddedRedis, private_folder
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis, private_folder
+from shared.adapters.disk_images import DiskImageStore
 from shared.database.session import create_pooled_engine
 from shared.errors import PromptRejected, ProviderUnavailable, ServiceUnavailable
 from shared.events.publisher import EventPublisher
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
-from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.provider import GeneratedImage, ProviderCall
 from shared.imaging.store import ImageStore, StoredImage
 from shared.jobs.model import Job

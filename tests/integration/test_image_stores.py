@@ -10,9 +10,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from functions.image_store import S3ImageStore
+from shared.adapters.disk_images import DiskImageStore
+from shared.adapters.s3_images import S3ImageStore
 from shared.errors import StorageUnavailable
-from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.provider import GeneratedImage, Preview
 from shared.imaging.store import ImageStore
 from tests.support.builders import build_settings

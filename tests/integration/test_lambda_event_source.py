@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from local.lambda_host.aws_environment import with_aws_variables
-from local.lambda_host.event_source import SqsEventSource
-from local.lambda_host.function import LambdaFunction
-from local.lambda_host.function_pool import FunctionPool
-from local.lambda_host.partial_batch import find_failed_ids
+from devkit.lambda_host.aws_environment import with_aws_variables
+from devkit.lambda_host.event_source import SqsEventSource
+from devkit.lambda_host.function import LambdaFunction
+from devkit.lambda_host.function_pool import FunctionPool
+from devkit.lambda_host.partial_batch import find_failed_ids
 from tests.support.lambda_host import OBEY, PATIENCE_SECONDS, Queue, new_queue, sqs_server
 from tests.support.wait import wait_until
 

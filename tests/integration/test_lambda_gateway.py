@@ -1,4 +1,4 @@
-"""`python -m local.lambda_host.gateway` as a whole: HTTP in front of AWS's own runtime."""
+"""`python -m devkit.lambda_host.gateway` as a whole: HTTP in front of AWS's own runtime."""
 
 import os
 import signal

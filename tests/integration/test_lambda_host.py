@@ -1,4 +1,4 @@
-"""`python -m local.lambda_host` as a whole: its start, its schedule and all its ends."""
+"""`python -m devkit.lambda_host` as a whole: its start, its schedule and all its ends."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def start_host(queue: Queue, tmp_path: Path) -> Iterator[Callable[..., Host]]:
             "MARK_FILE": str(tmp_path / "marks"),
             **settings,
         }
-        command = [sys.executable, "-m", "local.lambda_host", "--worker", OBEY]
+        command = [sys.executable, "-m", "devkit.lambda_host", "--worker", OBEY]
         command += ["--reaper", f"{FUNCTIONS}.mark", *arguments]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -180,7 +180,7 @@ def test_a_host_without_a_queue_says_so_in_one_line() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "QUEUE_URL"}
     environment |= {"DATABASE_URL": "postgresql://unused", "REDIS_URL": "redis://unused"}
     ended = subprocess.run(
-        [sys.executable, "-m", "local.lambda_host"],
+        [sys.executable, "-m", "devkit.lambda_host"],
         env=environment,
         capture_output=True,
         text=True,

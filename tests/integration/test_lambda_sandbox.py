@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from local.lambda_host.conversation import InvocationStatus
-from local.lambda_host.function import LambdaFunction
-from local.lambda_host.sandbox import Sandbox
+from devkit.lambda_host.conversation import InvocationStatus
+from devkit.lambda_host.function import LambdaFunction
+from devkit.lambda_host.sandbox import Sandbox
 from tests.support.lambda_host import (
     FUNCTIONS,
     OBEY,

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, NullPool, create_engine, inspect, text
 
-from local.stack import EmbeddedPostgres
+from devkit.stack import EmbeddedPostgres
 from shared.database.session import LOCK_TIMEOUT_SECONDS as PATIENCE_OF_OTHERS_SECONDS
 from shared.database.session import create_pooled_engine
 from shared.database.statements import fetch_one

@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from shared.adapters.disk_images import DiskImageStore
 from shared.errors import LeaseLost, PromptRejected, StorageUnavailable, UnknownPreview
 from shared.generation.outcome import Completed, Failed, NothingToDo
 from shared.generation.previews import PATIENCE_SECONDS
-from shared.imaging.disk_store import DiskImageStore
 from shared.imaging.provider import Preview, ProviderCall
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, Job

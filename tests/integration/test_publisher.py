@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from local.stack import EmbeddedRedis
+from devkit.stack import EmbeddedRedis
 from shared.events import keys
 from shared.events.attempt import BACKLOG_EVENTS, AttemptEvents
 from shared.events.connection import connect_redis

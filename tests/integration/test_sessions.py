@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from local.stack import EmbeddedPostgres, private_folder
+from devkit.stack import EmbeddedPostgres, private_folder
 from shared.database.session import (
     IDLE_SECONDS_BEFORE_CHECK,
     create_pooled_engine,

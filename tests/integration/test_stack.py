@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from redis import AuthenticationError, Redis
 
-from local.stack import (
+from devkit.stack import (
     EmbeddedPostgres,
     EmbeddedRedis,
     EmbeddedServer,
@@ -31,7 +31,7 @@ GONE_WITHIN_SECONDS = 20
 
 PARENT_PROGRAM = """
 import json, sys
-from local.stack import EmbeddedStack
+from devkit.stack import EmbeddedStack
 with EmbeddedStack({}, with_sqs=True) as stack:
     pids = [server.pid for server in stack.servers]
     print(json.dumps({"folder": str(stack.folder), "pids": pids}), flush=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
-from local.stack import EmbeddedRedis
+from devkit.stack import EmbeddedRedis
 from shared.events import keys
 from shared.events.attempt import AttemptEvents
 from shared.events.model import parse_event

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from local.broker import broker_url
-from local.runtimes import RuntimeProcess
-from local.stack import EmbeddedRedis
-from shared.imaging.disk_store import DiskImageStore
+from devkit.runtimes import RuntimeProcess
+from devkit.stack import EmbeddedRedis
+from shared.adapters.celery_broker import broker_url
+from shared.adapters.disk_images import DiskImageStore
 from tests.support.channel import ChannelReader, RedisClient
 from tests.support.database import Database
 from tests.support.wait import wait_until

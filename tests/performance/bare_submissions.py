@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from sqlalchemy import create_engine, func, insert
 
-from local.broker import JOB_QUEUE, TASK_NAME, broker_url
-from local.web_server import server_config
+from local.web.server import server_config
+from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
 from shared.jobs.tables import GenerationJob
 from shared.settings import load_settings
 

@@ -17,7 +17,7 @@ import psycopg2
 from celery import Celery
 from redis import Redis
 
-from local.broker import broker_url
+from shared.adapters.celery_broker import broker_url
 from shared.imaging.drawing.picture import draw_png
 
 QUEUE = "handwritten"

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from local.stack import EmbeddedStack
+from devkit.stack import EmbeddedStack
 from shared.deadline import Deadline, MainThreadInterrupt
 from shared.generation.handler import RuntimeTraits
 from shared.imaging.request import GenerationRequest
@@ -28,7 +28,7 @@ EVENTS_OF_A_JOB = 8
 
 PARTS = {
     "drawing": ("shared/imaging/drawing",),
-    "image store": ("shared/imaging/disk_store",),
+    "image store": ("shared/adapters/disk_images",),
     "events": ("shared/events/publisher", "shared/events/attempt"),
     "statements": ("shared/database/statements",),
     "logging": ("structlog",),

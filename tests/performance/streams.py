@@ -15,7 +15,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from local.stack import EmbeddedStack
+from devkit.stack import EmbeddedStack
 from shared.events import keys
 from shared.imaging.request import GenerationRequest
 from shared.jobs.migrate import migrate

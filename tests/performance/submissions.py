@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg2
 from redis import Redis
 
-from local.stack import EmbeddedStack
+from devkit.stack import EmbeddedStack
 from shared.access.api_keys import ApiKeyStore
 from shared.jobs.migrate import migrate
 from shared.settings import load_settings

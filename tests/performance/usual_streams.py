@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from redis.asyncio import Redis
 from sse_starlette.sse import EventSourceResponse
 
-from local.web_server import server_config
+from local.web.server import server_config
 from shared.events import keys
 
 CONNECTIONS_MAX = 10_000

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from local.child_process import ChildProcess
-from local.stack.server import free_port
+from devkit.child_process import ChildProcess
+from devkit.stack.server import free_port
 
 SETTLING_SECONDS = 2.0
 

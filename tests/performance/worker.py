@@ -12,8 +12,8 @@ from uuid import UUID
 
 import psycopg2
 
-from local.runtimes import RuntimeProcess
-from local.stack import EmbeddedStack
+from devkit.runtimes import RuntimeProcess
+from devkit.stack import EmbeddedStack
 from shared.imaging.request import GenerationRequest
 from shared.jobs.migrate import migrate
 from shared.jobs.store import NewJob

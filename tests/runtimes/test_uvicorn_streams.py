@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from local.api_sizes import THREADS
+from local.web.sizes import THREADS
 from tests.support.api import Api
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from local.doctor.facts import Facts
-from local.doctor.intrinsics import parse
-from local.doctor.parts import part_of
-from local.doctor.project_files import read_project
-from local.doctor.servers import PostgresFacts, QueueFacts, RedisFacts, Servers
+from cli.doctor.facts import Facts
+from cli.doctor.intrinsics import parse
+from cli.doctor.parts import part_of
+from cli.doctor.project_files import read_project
+from cli.doctor.servers import PostgresFacts, QueueFacts, RedisFacts, Servers
 from shared.jobs.migrate import newest_revision
 
 PROJECT = Path(__file__).resolve().parents[2]

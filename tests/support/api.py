@@ -12,8 +12,8 @@ from uuid import UUID
 import httpx
 from httpx_sse import ServerSentEvent, connect_sse
 
-from local.runtimes import ApiProcess
-from local.stack.server import free_port
+from devkit.runtimes import ApiProcess
+from devkit.stack.server import free_port
 from shared.access.api_keys import ApiKeyStore
 from shared.database.session import create_unpooled_engine
 from shared.jobs.model import Job

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from local.doctor.facts import LEAST, Facts, PythonClaim
-from local.doctor.python_claims import bundle_claims
+from cli.doctor.facts import LEAST, Facts, PythonClaim
+from cli.doctor.python_claims import bundle_claims
 from tests.support.agreement import (
     COMPOSE,
     PROJECT,

@@ -7,7 +7,7 @@ from unittest.mock import patch
 from celery import Celery
 from celery.result import AsyncResult
 
-from local.broker import broker_url
+from shared.adapters.celery_broker import broker_url
 from shared.jobs.model import Job
 from shared.settings import Settings
 

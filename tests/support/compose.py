@@ -14,7 +14,7 @@ from typing import IO, Any
 import httpx
 from httpx_sse import connect_sse
 
-from local.stack.server import free_port
+from devkit.stack.server import free_port
 from tests.support.api import SMALL, Told
 from tests.support.wait import wait_until
 

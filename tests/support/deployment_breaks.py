@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from local.doctor.gathering import probe_handlers
+from cli.doctor.gathering import probe_handlers
 from tests.support.agreement import (
     COMPOSE,
     TEMPLATE,

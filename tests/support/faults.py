@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from redis import Redis
 
-from local.runtimes import RuntimeProcess
+from devkit.runtimes import RuntimeProcess
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim, Job
 from tests.support.api import KEYED, Api

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from local.web_server import KEEP_ALIVE_SECONDS
+from local.web.server import KEEP_ALIVE_SECONDS
 from tests.support.lambda_host import FUNCTIONS, PATIENCE_SECONDS, Host
 from tests.support.wait import wait_until
 
@@ -27,7 +27,7 @@ ENVIRONMENT = {
 
 @dataclass
 class Gateway(Host):
-    """A running `python -m local.lambda_host.gateway`."""
+    """A running `python -m devkit.lambda_host.gateway`."""
 
     @property
     def address(self) -> str:
@@ -48,7 +48,7 @@ class Gateway(Host):
 
 def command(*arguments: str) -> list[str]:
     """Return the command line of a gateway."""
-    return [sys.executable, "-m", "local.lambda_host.gateway", *arguments]
+    return [sys.executable, "-m", "devkit.lambda_host.gateway", *arguments]
 
 
 def start_gateway(*arguments: str, handler: str = SERVE_HTTP) -> Gateway:

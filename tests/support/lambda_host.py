@@ -144,7 +144,7 @@ def new_queue(sqs_url: str) -> Iterator[Queue]:
 
 @dataclass
 class Host:
-    """A running `python -m local.lambda_host`, its output and its processes."""
+    """A running `python -m devkit.lambda_host`, its output and its processes."""
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from redis import Redis
 
-from local.broker import JOB_QUEUE, TASK_NAME, broker_url
-from local.stack import EmbeddedStack
+from devkit.stack import EmbeddedStack
+from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
 from shared.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from local.doctor.gathering import RULES
+from cli.doctor.gathering import RULES
 from shared.imaging.scripts import SCRIPTS, ScriptTag
 from shared.settings import Settings
 from tests.support.images_api import FAULTS
@@ -87,7 +87,7 @@ def main() -> None:
     page = DOCTOR_PAGE.read_text()
     DOCTOR_PAGE.write_text(replace_section(page, "rules", rules_table()))
     parity = subprocess.run(
-        [sys.executable, "-m", "local.cli", "parity", "--markdown"],
+        [sys.executable, "-m", "cli", "parity", "--markdown"],
         check=True,
         stdout=subprocess.PIPE,
         text=True,

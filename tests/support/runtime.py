@@ -21,8 +21,8 @@ import psycopg2
 import psycopg2.extras
 from redis import Redis
 
-from local.runtimes import RuntimeProcess
-from local.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, EmbeddedStack
+from devkit.runtimes import RuntimeProcess
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, EmbeddedStack
 from shared.imaging.request import GenerationRequest
 from shared.jobs.migrate import migrate
 from shared.jobs.model import Job

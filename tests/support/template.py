@@ -10,8 +10,8 @@ import yaml
 from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 
-from local.doctor.intrinsics import Resolver, names_in
-from local.doctor.template_file import Template, load_template
+from cli.doctor.intrinsics import Resolver, names_in
+from cli.doctor.template_file import Template, load_template
 
 PROJECT = Path(__file__).parents[2]
 TEMPLATE = PROJECT / "template.yaml"

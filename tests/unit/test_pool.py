@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery.concurrency.asynpool import AsynPool
 
-from local.pool import Children
+from local.worker.pool import Children
 
 
 @dataclass(eq=False)
@@ -96,7 +96,7 @@ def test_children_at_work_stay_busy_when_the_connection_is_lost(pool: Children) 
 
 
 def test_celery_itself_still_has_the_faults(pool: Children) -> None:
-    """When this fails, `local.pool` may go."""
+    """When this fails, `local.worker.pool` may go."""
     dead = Child(alive=False)
     pool._fileno_to_outq[7] = dead
     AsynPool.destroy_queues(pool, queues_of_child(), dead)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from local.web_server import check_exposure
+from local.web.server import check_exposure
 from shared.api.gate import Gate
 from shared.errors import ConfigurationError
 from tests.support.builders import build_settings

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from shared.imaging.disk_store import DiskImageStore
+from shared.adapters.disk_images import DiskImageStore
 from tests.support.builders import picture
 
 HOUR_SECONDS = 3600

@@ -299,7 +299,7 @@ def test_what_step_raises_ends_the_call() -> None:
 def test_worker_path_does_not_import_the_drawing_library() -> None:
     """A worker pays for Pillow with its first mocked picture, and else never."""
     done = run_python(
-        "import shared.imaging.service, shared.imaging.disk_store\n"
+        "import shared.imaging.service, shared.adapters.disk_images\n"
         "print([name for name in ('PIL', 'shared.imaging.request') if name in sys.modules])"
     )
     assert done.stdout.strip() == "[]", done.stderr

@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.asynchronous.timer import Timer
 from structlog.testing import capture_logs
 
-from local.heartbeat import HEARTBEAT_SECONDS, BeatScheduler, HeartbeatStep, beat
+from local.worker.heartbeat import HEARTBEAT_SECONDS, BeatScheduler, HeartbeatStep, beat
 
 
 def consumer_with(path: Path | None) -> Any:

@@ -1,6 +1,6 @@
 """How uvicorn is set up."""
 
-from local.web_server import server_config
+from local.web.server import server_config
 
 LONGEST_OF_CLIENTS_SECONDS = 60
 """An AWS load balancer's; httpx has 5 s."""

@@ -1,0 +1,171 @@
+"""The commands and their options; what each does lies in a module of its own.
+
+Those modules are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.client_app import client_app
+from cli.keys_app import keys_app
+
+app = typer.Typer(
+    help="AI image generation as background jobs: one handler, run by Celery and by AWS Lambda.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DEFAULT_PROMPT = "A ceramic mug on a wooden table, morning light"
+DEFAULT_OUT = Path("darkroom-demo")
+
+
+class RuntimeName(StrEnum):
+    """The runtimes, as options name them."""
+
+    CELERY = "celery"
+    LAMBDA = "lambda"
+
+
+RuntimeOption = Annotated[
+    RuntimeName,
+    typer.Option(help="What runs the job: a Celery worker, or AWS Lambda functions fed by SQS."),
+]
+
+
+def _show_version(is_asked: bool) -> None:
+    if not is_asked:
+        return
+    try:
+        typer.echo(f"darkroom {version('darkroom')}")
+    except PackageNotFoundError:
+        typer.echo("darkroom (not installed)")
+    raise typer.Exit
+
+
+@app.callback()
+def darkroom(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
+@app.command()
+def demo(
+    runtime: RuntimeOption = RuntimeName.CELERY,
+    prompt: Annotated[str, typer.Option(help="What the pictures show.")] = DEFAULT_PROMPT,
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for the pictures; made if need be.")
+    ] = DEFAULT_OUT,
+) -> None:
+    """Run one job over HTTP from prompt to pictures, then stop everything.
+
+    PostgreSQL and Redis are started for it, unless DATABASE_URL or REDIS_URL name yours.
+    """
+    from cli.demo import run_demo
+
+    run_demo(runtime.value, prompt, out)
+
+
+@app.command()
+def up(
+    runtime: RuntimeOption = RuntimeName.CELERY,
+    port: Annotated[
+        int, typer.Option(envvar="API_PORT", min=0, max=65_535, help="Port of the API.")
+    ] = 8000,
+    host: Annotated[
+        str, typer.Option(envvar="API_HOST", help="Address that the API listens on.")
+    ] = "127.0.0.1",
+) -> None:
+    """Run jobs and the API until Ctrl-C, and say how to use them.
+
+    PostgreSQL and Redis are started for it, unless DATABASE_URL or REDIS_URL name yours. The
+    log lines of the runtime and of the API go to standard output.
+    """
+    from cli.up import run_up
+
+    run_up(runtime.value, host, port)
+
+
+app.add_typer(client_app)
+app.add_typer(keys_app, name="keys")
+
+
+@app.command()
+def parity(
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Run only this one; may be given several times."),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table as Markdown.")
+    ] = False,
+    names: Annotated[bool, typer.Option("--list", help="Show the scenarios and stop.")] = False,
+) -> None:
+    """Run the same scenarios through both runtimes and compare all that can be seen.
+
+    Needs nothing but this machine: DATABASE_URL and REDIS_URL are not used. Ends with 0 only
+    if every scenario ended as it should and no difference was found.
+    """
+    from cli.parity import list_scenarios, run_parity
+
+    if names:
+        list_scenarios()
+    else:
+        run_parity(tuple(scenario or ()), is_markdown=markdown)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database of DATABASE_URL to the newest schema.
+
+    Safe to run at any time, also by several processes at once.
+    """
+    from cli.maintenance import run_migrate
+
+    run_migrate()
+
+
+@app.command()
+def sweep() -> None:
+    """Finish what others left undone, once: lost workers, envelopes and last events.
+
+    Every worker does this by itself each SWEEP_SECONDS. Uses the settings of the environment.
+    """
+    from cli.maintenance import run_sweep
+
+    run_sweep()
+
+
+@app.command()
+def doctor(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Where docker-compose.yml and template.yaml are; default: with this program.",
+        ),
+    ] = None,
+    only_broken: Annotated[
+        bool, typer.Option("--only-broken", help="Print no rule that holds.")
+    ] = False,
+) -> None:
+    """Check that settings, code, docker-compose.yml, template.yaml and the servers agree.
+
+    Prints each rule with what was found, what is wrong and how to mend it, and how long a job
+    waits at worst when something dies. Ends with 0 if no rule is broken, 1 if one is, 2 if a
+    file cannot be read.
+    """
+    from cli.doctor.command import run_doctor
+
+    run_doctor(folder, only_broken=only_broken)

@@ -1,0 +1,132 @@
+"""`darkroom up`: a runtime and its API that take jobs until they are told to stop."""
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import typer
+
+from devkit.running import Running, running
+from local.web.server import listen
+
+POLL_SECONDS = 0.1
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+_USAGE = """
+The {runtime} runtime takes jobs.
+
+    page      {url}/
+    API       {url}/docs
+    images    {images}
+
+From another shell:
+
+    {export}{darkroom} generate "A ceramic mug"
+
+    curl {curl}{url}/v1/generations \\
+        -H 'Content-Type: application/json' -d '{{"prompt": "A ceramic mug"}}'
+
+The same servers from Python (shared.wiring), psql or redis-cli, after
+
+    . {environment}
+{keys}
+Ctrl-C stops everything.
+"""
+
+_KEYS = """
+API keys are needed. After the line above, this makes one for DARKROOM_API_KEY:
+
+    {darkroom} keys create --workspace default --name me
+"""
+
+_EXPORT = "export DARKROOM_URL={url}\n    "
+
+_KEY_HEADER = '-H "Authorization: Bearer $DARKROOM_API_KEY" \\\n        '
+
+
+def run_up(runtime_name: str, host: str, port: int) -> None:
+    """Run until a signal ends the program.
+
+    Port 0 takes any that is free.
+
+    Raises:
+        ConfigurationError: A setting is wrong, or this machine lacks something.
+        ServiceUnavailable: The port is taken; or a server, the runtime or the API did not come
+            up, or has ended.
+    """
+    # Found out before anything is started.
+    listen(host, port).close()
+    given = {**os.environ, "API_HOST": host, "API_PORT": str(port)}
+    with running(runtime_name, given, _say) as ground:
+        typer.echo(_usage(ground, _write_environment(ground)))
+        _stream_logs(ground)
+
+
+def _say(text: str) -> None:
+    typer.echo(f"{text}...")
+
+
+def _usage(ground: Running, environment: Path) -> str:
+    needs_keys = ground.settings.needs_api_keys
+    darkroom = _own_name()
+    return _USAGE.format(
+        runtime=ground.runtime.name,
+        url=ground.url,
+        images=ground.environment["IMAGE_DIR"],
+        export="" if ground.url == DEFAULT_URL else _EXPORT.format(url=ground.url),
+        darkroom=darkroom,
+        curl=_KEY_HEADER if needs_keys else "",
+        environment=shlex.quote(str(environment)),
+        keys=_KEYS.format(darkroom=darkroom) if needs_keys else "",
+    )
+
+
+def _own_name() -> str:
+    """Return how this program is called from the current folder."""
+    if shutil.which("darkroom"):
+        return "darkroom"
+    script = Path(sys.argv[0])
+    if script.name == "darkroom":
+        return shlex.quote(os.path.relpath(script))
+    return f"{shlex.quote(sys.executable)} -m cli"
+
+
+def _write_environment(ground: Running) -> Path:
+    """Write what another shell is to read, for this user alone: it holds passwords."""
+    path = ground.folder / "environment"
+    path.touch(mode=0o600)
+    path.write_text(exports({**ground.environment, "DARKROOM_URL": ground.url}))
+    return path
+
+
+def exports(environment: Mapping[str, str]) -> str:
+    """Return shell commands that set these variables, and no queue or Redis but theirs."""
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return "\n".join(["unset QUEUE_URL REDIS_URL_FILE", *lines, ""])
+
+
+class LogTail:
+    """What a process adds to its log, in whole lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._rest = b""
+
+    def read(self) -> bytes:
+        """Return the lines that were added since."""
+        lines, end, self._rest = (self._rest + self._file.read()).rpartition(b"\n")
+        return lines + end
+
+
+def _stream_logs(ground: Running) -> None:
+    tails = [LogTail(process.log_path) for process in (ground.runtime, ground.api)]
+    while True:
+        for tail in tails:
+            sys.stdout.buffer.write(tail.read())
+        sys.stdout.flush()
+        ground.check()
+        time.sleep(POLL_SECONDS)

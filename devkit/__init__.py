@@ -1,0 +1,1 @@
+"""Everything on one machine: embedded servers, both runtimes as processes, parity."""

@@ -1,0 +1,196 @@
+"""A child process of ours: started, waited for, stopped, killed, frozen, and started again.
+
+The base of the embedded servers (`devkit.stack`) and of the runtimes (`devkit.runtimes`).
+"""
+
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Self
+
+import psutil
+
+from devkit.launch import launched
+from shared.errors import ServiceUnavailable
+
+START_TIMEOUT_SECONDS = 60.0
+POLL_SECONDS = 0.02
+LOG_TAIL_BYTES = 4096
+
+
+class ChildProcess(ABC):
+    """A process that dies with the thread which started it, and logs to a file.
+
+    `start` is `launch` and `wait_until_ready`; several processes start side by side when each is
+    launched before the first is waited for. Starting a running process changes nothing.
+
+    Args:
+        name: What messages call it.
+        log_path: Where its lines go; appended to.
+    """
+
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    death_signal: ClassVar[signal.Signals] = signal.SIGKILL
+    stop_timeout_seconds: ClassVar[float] = 10.0
+
+    def __init__(self, name: str, log_path: Path) -> None:
+        self.name = name
+        self.log_path = log_path
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id of the main process; RuntimeError while it does not run."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} is not running")
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process lives (paused counts)."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start, or start again at the same address, and wait until it can be used.
+
+        Raises:
+            ConfigurationError: This machine lacks what it needs.
+            ServiceUnavailable: It did not come up; the message ends with its last log line.
+        """
+        try:
+            self.launch()
+            self.wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    @abstractmethod
+    def launch(self) -> None:
+        """Begin to start; returns at once."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Return whether it can be used now."""
+
+    def wait_until_ready(self) -> None:
+        """Wait until it can be used.
+
+        Raises:
+            ServiceUnavailable: It ended or did not answer in time.
+        """
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self.answers():
+            if not self.is_running:
+                raise ServiceUnavailable(f"{self.name} did not start: {self.last_log_line()}")
+            if time.monotonic() >= deadline:
+                raise ServiceUnavailable(
+                    f"{self.name} did not answer within {START_TIMEOUT_SECONDS:g} s: "
+                    f"{self.last_log_line()}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def request_stop(self) -> None:
+        """Ask it to end in order; returns at once."""
+        if self._process is not None and self._process.poll() is None:
+            self.resume()
+            self._process.send_signal(self.stop_signal)
+
+    def stop(self, timeout_seconds: float | None = None) -> None:
+        """End it in order, or by force after the time (None: the usual); nothing if down."""
+        self.request_stop()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(timeout_seconds or self.stop_timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it and all below it at once (SIGKILL), as a lost machine would; nothing if down."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            # A stopped parent cannot answer the death of one child by starting others.
+            self._process.send_signal(signal.SIGSTOP)
+            descendants = self.descendants()
+            _signal_all([*descendants, psutil.Process(self.pid)], signal.SIGKILL)
+            self._process.wait()
+            psutil.wait_procs(descendants, timeout=self.stop_timeout_seconds)
+        self._process = None
+
+    def pause(self) -> None:
+        """Freeze it and all below it (SIGSTOP); sockets of a server still take connections."""
+        os.kill(self.pid, signal.SIGSTOP)
+        _signal_all(self.descendants(), signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`; changes nothing if it was not paused."""
+        _signal_all(self.descendants(), signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
+
+    def last_log_line(self) -> str:
+        """Return the last line it wrote, or a word for none."""
+        try:
+            with self.log_path.open("rb") as file:
+                file.seek(max(0, self.log_path.stat().st_size - LOG_TAIL_BYTES))
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
+            lines = []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no log")
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def descendants(self) -> list[psutil.Process]:
+        """Return all processes below the main one."""
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def _spawn(
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        folder: Path,
+        *,
+        user_id: int = -1,
+        group_id: int = -1,
+    ) -> None:
+        """Run the command as this process, out of reach of the terminal's Ctrl-C."""
+        words = [str(word) for word in command]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the command is made here
+                launched(words, self.death_signal, user_id, group_id),
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+def _signal_all(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue

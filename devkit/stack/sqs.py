@@ -1,0 +1,135 @@
+"""An embedded SQS: moto's HTTP server with the job queue and its dead-letter queue."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from devkit.stack.server import EmbeddedServer, free_port
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+QUEUE_NAME = "darkroom-jobs"
+DEAD_LETTER_QUEUE_NAME = "darkroom-jobs-dead"
+REGION = "us-east-1"
+
+VISIBILITY_TIMEOUT_SECONDS = 6 * 330
+"""AWS asks for six times the function timeout (Lambda guide, "Configuring an Amazon SQS queue
+as an event source"); 330 s is the default of TIME_LIMIT."""
+
+MAX_RECEIVE_COUNT = 10
+"""Attempts are counted in PostgreSQL; throttled and early deliveries count here as well."""
+
+NO_SOURCE = (None, None, None, None)
+"""botocore: where a session variable comes from (file key, environment, default, conversion)."""
+
+
+class EmbeddedSqs(EmbeddedServer):
+    """SQS on a loopback port. Queues are kept in memory: they are empty after a restart.
+
+    Args:
+        folder: Where it keeps its log.
+        visibility_timeout_seconds: How long a received message is hidden.
+        max_receive_count: Deliveries of a message before it goes to the dead-letter queue.
+    """
+
+    title = "SQS (moto)"
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        visibility_timeout_seconds: int = VISIBILITY_TIMEOUT_SECONDS,
+        max_receive_count: int = MAX_RECEIVE_COUNT,
+    ) -> None:
+        super().__init__(folder)
+        self._port = free_port()
+        self._visibility_timeout_seconds = visibility_timeout_seconds
+        self._max_receive_count = max_receive_count
+        self._queue_url = ""
+        self._dead_letter_queue_url = ""
+
+    @property
+    def url(self) -> str:
+        """The endpoint: the value for AWS_ENDPOINT_URL_SQS."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def queue_url(self) -> str:
+        """The address of the job queue; empty until the server was started once."""
+        return self._queue_url
+
+    @property
+    def dead_letter_queue_url(self) -> str:
+        """The address of the queue for messages that nobody could handle."""
+        return self._dead_letter_queue_url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to use the job queue through boto3."""
+        return {
+            "QUEUE_URL": self.queue_url,
+            "AWS_ENDPOINT_URL_SQS": self.url,
+            "AWS_ACCESS_KEY_ID": "embedded",
+            "AWS_SECRET_ACCESS_KEY": "embedded",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self) -> "SQSClient":
+        """Return a boto3 client of this server, whatever AWS settings the process has."""
+        import boto3  # takes 0.4 s, in which the server starts
+        import botocore.session
+
+        without_profile = botocore.session.Session(session_vars={"profile": NO_SOURCE})
+        return boto3.session.Session(botocore_session=without_profile).client(
+            "sqs",
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id="embedded",
+            aws_secret_access_key="embedded",  # noqa: S106 - a dummy: moto checks none
+        )
+
+    def launch(self) -> None:
+        """Begin to start."""
+        if self.is_running:
+            return
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        program = Path(__file__).with_name("sqs_server.py").resolve()
+        self._run([sys.executable, "-I", "-W", "ignore", program, str(self._port)])
+
+    def wait_until_ready(self) -> None:
+        """Wait until it answers, then create the queues."""
+        client = self.client()
+        super().wait_until_ready()
+        try:
+            self._create_queues(client)
+        finally:
+            client.close()
+
+    def answers(self) -> bool:
+        """Return whether it answers over HTTP."""
+        try:
+            with urlopen(f"{self.url}/moto-api/", timeout=5):  # noqa: S310 - our own address
+                return True
+        except (URLError, OSError):
+            return False
+
+    def _create_queues(self, client: "SQSClient") -> None:
+        dead = client.create_queue(QueueName=DEAD_LETTER_QUEUE_NAME)["QueueUrl"]
+        attributes = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+        redrive = {
+            "deadLetterTargetArn": attributes["Attributes"]["QueueArn"],
+            "maxReceiveCount": self._max_receive_count,
+        }
+        self._dead_letter_queue_url = dead
+        self._queue_url = client.create_queue(
+            QueueName=QUEUE_NAME,
+            Attributes={
+                "VisibilityTimeout": str(self._visibility_timeout_seconds),
+                "RedrivePolicy": json.dumps(redrive),
+            },
+        )["QueueUrl"]

@@ -1,0 +1,61 @@
+"""What a Celery worker does besides Celery: sweeps, and stops as the spec of a job asks."""
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import structlog
+from celery import bootsteps, signals
+
+from local.worker import child
+from local.worker.sweeping import SweepThread
+
+log = structlog.get_logger(__name__)
+
+
+class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
+    """Runs the sweep beside the worker, from after the first fork to before the last join."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **_options: Any) -> None:
+        super().__init__(worker)
+        self._thread = SweepThread(worker.app.darkroom_settings)
+
+    def start(self, _worker: Any) -> None:
+        """Start sweeping."""
+        self._thread.start()
+
+    def stop(self, _worker: Any) -> None:
+        """Stop sweeping."""
+        self._thread.stop()
+
+    def terminate(self, worker: Any) -> None:
+        """Stop sweeping, in a cold shutdown."""
+        self.stop(worker)
+
+
+@signals.worker_shutting_down.connect
+def _stop_in_time(sig: str, how: str, **_options: Any) -> None:
+    """Let running provider calls end, for SHUTDOWN_GRACE_SECONDS at most, then give up jobs.
+
+    Celery's warm shutdown would wait up to the hard time limit; its cold one, which SIGQUIT
+    starts, ends the children, whose handlers then hand their jobs back.
+    """
+    from local.celery_app import celery_app
+
+    child.announce_stop()
+    if how != "Warm":
+        return
+    grace_seconds = celery_app.darkroom_settings.shutdown_grace_seconds
+    # In a thread, because this is called from a signal handler, and the main thread that it
+    # interrupted may hold the lock of the log.
+    threading.Thread(target=_stop_after, args=(sig, grace_seconds), daemon=True).start()
+
+
+def _stop_after(sig: str, grace_seconds: float) -> None:
+    log.info("worker stops", signal=sig, grace_seconds=grace_seconds)
+    time.sleep(grace_seconds)
+    os.kill(os.getpid(), signal.SIGQUIT)

@@ -1,0 +1,69 @@
+"""The Celery task: hands the job to the shared handler and obeys the outcome."""
+
+from uuid import UUID
+
+import structlog
+from celery import Task
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+
+from local.celery_app import celery_app
+from local.worker.child import WorkerProcess
+from shared.adapters.celery_broker import TASK_NAME
+from shared.deadline import Deadline
+from shared.errors import MalformedEnvelope, ServiceUnavailable, UnknownJob
+from shared.generation.outcome import RetryAfter
+
+settings = celery_app.darkroom_settings
+log = structlog.get_logger(__name__)
+
+NET_RETRIES = 20
+"""Retries of the net below the handler; after them the sweep dispatches the job anew."""
+
+
+@celery_app.task(
+    bind=True,
+    name=TASK_NAME,
+    Request="local.worker.requests:JobRequest",
+    autoretry_for=(ServiceUnavailable,),
+    dont_autoretry_for=(SoftTimeLimitExceeded,),
+    retry_backoff=settings.retry_backoff,
+    retry_backoff_max=settings.retry_backoff_max,
+    retry_jitter=True,
+    # Takes over where the backoff is 0, which Celery takes for none; its own default is 180 s.
+    default_retry_delay=1,
+    max_retries=NET_RETRIES,
+)
+def generate_images_task(self: Task, job_id: str) -> None:
+    """Run one attempt of a job.
+
+    ServiceUnavailable (PostgreSQL away at the claim) is retried by Celery; everything later is
+    decided by the handler.
+    """
+    process = WorkerProcess.current(settings)
+    try:
+        outcome = process.handler.handle(job_id, Deadline(settings.soft_time_limit))
+    except (UnknownJob, MalformedEnvelope) as error:
+        log.error(  # noqa: TRY400 - what was sent is wrong, not the code
+            "envelope rejected", code=error.code, reason=str(error)
+        )
+        raise Reject(str(error), requeue=False) from error
+    except ServiceUnavailable as error:
+        log.warning("delivered again", code=error.code, reason=str(error))
+        raise
+    except SoftTimeLimitExceeded:
+        log.warning("soft limit struck outside an attempt", job_id=job_id)
+        return
+    if isinstance(outcome, RetryAfter):
+        _deliver_again(self, job_id, outcome.seconds)
+
+
+def _deliver_again(task: Task, job_id: str, delay_seconds: float) -> None:
+    """Send the envelope anew, to come when the next attempt is due.
+
+    Not by `Task.retry`: it ends the task with a pickled traceback of 45 kB, which a parent that
+    is just stopping reads half of and then waits for its child for 30 s; and it waits for a frozen
+    Redis as long as a worker does. If the broker does not take the envelope, the sweep finds the
+    waiting row and sends another.
+    """
+    sender = WorkerProcess.current(settings).services.sender
+    sender.send(UUID(job_id), str(task.request.id), delay_seconds)

@@ -1,0 +1,103 @@
+"""The secrets of the containers: those that were given, and those that are made up."""
+
+from pathlib import Path
+
+import boto3
+import pytest
+
+from devkit.secret_folder import GIVEN_ONLY, MADE_UP, main
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """Give a folder in which no secret was chosen."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    for name in (*MADE_UP, *GIVEN_ONLY):
+        (folder / name).touch()
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give the folder that is to be filled."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Give the folder of the database's container."""
+    folder = tmp_path / "database"
+    folder.mkdir()
+    return folder
+
+
+def secrets_in(folder: Path) -> dict[str, str]:
+    """Return every secret by its name."""
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_what_nobody_gave_is_made_up_once(given: Path, folder: Path, database: Path) -> None:
+    """Another start finds the same; otherwise PostgreSQL would refuse its own password."""
+    main([str(given), str(folder), str(database)])
+    first = secrets_in(folder)
+    assert set(first) == {*MADE_UP, *GIVEN_ONLY}
+    assert all(len(first[name]) >= 32 for name in MADE_UP)
+    assert len({first[name] for name in MADE_UP}) == len(MADE_UP)
+    assert first["openai_api_key"] == ""
+    main([str(given), str(folder), str(database)])
+    assert secrets_in(folder) == first
+
+
+def test_what_was_given_is_used_and_may_change(given: Path, folder: Path, database: Path) -> None:
+    """Also after a secret was made up; a key that is taken back is gone."""
+    main([str(given), str(folder), str(database)])
+    (given / "signing_key").write_text("a key of my own\n")
+    (given / "openai_api_key").write_text("sk-1")
+    main([str(given), str(folder), str(database)])
+    assert secrets_in(folder)["signing_key"] == "a key of my own"
+    assert secrets_in(folder)["openai_api_key"] == "sk-1"
+    (given / "openai_api_key").write_text("")
+    main([str(given), str(folder), str(database)])
+    assert secrets_in(folder)["openai_api_key"] == ""
+
+
+def test_the_database_is_given_its_password_alone(
+    given: Path, folder: Path, database: Path
+) -> None:
+    """Made up or given, it is the one that everybody else has."""
+    main([str(given), str(folder), str(database)])
+    made_up = secrets_in(database)
+    assert made_up == {"database_password": secrets_in(folder)["database_password"]}
+    (given / "database_password").write_text("a password of my own\n")
+    main([str(given), str(folder), str(database)])
+    assert secrets_in(database) == {"database_password": "a password of my own"}
+
+
+def test_every_process_of_the_containers_may_read_them(
+    given: Path, folder: Path, database: Path
+) -> None:
+    """They run under several user ids, none of them root."""
+    main([str(given), str(folder), str(database)])
+    files = [*folder.iterdir(), *database.iterdir()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o444}
+
+
+def test_boto3_reads_the_credentials_that_were_given(
+    given: Path, folder: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty file is no credentials, and no fault: it then looks where it would have anyway."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "nowhere"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "aws_credentials"))
+    main([str(given), str(folder), str(database)])
+    assert boto3.Session().get_credentials() is None
+    (given / "aws_credentials").write_text(
+        "[default]\naws_access_key_id = AKIA1\naws_secret_access_key = s3cret\n"
+    )
+    main([str(given), str(folder), str(database)])
+    credentials = boto3.Session().get_credentials()
+    assert credentials is not None
+    assert (credentials.access_key, credentials.secret_key) == ("AKIA1", "s3cret")
