@@ -7,7 +7,7 @@ RUN pip install --no-cache-dir --root-user-action ignore --require-hashes -r req
     && python -m venv --without-pip /opt/darkroom \
     && pip --python /opt/darkroom install --no-cache-dir --only-binary :all: --require-hashes \
         -r requirements-image.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY local local
 COPY cli cli

@@ -1,0 +1,117 @@
+"""Texts that programs, dashboards and runbooks depend on never change.
+
+A new text is free to add. One that is listed here stays as it is spelled.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from shared import status
+from shared.settings import ClientSettings, Settings
+
+PROJECT = Path(__file__).parents[2]
+PACKAGES = ("shared", "local", "functions", "cli", "devkit")
+
+SETTINGS = """
+    DATABASE_URL DATABASE_PASSWORD DATABASE_PASSWORD_FILE ENVIRONMENT REDIS_URL REDIS_URL_FILE
+    AI_MOCK_MODE MOCK_SCRIPTS MOCK_STEP_SECONDS
+    OPENAI_API_KEY OPENAI_API_KEY_FILE OPENAI_BASE_URL OPENAI_MODEL OPENAI_QUALITY
+    OPENAI_OUTPUT_FORMAT OPENAI_PARTIAL_IMAGES OPENAI_PRICES OPENAI_TIMEOUT_SECONDS
+    ON_UNKNOWN_CHARGE SOFT_TIME_LIMIT TIME_LIMIT MAX_ATTEMPTS LEASE_SECONDS SWEEP_SECONDS
+    DISPATCH_GRACE_SECONDS RETRY_BACKOFF RETRY_BACKOFF_MAX SHUTDOWN_GRACE_SECONDS HEARTBEAT_FILE
+    IMAGE_DIR IMAGE_BUCKET RETENTION_DAYS QUEUE_URL EVENT_TTL_SECONDS EVENT_STREAM_MAX_LENGTH
+    PUBLIC_BASE_URL SIGNING_KEY SIGNING_KEY_FILE REQUIRE_API_KEYS API_HOST API_PORT
+    TRUSTED_NETWORKS CORS_ORIGINS MAX_OPEN_JOBS MAX_STREAMS EVENT_TOKEN_SECONDS
+    IMAGE_TOKEN_SECONDS EVENT_WINDOW_SECONDS AWS_LAMBDA_FUNCTION_NAME SECRET_ARNS SECRETS_VERSION
+    LOG_LEVEL DARKROOM_URL DARKROOM_API_KEY
+"""
+
+ERROR_CODES = """
+    asset_in_use cancelled charge_unknown corrupt_image cost_limit empty_result expired_token
+    forbidden idempotency_key_reused images_missing internal invalid_request invalid_token
+    job_running malformed_json method_not_allowed not_found output_rejected payload_too_large
+    prompt_rejected provider_authentication provider_overloaded provider_timeout
+    provider_unavailable quota_exceeded rate_limited request_rejected service_unavailable
+    soft_time_limit storage_unavailable time_limit too_many_open_jobs too_many_streams
+    unauthorized unsupported_media_type worker_lost
+"""
+
+LOG_EVENTS = (
+    "attempt broke",
+    "attempt ended",
+    "attempt failed",
+    "attempt started",
+    "delivered again",
+    "envelope rejected",
+    "event not sent",
+    "job recovered",
+    "key created",
+    "lease not extended",
+    "migrated",
+    "not dispatched",
+    "not ready",
+    "request",
+    "swept",
+)
+"""What docs/operations.md, alarms and operators search the logs for."""
+
+NAMES = (
+    *("generate_images_task", "image_generation", "default"),
+    *("celery-task-meta-", "task_updates:", "task_events:"),
+    *("task_id", "job_id", "JobFailed"),
+)
+"""Names of the task, its queues, its argument, and of what lies in Redis."""
+
+
+@cache
+def literals() -> set[str]:
+    """Return every string that stands in the product's code, and every class name."""
+    found: set[str] = set()
+    for path in (path for folder in PACKAGES for path in (PROJECT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+            elif isinstance(node, ast.ClassDef):
+                found.add(node.name)
+    return found
+
+
+def test_every_setting_keeps_its_name() -> None:
+    """Deployments set them."""
+    names = {name.upper() for name in (*Settings.model_fields, *ClientSettings.model_fields)}
+    assert set(SETTINGS.split()) - names == set()
+
+
+@pytest.mark.parametrize(
+    "texts", [tuple(ERROR_CODES.split()), LOG_EVENTS, NAMES], ids=["codes", "logs", "names"]
+)
+def test_codes_log_events_and_names_are_still_spelled_so(texts: tuple[str, ...]) -> None:
+    """Clients compare error codes, runbooks search logs, other Celery programs use the names."""
+    assert set(texts) - literals() == set()
+
+
+def test_messages_on_the_wire_keep_their_wording() -> None:
+    """Progress messages are part of the format."""
+    steps = [
+        status.QUEUED,
+        status.STARTING,
+        status.PREPARING,
+        status.rendering(30),
+        status.SAVING,
+        status.waiting(2, 3),
+        status.COMPLETED,
+        status.failed(30, "Cancelled"),
+    ]
+    assert [(step.status.value, step.progress, step.message) for step in steps] == [
+        ("pending", 0, "Queued"),
+        ("processing", 5, "Starting..."),
+        ("processing", 10, "Processing..."),
+        ("processing", 30, "Rendering..."),
+        ("processing", 95, "Saving..."),
+        ("pending", 0, "Retrying (attempt 2 of 3)"),
+        ("completed", 100, "Completed"),
+        ("failed", 30, "Cancelled"),
+    ]
