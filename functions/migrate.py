@@ -1,9 +1,9 @@
 """AWS Lambda entry: the guarded migration. Handler `functions.migrate.handler`.
 
 CloudFormation calls it on each deployment that brings a new schema, before the other functions
-get their new code; anybody may invoke it by hand, also for an API key. It reads its settings in
-the invocation: what is wrong with them is then an answer, where a start that fails would leave
-CloudFormation waiting.
+get their new code. It can also be invoked by hand, to create an API key as well. Settings are read
+inside the invocation, so that a wrong one becomes an answer: CloudFormation would wait an hour for
+a function that fails to start.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from typing import Any
 
 import structlog
 
+from functions.lambda_context import LambdaContext
 from functions.migrate_event import KeyOrder, MigrateEvent
 from functions.secret_settings import load_function_database_url
-from functions.stack_answer import LambdaContext, StackAnswer
+from functions.stack_answer import stack_answer
 from shared.access.api_keys import ApiKeyStore
 from shared.database.session import create_unpooled_engine
 from shared.jobs.migrate import migrate
@@ -23,24 +24,24 @@ log = structlog.get_logger(__name__)
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, str | None]:
-    """Bring the database to the newest schema; answer with the revision reached.
+    """Migrate the database to the newest schema and return the revision reached.
 
-    A custom resource of CloudFormation is told the outcome as well. Its deletion changes
-    nothing: the data outlives the stack. By hand, `{"create_key": {"workspace": "...",
-    "name": "..."}}` makes an API key, too: the answer holds it, and nothing else ever does.
+    A custom resource of CloudFormation also receives the outcome. Deleting it changes nothing,
+    since the data outlives the stack. By hand, `{"create_key": {"workspace": "...",
+    "name": "..."}}` also creates an API key, which appears in this answer and nowhere else.
 
     Raises:
         ConfigurationError: DATABASE_URL is missing or wrong, or a secret cannot be read.
-        InvalidRequest: No such key can be made, or the event is none of these.
+        InvalidRequest: The event is not one of these, or the key cannot be created.
         ServiceUnavailable: PostgreSQL cannot be reached, or its tables are in use.
     """
     configure_logging("lambda", "INFO")
     if "RequestType" not in event:
         return _serve_by_hand(MigrateEvent.from_untrusted(event))
-    with StackAnswer(event, context) as answer:
+    with stack_answer(event, context) as data:
         if event["RequestType"] != "Delete":
-            answer.data["Revision"] = _migrate(load_function_database_url())
-    return {"revision": answer.data.get("Revision", "kept")}
+            data["Revision"] = _migrate(load_function_database_url())
+    return {"revision": data.get("Revision", "kept")}
 
 
 def _serve_by_hand(event: MigrateEvent) -> dict[str, str | None]:
@@ -58,7 +59,7 @@ def _migrate(database_url: str) -> str:
 
 
 def _create_key(database_url: str, order: KeyOrder) -> dict[str, str | None]:
-    """Make the key and return all that may be known of it, with its text."""
+    """Create the key and return its row, together with the key itself."""
     store = ApiKeyStore(create_unpooled_engine(database_url, "darkroom-keys"))
     key, text = store.create(order.workspace, order.name, makes_workspace=order.create_workspace)
     log.info("key created", key_id=key.id, workspace_id=key.workspace_id)

@@ -2,79 +2,68 @@
 
 import json
 import threading
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Protocol, Self
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 from urllib.request import Request, urlopen
 
 import structlog
 
+from functions.lambda_context import LambdaContext
 from shared.errors import DarkroomError
 
 log = structlog.get_logger(__name__)
 
 MARGIN_SECONDS = 15.0
-"""Kept at the end of an invocation for telling that it took too long."""
+"""Kept at the end of an invocation to answer that it took too long."""
 
 TRIES = 3
 _SECONDS_A_TRY = 4.0
 
 
-class LambdaContext(Protocol):
-    """The part of awslambdaric's context that is used here."""
+@contextmanager
+def stack_answer(request: Mapping[str, Any], context: LambdaContext) -> Iterator[dict[str, str]]:
+    """Answer SUCCESS at the end of the block; FAILED if the block raises or takes too long.
 
-    @property
-    def log_stream_name(self) -> str:
-        """Where the lines of this invocation are found."""
-        ...
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return how long this invocation may still run."""
-        ...
-
-
-class StackAnswer:
-    """Answers SUCCESS at the end of its block, FAILED if that raises or takes too long.
-
-    The time is kept by a thread: a statement of PostgreSQL cannot be interrupted. An answer is
-    sent once. (CloudFormation User Guide, "Custom resource response objects")
+    Yields the `Data` of the answer, for the block to fill. Exactly one answer is sent.
+    (CloudFormation User Guide, "Custom resource response objects")
 
     Args:
         request: The event that the function was invoked with.
         context: Of the invocation.
     """
+    answer = _Answer(request, context.log_stream_name)
+    seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS)
+    # A thread keeps the time: a statement that waits inside PostgreSQL cannot be interrupted.
+    timer = threading.Timer(
+        seconds, answer.send, ["FAILED", f"It was not done within {seconds:.0f} s"]
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        yield answer.data
+    except BaseException as error:
+        timer.cancel()
+        # Only our own texts are known to hold no secret.
+        text = str(error) if isinstance(error, DarkroomError) else type(error).__name__
+        answer.send("FAILED", text)
+        raise
+    timer.cancel()
+    answer.send("SUCCESS", "")
 
-    def __init__(self, request: Mapping[str, Any], context: LambdaContext) -> None:
+
+class _Answer:
+    """One answer, sent once, by the handler or by the timer."""
+
+    def __init__(self, request: Mapping[str, Any], log_stream_name: str) -> None:
         self.data: dict[str, str] = {}
         self._request = request
-        self._log_stream_name = context.log_stream_name
-        seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS)
-        self._timer = threading.Timer(
-            seconds, self._send, ["FAILED", f"It was not done within {seconds:.0f} s"]
-        )
-        self._timer.daemon = True
+        self._log_stream_name = log_stream_name
         self._lock = threading.Lock()
         self._is_sent = False
 
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self._timer.cancel()
-        if error is None:
-            self._send("SUCCESS", "")
-        else:
-            # Only our own texts are known to hold no secret.
-            text = str(error) if isinstance(error, DarkroomError) else type(error).__name__
-            self._send("FAILED", text)
-
-    def _send(self, status: str, reason: str) -> None:
+    def send(self, status: str, reason: str) -> None:
+        """Send the answer, unless one was sent before."""
         with self._lock:
             if self._is_sent:
                 return

@@ -6,12 +6,13 @@ again (partial batch response); a direct invocation `{"job_id": ...}` with the o
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from functions.container import build_container
+from functions.lambda_context import LambdaContext
 from shared.deadline import Deadline
 from shared.errors import (
     MalformedEnvelope,
@@ -27,14 +28,6 @@ log = structlog.get_logger(__name__)
 container = build_container()
 jobs = container.handler  # Made now, so that wrong settings end the start and not a job.
 _net = RetryPolicy.from_settings(container.settings)
-
-
-class LambdaContext(Protocol):
-    """The part of awslambdaric's context that is used here."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return how long this invocation may still run."""
-        ...
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:

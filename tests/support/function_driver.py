@@ -17,6 +17,8 @@ ANSWER = "ANSWER "
 class Context:
     """The part of Lambda's context that handlers use."""
 
+    log_stream_name = "2026/02/01/[1]stream"
+
     def __init__(self, remaining_ms: int) -> None:
         self._ends_at = time.monotonic() + remaining_ms / 1000
 
