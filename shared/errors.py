@@ -1,8 +1,4 @@
-"""The one error tree: each class says its `code`, and whether another attempt may help.
-
-Raised everywhere, caught at the attempt boundary of `shared.generation.handler` and at the
-borders (CLI, Lambda entry, Celery task), which turn it into a row, a line or an outcome.
-"""
+"""All errors: each class names its `code`, and whether another attempt may help."""
 
 import re
 from collections.abc import Mapping
@@ -19,10 +15,12 @@ class DarkroomError(Exception):
 
     Attributes:
         code: Stable word for programs, kept in the row's `error`.
+        title: Short text for a person; empty for errors that no row holds.
         retryable: Whether the retry policy may open another attempt after this error.
     """
 
     code: ClassVar[str] = "internal"
+    title: ClassVar[str] = ""
     retryable: ClassVar[bool] = False
 
 
@@ -36,10 +34,11 @@ class InvalidRequest(DarkroomError):
     """A request that no attempt could serve."""
 
     code = "invalid_request"
+    title = "The request was not valid"
 
 
 class UnknownThing(DarkroomError):
-    """Somebody named a thing that there is not, or not for them."""
+    """A thing does not exist, or does not belong to the caller."""
 
     code = "not_found"
     KIND: ClassVar[str] = "thing"
@@ -49,28 +48,28 @@ class UnknownThing(DarkroomError):
 
 
 class UnknownJob(UnknownThing):
-    """An envelope or caller named a job that has no row."""
+    """A job has no row, or belongs to another workspace."""
 
     code = "unknown_job"
     KIND = "job"
 
 
 class UnknownImage(UnknownThing):
-    """Somebody asked for an image that there is not, or not for them."""
+    """An image does not exist, or belongs to another workspace."""
 
     code = "unknown_image"
     KIND = "image"
 
 
 class UnknownPreview(UnknownThing):
-    """Somebody asked for a preview that there is not (any more), or not for them."""
+    """A preview does not exist (any more), or belongs to another workspace."""
 
     code = "unknown_preview"
     KIND = "preview"
 
 
 class UnknownAsset(UnknownThing):
-    """Somebody named an asset that there is not, or not for them."""
+    """An asset does not exist, or belongs to another workspace."""
 
     code = "unknown_asset"
     KIND = "asset"
@@ -104,11 +103,7 @@ class IdempotencyKeyReused(DarkroomError):
 
 
 class LimitReached(DarkroomError):
-    """A workspace has as much of something as it may have at once.
-
-    Attributes:
-        retry_after_seconds: When it may be worth trying again.
-    """
+    """A workspace reached a limit; `retry_after_seconds` says when to try again."""
 
     code = "limit_reached"
 
@@ -145,6 +140,7 @@ class ServiceUnavailable(DarkroomError):
     """A server this process needs (database, Redis, queue) cannot be reached."""
 
     code = "service_unavailable"
+    title = "A server was unavailable"
     retryable = True
 
 
@@ -152,12 +148,11 @@ class AttemptError(DarkroomError):
     """An attempt ended without all its images.
 
     Attributes:
-        stage: What a provider found fault with: `input`, or `output`; None for everything else.
-        charge_state: What is known about the provider's bill for this attempt:
-            `none`, `charged` or `unknown`; None where the error does not know.
+        stage: What the provider rejected: `input` or `output`; else None.
+        charge_state: `none`, `charged` or `unknown`; None where the error does not know.
         retry_after_seconds: The least wait the provider asked for, if it did.
-        provider_code: The provider's own word for the error, if it sent one.
-        request_id: The provider's own name for the call, if it sent one.
+        provider_code: The provider's own code of the error, if it sent one.
+        request_id: The provider's own id of the call, if it sent one.
     """
 
     stage: ClassVar[str | None] = None
@@ -182,6 +177,7 @@ class ProviderUnavailable(AttemptError):
     """The provider did not answer, or answered with a fault of its own (network, 5xx)."""
 
     code = "provider_unavailable"
+    title = "The image provider was unavailable"
     retryable = True
 
 
@@ -189,6 +185,7 @@ class ProviderOverloaded(AttemptError):
     """The provider has too much to do (503, 529) and did not begin."""
 
     code = "provider_overloaded"
+    title = "The image provider was overloaded"
     retryable = True
 
 
@@ -196,6 +193,7 @@ class ProviderTimeout(AttemptError):
     """The provider's answer did not come in time; whether it was sent tells `charge_state`."""
 
     code = "provider_timeout"
+    title = "The image provider did not answer in time"
     retryable = True
 
 
@@ -203,6 +201,7 @@ class RateLimited(AttemptError):
     """The provider asked us to come back later (429)."""
 
     code = "rate_limited"
+    title = "The image provider was too busy"
     retryable = True
 
 
@@ -210,18 +209,21 @@ class QuotaExceeded(AttemptError):
     """The account with the provider is used up, or its bill unpaid."""
 
     code = "quota_exceeded"
+    title = "The account with the image provider is used up"
 
 
 class ProviderRefusedKey(AttemptError):
     """The provider does not accept our key, or it may not do this (401, 403)."""
 
     code = "provider_authentication"
+    title = "The image provider refused the API key"
 
 
 class PromptRejected(AttemptError):
     """The provider refuses this prompt and always will."""
 
     code = "prompt_rejected"
+    title = "The prompt was rejected"
     stage = "input"
 
 
@@ -229,6 +231,7 @@ class RequestRejected(AttemptError):
     """The provider does not understand, or does not offer, what we asked for (other 4xx)."""
 
     code = "request_rejected"
+    title = "The image provider did not accept the request"
     stage = "input"
 
 
@@ -236,6 +239,7 @@ class OutputRejected(AttemptError):
     """The provider made a picture and withheld it; another may pass."""
 
     code = "output_rejected"
+    title = "The image provider withheld the image"
     stage = "output"
     retryable = True
 
@@ -244,6 +248,7 @@ class EmptyResult(AttemptError):
     """The provider answered, and there was no picture in the answer."""
 
     code = "empty_result"
+    title = "The image provider sent no image"
     stage = "output"
     retryable = True
 
@@ -252,6 +257,7 @@ class CorruptImage(AttemptError):
     """What the provider sent is cut short, or no picture."""
 
     code = "corrupt_image"
+    title = "The image provider sent an incomplete image"
     stage = "output"
     retryable = True
 
@@ -260,6 +266,7 @@ class ImagesMissing(AttemptError):
     """The provider returned fewer images than asked; those that came are kept."""
 
     code = "images_missing"
+    title = "Some images were not made"
     stage = "output"
     retryable = True
 
@@ -274,18 +281,21 @@ class ChargeUnknown(AttemptError):
     """An earlier call may have been billed, and nothing may be paid twice."""
 
     code = "charge_unknown"
+    title = "Not tried again, because the last call may have been billed"
 
 
 class CostLimitReached(AttemptError):
     """Another call might cost more than the request allows."""
 
     code = "cost_limit"
+    title = "Another call could cost more than the request allows"
 
 
 class StorageUnavailable(AttemptError):
     """The image store could not keep or return bytes."""
 
     code = "storage_unavailable"
+    title = "The image store was unavailable"
     retryable = True
 
 
@@ -293,12 +303,14 @@ class UnexpectedError(AttemptError):
     """A fault in the code of an attempt; it stays the same however often it is tried."""
 
     code = "internal"
+    title = "An unexpected error occurred"
 
 
 class SoftTimeLimitReached(AttemptError):
     """The attempt used up its soft time limit (or the margin before it)."""
 
     code = "soft_time_limit"
+    title = "The job took too long"
 
     def __init__(self, limit_seconds: float, *, charge_state: str | None = None) -> None:
         super().__init__(
@@ -310,6 +322,7 @@ class TimeLimitReached(AttemptError):
     """The attempt was killed at the hard time limit."""
 
     code = "time_limit"
+    title = "The job took too long and was stopped"
 
     def __init__(self, limit_seconds: float) -> None:
         super().__init__(f"Killed at the time limit of {limit_seconds:g} s")
@@ -319,6 +332,7 @@ class WorkerLost(AttemptError):
     """The worker died, or went silent, in the middle of an attempt."""
 
     code = "worker_lost"
+    title = "The worker was lost"
     retryable = True
     MESSAGE: ClassVar[str] = "The worker was lost during attempt {}"
 
@@ -330,6 +344,7 @@ class JobCancelled(AttemptError):
     """Somebody asked for the job to be cancelled."""
 
     code = "cancelled"
+    title = "Cancelled"
 
     def __init__(self) -> None:
         super().__init__("Cancelled")
@@ -371,10 +386,8 @@ def error_record(error: DarkroomError, attempt: int) -> Mapping[str, Any]:
         "retryable": error.retryable,
         "attempt": attempt,
     }
-    provider_code = getattr(error, "provider_code", None)
-    if provider_code is not None:
-        record["provider_code"] = one_line(provider_code)
-    stage = getattr(error, "stage", None)
-    if stage is not None:
-        record["stage"] = stage
+    for name in ("provider_code", "stage"):
+        value = getattr(error, name, None)
+        if value is not None:
+            record[name] = one_line(value)
     return record

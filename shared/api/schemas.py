@@ -1,5 +1,6 @@
 """The bodies of the API, as its OpenAPI document describes them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -180,6 +181,32 @@ class StylesBody(_Body):
     default: str
     scripts: list[ScriptBody] = Field(
         description="Where the mock provider draws: how to make each thing happen that can."
+    )
+
+
+class ErrorTitleBody(_Body):
+    """A code that the `error` of a job may have."""
+
+    code: str = Field(examples=["rate_limited"])
+    title: str = Field(description="Short text for a person.")
+    retryable: bool = Field(description="Whether another attempt may help.")
+
+
+class OptionsBody(_Body):
+    """What a request may ask for, and every word that a job may answer with."""
+
+    sizes: Sequence[str]
+    default_size: str
+    styles: Sequence[StyleBody]
+    default_style: str
+    images_max: int = Field(description="The most images of one job.")
+    prompt_max_chars: int
+    upload_media_types: Sequence[str]
+    upload_max_bytes: int
+    statuses: Sequence[JobStatus]
+    errors: Sequence[ErrorTitleBody]
+    scripts: Sequence[ScriptBody] = Field(
+        description="Tags that the mock provider obeys; empty where it does not obey any."
     )
 
 

@@ -1,4 +1,4 @@
-"""Routes of the service itself: its style presets, and how it is."""
+"""Routes of the service itself: what a request may ask for, and the service's health."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,22 @@ from fastapi import APIRouter, Response
 
 from shared.api.parts import ApiParts, Parts
 from shared.api.problems import MEDIA_TYPE, problem
-from shared.api.schemas import HealthBody, ReadyBody, ScriptBody, StyleBody, StylesBody
+from shared.api.schemas import (
+    ErrorTitleBody,
+    HealthBody,
+    OptionsBody,
+    ReadyBody,
+    ScriptBody,
+    StyleBody,
+    StylesBody,
+)
 from shared.errors import DarkroomError
+from shared.imaging.media_types import MEDIA_TYPES, UPLOAD_MAX_BYTES
+from shared.imaging.params import DEFAULT_SIZE, IMAGES_MAX, PROMPT_MAX_CHARS, SIZE_NAMES
 from shared.imaging.scripts import SCRIPTS
 from shared.imaging.styles import DEFAULT_STYLE, STYLES
+from shared.settings import Settings
+from shared.status import JobStatus
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +39,40 @@ _SCRIPTS = [ScriptBody(tag=script.example, meaning=script.meaning) for script in
 @router.get("/v1/styles", summary="List the style presets")
 async def list_styles(parts: Parts) -> StylesBody:
     """Return the presets for product pictures that a request may name."""
-    settings = parts.settings
-    is_scripted = settings.mocks_provider and settings.obeys_scripts
-    return StylesBody(items=_STYLES, default=DEFAULT_STYLE, scripts=_SCRIPTS if is_scripted else [])
+    return StylesBody(items=_STYLES, default=DEFAULT_STYLE, scripts=_scripts_of(parts.settings))
+
+
+@router.get("/v1/options", summary="List what a request may ask for, and all codes")
+async def list_options(parts: Parts) -> OptionsBody:
+    """Return the sizes, styles and limits of a request, every status, and every error code."""
+    return OptionsBody(
+        sizes=SIZE_NAMES,
+        default_size=DEFAULT_SIZE,
+        styles=_STYLES,
+        default_style=DEFAULT_STYLE,
+        images_max=IMAGES_MAX,
+        prompt_max_chars=PROMPT_MAX_CHARS,
+        upload_media_types=MEDIA_TYPES,
+        upload_max_bytes=UPLOAD_MAX_BYTES,
+        statuses=list(JobStatus),
+        errors=[
+            ErrorTitleBody(code=kind.code, title=kind.title, retryable=kind.retryable)
+            for kind in _kinds_of(DarkroomError)
+            if kind.title
+        ],
+        scripts=_scripts_of(parts.settings),
+    )
+
+
+def _scripts_of(settings: Settings) -> list[ScriptBody]:
+    return _SCRIPTS if settings.mocks_provider and settings.obeys_scripts else []
+
+
+def _kinds_of(root: type[DarkroomError]) -> list[type[DarkroomError]]:
+    kinds = [root]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    return sorted(kinds, key=lambda kind: kind.code)
 
 
 @router.get("/healthz", summary="Does the process answer?")

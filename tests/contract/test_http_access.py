@@ -79,7 +79,7 @@ def test_nothing_is_served_without_a_key(
     for wrong in (key[:-1], key + "x", key.upper(), "dk_", "x" * 5000, key.replace("dk_", "")):
         answer = nobody.get(job["urls"]["self"], headers={"Authorization": f"Bearer {wrong}"})
         assert runtime.api.problem(answer) == (401, "unauthorized")
-    for path in ("/healthz", "/readyz", "/v1/styles", "/", "/docs", "/openapi.json"):
+    for path in ("/healthz", "/readyz", "/v1/styles", "/v1/options", "/", "/docs", "/openapi.json"):
         assert nobody.get(path).status_code == 200
 
 

@@ -232,6 +232,18 @@ def test_open_jobs_of_a_workspace_are_limited(runtime: Runtime) -> None:
         assert api.client.post("/v1/generations", json=order).status_code == 202
 
 
+def test_options_list_what_a_request_may_ask_for(runtime: Runtime) -> None:
+    """A page needs no list of its own: of sizes, of statuses, or of what errors mean."""
+    options = runtime.api.client.get("/v1/options").json()
+    assert options["default_size"] in options["sizes"]
+    assert options["default_style"] in [style["id"] for style in options["styles"]]
+    assert options["statuses"] == ["pending", "processing", "completed", "failed"]
+    assert "[[fail:1]]" in [script["tag"] for script in options["scripts"]]
+    failed = runtime.api.finish(runtime.api.submit("a mug [[reject]]"))
+    [error] = [each for each in options["errors"] if each["code"] == failed["error"]["code"]]
+    assert error == {**error, "title": "The prompt was rejected", "retryable": False}
+
+
 def test_styles_are_listed(runtime: Runtime) -> None:
     """Each can be asked for."""
     styles = runtime.api.client.get("/v1/styles").json()

@@ -49,6 +49,7 @@ def test_document_describes_every_route(runtime: Runtime) -> None:
         "/v1/generations/{job_id}/cancel",
         "/v1/generations/{job_id}/events",
         "/v1/images/{image_id}",
+        "/v1/options",
         "/v1/previews/{preview_id}",
         "/v1/styles",
         "/healthz",

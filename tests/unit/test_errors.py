@@ -10,9 +10,11 @@ from celery import Celery
 from shared import errors
 from shared.errors import (
     MESSAGE_MAX_CHARS,
+    AttemptError,
     DarkroomError,
     ImagesMissing,
     JobFailed,
+    LeaseLost,
     ProviderUnavailable,
     RateLimited,
     TimeLimitReached,
@@ -36,6 +38,12 @@ def test_every_error_has_a_code_of_its_own() -> None:
     assert len(set(codes)) == len(codes)
     shared = {error.__name__ for error in ALL if error.code == "internal"}
     assert shared == {"DarkroomError", "AttemptError", "UnexpectedError"}
+
+
+def test_every_error_that_a_job_may_have_has_a_title() -> None:
+    """Clients show it; a lost lease is never the end of a job."""
+    untitled = {error for error in ALL if issubclass(error, AttemptError) and not error.title}
+    assert untitled == {AttemptError, LeaseLost}
 
 
 def test_the_errors_that_another_attempt_may_mend() -> None:
