@@ -90,7 +90,7 @@ lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 
 	for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
 		-c requirements.lock -o "cloud/requirements/$$name.lock" >/dev/null || exit 1; done
 
-readme: .venv/.dev ## Write the generated tables of the docs.
+readme: .venv/.dev ## Write the generated parts of the docs and of docker-compose.yml.
 	$(BIN)/python -m tests.support.readme
 
 bench: .venv/.dev .venv-sam/.ready ## Measure speed.

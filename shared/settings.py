@@ -42,7 +42,12 @@ class _DatabaseSettings(BaseSettings):
     """Which database; all that some programs need. `{name}_file` may hold any secret `{name}`."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
+        # docker-compose.yml and template.yaml cannot always leave a variable out.
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     database_url: DatabaseUrl
@@ -220,14 +225,6 @@ class Settings(_DatabaseSettings):
         "INFO", description="Least level of the lines that are logged."
     )
 
-    @field_validator(
-        "queue_url", "image_bucket", "retention_days", "public_base_url", "openai_base_url",
-        mode="before",
-    )  # fmt: skip
-    @classmethod
-    def _empty_means_not_set(cls, value: object) -> object:
-        return None if value == "" else value
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if self.soft_time_limit >= self.time_limit:
@@ -349,7 +346,8 @@ def load_secret_arns() -> tuple[str, ...]:
 
 
 def _by_field(secrets: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name.lower(): value for name, value in (secrets or {}).items()}
+    # Empty means not set, here as in the environment.
+    return {name.lower(): value for name, value in (secrets or {}).items() if value != ""}
 
 
 def load_client_settings() -> ClientSettings:

@@ -54,7 +54,7 @@ def _secrets(facts: Facts) -> Iterable[Reading]:
     for part in (*compose, *functions):
         plain = [name for name in SECRETS if part.variables.get(name) not in (None, "")]
         # On a laptop the address of a server that only this machine reaches may hold one.
-        if part.variables.get("ENVIRONMENT") != "local":
+        if part.find_text("ENVIRONMENT") != "local":
             plain += [name for name in ("DATABASE_URL", "REDIS_URL") if _has_password(part, name)]
         yield judged(
             part.where,

@@ -1,9 +1,11 @@
 """The docs say what the code says."""
 
 from tests.support.readme import (
+    COMPOSE,
     DOCTOR_PAGE,
     README,
     SCENARIOS,
+    compose_file,
     replace_section,
     rules_table,
     scenarios_page,
@@ -27,3 +29,9 @@ def test_table_of_rules_is_the_generated_one() -> None:
     """`make readme` was run after the last change of a rule."""
     page = DOCTOR_PAGE.read_text()
     assert replace_section(page, "rules", rules_table()) == page
+
+
+def test_compose_hands_on_every_setting() -> None:
+    """`make readme` was run after the last change of a setting: what compose omits is not set."""
+    text = COMPOSE.read_text()
+    assert compose_file(text) == text

@@ -130,10 +130,10 @@ def test_no_role_but_the_worker_s_speaks_of_the_provider_s_secret(stack: dict[st
 
 
 def test_the_api_has_its_limits(stack: dict[str, Any]) -> None:
-    """The ones that were given, and the default of another."""
+    """The ones that were given; another is not set."""
     client, name = boto3.client("lambda"), stack["ApiFunction"]
     variables = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    assert (str(variables["MAX_STREAMS"]), str(variables["MAX_OPEN_JOBS"])) == ("50", "500")
+    assert (str(variables["MAX_STREAMS"]), str(variables["MAX_OPEN_JOBS"])) == ("50", "")
     found = client.get_function_concurrency(FunctionName=name)
     assert int(found["ReservedConcurrentExecutions"]) == 25
 

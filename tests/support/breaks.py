@@ -68,7 +68,7 @@ SETTING_BREAKS = [
         "settings",
         "SIGNING_KEY of at least 32",
         file=COMPOSE,
-        edit=variables("api", ENVIRONMENT="staging", SIGNING_KEY_FILE=None),
+        edit=variables("api", ENVIRONMENT="staging", AI_MOCK_MODE="true", SIGNING_KEY_FILE=None),
     ),
     Break(
         "settings-agree",

@@ -1,14 +1,17 @@
-"""The generated tables of README and docs: `make readme` writes them, a test compares them.
+"""The generated parts of README, docs and docker-compose.yml: `make readme` writes them.
 
-They come from the code; the parity table from a run of `darkroom parity --markdown`.
+They come from the code, and a test compares them; the parity table comes from a run of
+`darkroom parity --markdown`.
 """
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic_core import PydanticUndefined
 
 from cli.doctor.gathering import RULES
@@ -20,6 +23,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
 SCENARIOS = PROJECT / "docs" / "scenarios.md"
 DOCTOR_PAGE = PROJECT / "docs" / "doctor.md"
+COMPOSE = PROJECT / "docker-compose.yml"
+
+OF_FUNCTIONS = {"AWS_LAMBDA_FUNCTION_NAME", "SECRET_ARNS", "SECRETS_VERSION"}
+"""Settings that only Lambda functions read."""
 
 
 def settings_table() -> str:
@@ -59,12 +66,33 @@ def rules_table() -> str:
     return "\n".join(["| rule | what must hold | how to mend it |", "|---|---|---|", *rows])
 
 
+def compose_file(text: str) -> str:
+    """Return docker-compose.yml with a line for each setting that it hands on as it is.
+
+    A secret is not among them (containers read it from a file), nor a setting that has a line
+    of its own because it differs in a container.
+    """
+    by_hand = yaml.safe_load(replace_section(text, "settings", ""))["x-darkroom"]["environment"]
+    fields = Settings.model_fields
+    secrets = {name.removesuffix("_file") for name in fields if name.endswith("_file")} & {*fields}
+    names = [
+        name.upper()
+        for name in fields
+        if not ({name, name.removesuffix("_file")} & secrets) and name.upper() not in by_hand
+    ]
+    lines = [f"    {name}:" for name in names if name not in OF_FUNCTIONS]
+    return replace_section(text, "settings", "\n".join(lines))
+
+
 def replace_section(page: str, name: str, content: str) -> str:
-    """Return the page with the content between the marks of a section replaced."""
-    begin, end = f"<!-- {name}: begin (make readme) -->", f"<!-- {name}: end -->"
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n{content}\n{end}{after}"
+    """Return the text with the content between the marks of a section replaced.
+
+    A mark is a comment of Markdown or of YAML, on a line of its own.
+    """
+    begin, end = rf"^.*{name}: begin \(make readme\).*\n", rf"^.*{name}: end"
+    pattern = re.compile(rf"({begin})(?:.*\n)*?({end})", re.MULTILINE)
+    body = f"{content}\n" if content else ""
+    return pattern.sub(lambda marks: f"{marks[1]}{body}{marks[2]}", page)
 
 
 def _default_of(tag: ScriptTag) -> str:
@@ -84,6 +112,7 @@ def _show(default: Any) -> str:
 def main() -> None:
     """Write all tables."""
     SCENARIOS.write_text(scenarios_page(SCENARIOS.read_text()))
+    COMPOSE.write_text(compose_file(COMPOSE.read_text()))
     page = DOCTOR_PAGE.read_text()
     DOCTOR_PAGE.write_text(replace_section(page, "rules", rules_table()))
     parity = subprocess.run(
