@@ -201,11 +201,9 @@ class Services:
     def submitter(self) -> "Submitter":
         """What accepts jobs."""
         from shared.generation.submit import Submitter
-        from shared.jobs.acceptance import AcceptanceStore
 
         return Submitter(
             self.jobs,
-            AcceptanceStore(self.engine),
             self.publisher,
             self.sender,
             self.settings.max_attempts,

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Engine, exc
 
 from shared.access.errors import Unauthorized, UnknownKey
-from shared.database.statements import execute, fetch_all, fetch_one
+from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
 from shared.errors import InvalidRequest
 
 _ID_BYTES = 6
@@ -19,28 +19,7 @@ _KEY = re.compile(r"dk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 _WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_MAX_CHARS = 255
 
-_MAKE_WORKSPACE = """
-    INSERT INTO workspaces (id, name) VALUES (%(workspace_id)s, %(workspace_id)s)
-    ON CONFLICT (id) DO NOTHING
-"""
-
-_INSERT = """
-    INSERT INTO api_keys (id, workspace_id, name, key_sha256)
-    VALUES (%(id)s, %(workspace_id)s, %(name)s, %(key_sha256)s)
-    RETURNING id, workspace_id, name, created_at, revoked_at
-"""
-
-_LIST = """
-    SELECT id, workspace_id, name, created_at, revoked_at FROM api_keys
-    WHERE %(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s
-    ORDER BY created_at, id
-"""
-
-_REVOKE = "UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL"
-
-_FIND = """
-    SELECT id, workspace_id FROM api_keys WHERE key_sha256 = %(key_sha256)s AND revoked_at IS NULL
-"""
+_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +82,16 @@ class ApiKeyStore:
             "key_sha256": _hash(text),
         }
         if makes_workspace:
-            execute(self._engine, _MAKE_WORKSPACE, parameters)
+            execute(self._engine, _SQL["make_workspace"], parameters)
         try:
-            [row] = fetch_all(self._engine, _INSERT, parameters)
+            [row] = fetch_all(self._engine, _SQL["insert_key"], parameters)
         except exc.IntegrityError as error:
             raise InvalidRequest(f"workspace: no workspace {workspace_id!r}") from error
         return _key_of(row), text
 
     def list(self, workspace_id: str | None = None) -> list[ApiKey]:
         """Return all keys, or those of a workspace, oldest first; revoked ones too."""
-        rows = fetch_all(self._engine, _LIST, {"workspace_id": workspace_id})
+        rows = fetch_all(self._engine, _SQL["list_keys"], {"workspace_id": workspace_id})
         return [_key_of(row) for row in rows]
 
     def revoke(self, key_id: str) -> None:
@@ -121,7 +100,7 @@ class ApiKeyStore:
         Raises:
             UnknownKey: There is none, or it was revoked before.
         """
-        if execute(self._engine, _REVOKE, {"id": key_id}) == 0:
+        if execute(self._engine, _SQL["revoke_key"], {"id": key_id}) == 0:
             raise UnknownKey(key_id)
 
     def identify(self, text: str) -> Caller:
@@ -133,7 +112,7 @@ class ApiKeyStore:
         # By its hash alone: how long the search takes tells nothing about any key.
         row = None
         if _KEY.fullmatch(text):
-            row = fetch_one(self._engine, _FIND, {"key_sha256": _hash(text)})
+            row = fetch_one(self._engine, _SQL["find_key"], {"key_sha256": _hash(text)})
         if row is None:
             raise Unauthorized("this API key is not valid")
         return Caller(row.workspace_id, row.id)

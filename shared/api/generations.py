@@ -19,7 +19,7 @@ from shared.api.parts import Parts
 from shared.api.schemas import JobBody, PageBody
 from shared.errors import InvalidRequest
 from shared.imaging.request import GenerationRequest, ImageOrder, OwnerId
-from shared.jobs.acceptance import Terms
+from shared.jobs.store import Terms
 from shared.jobs.views import JobView, PageQuery
 from shared.status import JobStatus
 

@@ -1,6 +1,7 @@
-"""Running one SQL statement as one transaction: what the stores stand on."""
+"""Running one SQL statement as one transaction, for the stores; the statements are `.sql` files."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
@@ -10,11 +11,27 @@ from shared.database.session import reporting_unavailability
 Parameters = Mapping[str, Any]
 
 
+class SqlFiles(dict[str, str]):
+    """The statements in the folder `sql` beside a module, each read once, at its first use.
+
+    They go to psycopg2 as they are, with `%(name)s` parameters: for each job, the compilation of
+    an expression would cost more than the statement.
+    """
+
+    def __init__(self, module_file: str) -> None:
+        super().__init__()
+        self._folder = Path(module_file).with_name("sql")
+
+    def __missing__(self, name: str) -> str:
+        text = (self._folder / f"{name}.sql").read_text(encoding="utf-8")
+        # Comments are for readers: PostgreSQL would parse them, psycopg2 their percent signs.
+        lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
+        self[name] = "\n".join(lines)
+        return self[name]
+
+
 def execute(engine: Engine, sql: str, parameters: Parameters) -> int:
     """Run one statement in a transaction of its own and return how many rows it changed.
-
-    The SQL goes to psycopg2 as it is (`%(name)s` parameters): on the way of every job, the
-    compilation of an expression would cost more than the statement.
 
     Raises:
         ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.

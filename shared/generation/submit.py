@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 from shared.events.publisher import EventPublisher
 from shared.generation.sender import EnvelopeSender
 from shared.imaging.offers import Offer
-from shared.jobs.acceptance import AcceptanceStore, Accepted, Terms
 from shared.jobs.model import Job
-from shared.jobs.store import JobStore, NewJob
+from shared.jobs.store import Accepted, JobStore, NewJob, Terms
 
 if TYPE_CHECKING:
     from shared.imaging.request import GenerationRequest
@@ -23,14 +22,12 @@ class Submitter:
     def __init__(
         self,
         jobs: JobStore,
-        acceptance: AcceptanceStore,
         publisher: EventPublisher,
         sender: EnvelopeSender,
         max_attempts: int,
         offer: Offer | None = None,
     ) -> None:
         self._jobs = jobs
-        self._acceptance = acceptance
         self._publisher = publisher
         self._sender = sender
         self._max_attempts = max_attempts
@@ -44,9 +41,7 @@ class Submitter:
                 offer what is asked for.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
-        job = self._jobs.insert(self._new_job(request))
-        self._set_off(job)
-        return job
+        return self.submit_on(request, Terms()).job
 
     def submit_on(self, request: "GenerationRequest", terms: Terms) -> Accepted:
         """Accept a request within its workspace's limits, once for its idempotency key.
@@ -58,7 +53,7 @@ class Submitter:
             TooManyOpenJobs: The workspace has as many as it may; nothing was accepted.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
-        accepted = self._acceptance.accept(self._new_job(request), terms)
+        accepted = self._jobs.accept(self._new_job(request), terms)
         if accepted.is_new:
             self._set_off(accepted.job)
         return accepted

@@ -9,38 +9,10 @@ from uuid import UUID
 from sqlalchemy import Engine, exc
 
 from shared.database.session import reporting_unavailability
-from shared.database.statements import fetch_one
+from shared.database.statements import SqlFiles, fetch_one
 from shared.errors import AssetInUse, InvalidRequest, UnknownAsset
 
-_COLUMNS = """
-    id, workspace_id, product_id, storage_key, media_type, size_bytes, width_px, height_px,
-    sha256, created_at
-"""
-
-_INSERT = f"""
-    INSERT INTO assets (id, workspace_id, product_id, storage_key, media_type, size_bytes,
-        width_px, height_px, sha256)
-    VALUES (%(id)s, %(workspace_id)s, %(product_id)s, %(storage_key)s, %(media_type)s,
-        %(size_bytes)s, %(width_px)s, %(height_px)s, %(sha256)s)
-    RETURNING {_COLUMNS}
-"""
-
-_GET = f"""
-    SELECT {_COLUMNS} FROM assets
-    WHERE id = %(id)s AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
-"""
-
-# Jobs that have ended forget it; one that has not keeps it, by the foreign key.
-_FORGET = """
-    WITH forgotten AS (
-        UPDATE generation_jobs SET source_asset_id = NULL
-        WHERE source_asset_id = %(id)s AND workspace_id = %(workspace_id)s
-            AND finished_at IS NOT NULL
-        RETURNING 1
-    )
-    DELETE FROM assets WHERE id = %(id)s AND workspace_id = %(workspace_id)s
-        AND (SELECT count(*) FROM forgotten) >= 0
-"""
+_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +62,7 @@ class AssetStore:
             name: getattr(new, name) for name in NewAsset.__dataclass_fields__
         }
         try:
-            row = fetch_one(self._engine, _INSERT, {**parameters, "id": str(new.id)})
+            row = fetch_one(self._engine, _SQL["insert_asset"], {**parameters, "id": str(new.id)})
         except exc.IntegrityError as error:
             raise InvalidRequest(_explain(new)) from error
         return _asset_of(row)
@@ -102,7 +74,7 @@ class AssetStore:
             UnknownAsset: There is none.
         """
         parameters = {"id": str(asset_id), "workspace_id": workspace_id}
-        row = fetch_one(self._engine, _GET, parameters)
+        row = fetch_one(self._engine, _SQL["find_asset"], parameters)
         if row is None:
             raise UnknownAsset(asset_id)
         return _asset_of(row)
@@ -124,7 +96,7 @@ class AssetStore:
         transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
         try:
             with reporting_unavailability(), transactional.begin() as connection:
-                if connection.exec_driver_sql(_FORGET, parameters).rowcount == 0:
+                if connection.exec_driver_sql(_SQL["delete_asset"], parameters).rowcount == 0:
                     raise UnknownAsset(asset_id)
                 before()
         except exc.IntegrityError as error:

@@ -13,160 +13,12 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from shared.database.statements import execute, fetch_all, fetch_one
+from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
 from shared.errors import LeaseLost, UnknownJob, WorkerLost
 from shared.jobs.model import Claim, ClaimRefused, EarlierCalls, LedgerFacts
 from shared.status import COMPLETED, STARTING, JobStatus, Step
 
-# One who finds an expired lease takes over, unless the job was cancelled, has no attempt left
-# or ran into its time limit: then the sweep ends it. A lease that a dead worker held closes
-# first (`count(*)`), as a job has one open attempt at most.
-_CLAIM = """
-    WITH claimed AS (
-        UPDATE generation_jobs SET
-            status = 'PROCESSING', progress = %(progress)s, message = %(message)s,
-            attempt = attempt + 1, lease_token = lease_token + 1, lease_owner = %(owner)s,
-            lease_until = now() + make_interval(secs => %(lease_seconds)s),
-            time_limit_at = now() + make_interval(secs => %(time_limit)s),
-            started_at = coalesce(started_at, now()), next_attempt_at = NULL, error = NULL
-        WHERE id = %(id)s AND attempt < max_attempts AND cancel_requested_at IS NULL
-            AND (status = 'PENDING' AND (next_attempt_at IS NULL OR next_attempt_at <= now())
-                OR status = 'PROCESSING' AND lease_until < now() AND lease_until < time_limit_at)
-        RETURNING attempt, lease_token
-    ), closed AS (
-        UPDATE generation_attempts SET
-            finished_at = now(), outcome = 'lost',
-            error = %(lost)s::jsonb || jsonb_build_object(
-                'attempt', number, 'message', replace(%(lost_message)s, '{}', number::text))
-        WHERE job_id = %(id)s AND finished_at IS NULL AND EXISTS (SELECT FROM claimed)
-        RETURNING 1
-    ), opened AS (
-        INSERT INTO generation_attempts
-            (job_id, number, token, runtime, charge_state, provider, model)
-        SELECT %(id)s, attempt, lease_token, %(runtime)s, 'unknown', %(provider)s, %(model)s
-        FROM claimed
-        WHERE (SELECT count(*) FROM closed) >= 0
-    )
-    SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
-        claimed.lease_token, extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
-        job.source_asset_id
-    FROM generation_jobs job LEFT JOIN claimed ON true
-    WHERE job.id = %(id)s
-"""
-
-_EARLIER_CALLS = """
-    SELECT count(*) FILTER (WHERE charge_state = 'unknown') AS unknown_calls,
-        coalesce(sum(price_microdollars), 0)::bigint AS spent
-    FROM generation_attempts
-    WHERE job_id = %(id)s AND number < %(attempt)s
-"""
-
-# The key is the row's: assets are the shop's own table, too.
-_FIND_SOURCE = "SELECT storage_key FROM assets WHERE id = %(asset_id)s"
-
-_EXTEND = """
-    UPDATE generation_jobs job SET
-        lease_until = least(now() + make_interval(secs => %(lease_seconds)s), time_limit_at),
-        progress = kept.progress, message = kept.message
-    FROM jsonb_to_recordset(%(kept)s)
-        AS kept (id uuid, token bigint, progress int, message text)
-    WHERE job.id = kept.id AND job.lease_token = kept.token AND job.status = 'PROCESSING'
-    RETURNING job.id, job.lease_token, job.cancel_requested_at IS NOT NULL AS is_cancelled
-"""
-
-_LEDGER_COLUMNS = """
-    charge_state = %(charge_state)s, provider_request_id = %(request_id)s,
-    units = %(units)s, price_microdollars = %(price_microdollars)s
-"""
-
-_COMPLETE = f"""
-    WITH ended AS (
-        UPDATE generation_jobs SET
-            status = 'COMPLETED', progress = %(progress)s, message = %(message)s,
-            result = %(result)s, error = NULL, finished_at = now(),
-            lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-        WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
-        RETURNING finished_at
-    ), closed AS (
-        UPDATE generation_attempts SET
-            finished_at = now(), outcome = 'completed', error = %(error)s,
-            {_LEDGER_COLUMNS}
-        WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
-    ), kept AS (
-        INSERT INTO images (id, job_id, position, url, storage_key, media_type, width_px,
-            height_px, size_bytes, sha256, seed, provider, model)
-        SELECT id, %(id)s, position, url, storage_key, media_type, width_px, height_px,
-            size_bytes, sha256, seed, provider, model
-        FROM jsonb_to_recordset(%(images)s) AS image (id uuid, position int, url text,
-            storage_key text, media_type text, width_px int, height_px int, size_bytes bigint,
-            sha256 text, seed bigint, provider text, model text)
-        WHERE EXISTS (SELECT FROM ended)
-    )
-"""
-
-_FAIL = f"""
-    WITH ended AS (
-        UPDATE generation_jobs SET
-            status = 'FAILED', progress = %(progress)s, message = %(message)s,
-            error = %(error)s, finished_at = now(), next_attempt_at = NULL,
-            lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-        WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
-        RETURNING finished_at
-    ), closed AS (
-        UPDATE generation_attempts SET
-            finished_at = now(), outcome = 'failed', error = %(error)s,
-            {_LEDGER_COLUMNS}
-        WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
-    )
-"""
-
-# The envelope of the next attempt counts as dispatched for when it is due: the runtime delays
-# the one it holds, and the sweep sends another if that is lost.
-_RETRY = f"""
-    WITH ended AS (
-        UPDATE generation_jobs SET
-            status = 'PENDING', progress = %(progress)s, message = %(message)s,
-            error = %(error)s, next_attempt_at = now() + make_interval(secs => %(delay)s),
-            dispatched_at = now() + make_interval(secs => %(delay)s), dispatches = 1,
-            lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-        WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
-            AND cancel_requested_at IS NULL
-        RETURNING next_attempt_at AS finished_at
-    ), closed AS (
-        UPDATE generation_attempts SET
-            finished_at = now(), outcome = 'failed', error = %(error)s,
-            {_LEDGER_COLUMNS}
-        WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM ended)
-    )
-"""
-
-# Whoever repeats an ending whose answer was lost finds it done: same token, status reached.
-_ENDED_OR_DONE_BEFORE = """
-    SELECT finished_at FROM ended
-    UNION ALL
-    SELECT coalesce(finished_at, next_attempt_at) FROM generation_jobs
-    WHERE id = %(id)s AND lease_token = %(token)s AND status = %(reached)s
-"""
-
-_RELEASE = """
-    WITH released AS (
-        UPDATE generation_jobs SET
-            status = 'PENDING', progress = %(progress)s, message = %(message)s,
-            attempt = attempt - 1, dispatched_at = NULL,
-            started_at = CASE WHEN attempt > 1 THEN started_at END,
-            lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-        WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
-            AND cancel_requested_at IS NULL
-        RETURNING id
-    )
-    DELETE FROM generation_attempts
-    WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM released)
-"""
-
-_GIVE_UP = """
-    UPDATE generation_jobs SET lease_until = now() - interval '1 microsecond'
-    WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
-"""
+_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +77,7 @@ class AttemptStore:
         Raises:
             UnknownJob: There is no such row.
         """
-        row = fetch_one(self._engine, _CLAIM, {**self._claim_parameters, "id": str(job_id)})
+        row = fetch_one(self._engine, _SQL["claim"], {**self._claim_parameters, "id": str(job_id)})
         if row is None:
             raise UnknownJob(job_id)
         if row.lease_token is None:
@@ -245,14 +97,14 @@ class AttemptStore:
         if claim.attempt == 1:
             return EarlierCalls()
         keys = {"id": str(claim.job_id), "attempt": claim.attempt}
-        row = fetch_one(self._engine, _EARLIER_CALLS, keys)
+        row = fetch_one(self._engine, _SQL["earlier_calls"], keys)
         return EarlierCalls() if row is None else EarlierCalls(row.unknown_calls, row.spent)
 
     def source_key(self, claim: Claim) -> str | None:
         """Return where the picture lies that the images shall show; None if there is none."""
         if claim.source_asset_id is None:
             return None
-        row = fetch_one(self._engine, _FIND_SOURCE, {"asset_id": str(claim.source_asset_id)})
+        row = fetch_one(self._engine, _SQL["find_source"], {"asset_id": str(claim.source_asset_id)})
         return None if row is None else str(row.storage_key)
 
     def extend(self, leases: Iterable[KeptLease]) -> dict[tuple[UUID, int], bool]:
@@ -267,7 +119,7 @@ class AttemptStore:
             for lease in leases
         ]
         parameters = {"lease_seconds": self._lease_seconds, "kept": json.dumps(kept)}
-        rows = fetch_all(self._engine, _EXTEND, parameters)
+        rows = fetch_all(self._engine, _SQL["extend_leases"], parameters)
         return {(UUID(str(row.id)), row.lease_token): row.is_cancelled for row in rows}
 
     def complete(
@@ -298,7 +150,7 @@ class AttemptStore:
             **facts.as_parameters(),
             "error": None if error is None else json.dumps(error),
         }
-        return self._end(_COMPLETE, claim, "COMPLETED", parameters)
+        return self._end("complete", claim, parameters)
 
     def fail(
         self, claim: Claim, step: Step, error: Mapping[str, Any], facts: LedgerFacts
@@ -314,7 +166,7 @@ class AttemptStore:
             "error": json.dumps(error),
             **facts.as_parameters(),
         }
-        return self._end(_FAIL, claim, "FAILED", parameters)
+        return self._end("fail", claim, parameters)
 
     def retry(
         self,
@@ -336,7 +188,7 @@ class AttemptStore:
             **facts.as_parameters(),
             "delay": delay_seconds,
         }
-        self._end(_RETRY, claim, "PENDING", parameters)
+        self._end("retry", claim, parameters)
 
     def release(self, claim: Claim, step: Step) -> bool:
         """Undo a claim whose provider call was not sent; False if lost or cancelled meanwhile."""
@@ -346,20 +198,18 @@ class AttemptStore:
             "progress": step.progress,
             "message": step.message,
         }
-        return execute(self._engine, _RELEASE, parameters) > 0
+        return execute(self._engine, _SQL["release"], parameters) > 0
 
     def give_up(self, claim: Claim) -> None:
         """Let the lease run out now: whoever comes next takes over with the next attempt."""
-        execute(self._engine, _GIVE_UP, {"id": str(claim.job_id), "token": claim.token})
+        execute(self._engine, _SQL["give_up"], {"id": str(claim.job_id), "token": claim.token})
 
-    def _end(
-        self, statement: str, claim: Claim, reached: str, parameters: Mapping[str, Any]
-    ) -> datetime:
-        keys = {"id": str(claim.job_id), "token": claim.token, "reached": reached}
-        row = fetch_one(self._engine, statement + _ENDED_OR_DONE_BEFORE, {**keys, **parameters})
+    def _end(self, name: str, claim: Claim, parameters: Mapping[str, Any]) -> datetime:
+        keys = {"id": str(claim.job_id), "token": claim.token}
+        row = fetch_one(self._engine, _SQL[name], {**keys, **parameters})
         if row is None:
             raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} lost its lease")
-        ended_at: datetime = row.finished_at
+        ended_at: datetime = row[0]
         return ended_at
 
 

@@ -9,27 +9,11 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from shared.database.statements import execute
+from shared.database.statements import SqlFiles, execute
 from shared.errors import LeaseLost
 from shared.jobs.model import Claim
 
-# An attempt that was overtaken between the two conditions finds its successor's row, or leaves
-# one with a token that nobody shows.
-_NOTE = """
-    INSERT INTO previews AS known
-        (id, job_id, position, token, storage_key, media_type, width_px, height_px)
-    SELECT %(preview_id)s, job.id, %(position)s, %(token)s, %(storage_key)s, %(media_type)s,
-        %(width_px)s, %(height_px)s
-    FROM generation_jobs job
-    WHERE job.id = %(id)s AND job.lease_token = %(token)s AND job.status = 'PROCESSING'
-    ON CONFLICT (job_id, position) DO UPDATE SET
-        token = excluded.token, number = known.number + 1, storage_key = excluded.storage_key,
-        media_type = excluded.media_type, width_px = excluded.width_px,
-        height_px = excluded.height_px, created_at = now()
-    WHERE known.token <= excluded.token
-"""
-
-_FORGET = "DELETE FROM previews WHERE job_id = %(id)s AND token = %(token)s"
+_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +52,11 @@ class PreviewStore:
             "width_px": preview.width_px,
             "height_px": preview.height_px,
         }
-        if not execute(self._engine, _NOTE, parameters):
+        if not execute(self._engine, _SQL["note_preview"], parameters):
             raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} lost its lease")
 
     def forget(self, claim: Claim) -> None:
         """Forget what this attempt had to show."""
-        execute(self._engine, _FORGET, {"id": str(claim.job_id), "token": claim.token})
+        execute(
+            self._engine, _SQL["forget_previews"], {"id": str(claim.job_id), "token": claim.token}
+        )

@@ -12,95 +12,13 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from shared.database.session import reporting_unavailability
-from shared.database.statements import execute, fetch_all
+from shared.database.statements import SqlFiles, execute, fetch_all
 from shared.errors import error_record, one_line
-from shared.jobs.acceptance import IDEMPOTENCY_SECONDS
-from shared.jobs.model import LostJob, Verdict, ending_of
-from shared.status import Ending, JobStatus, Step, failed, waiting
+from shared.jobs.model import LostJob, Verdict
+from shared.jobs.store import IDEMPOTENCY_SECONDS, job_of
+from shared.status import Ending, Step, failed, waiting
 
-_LOST_COLUMNS = """
-    id, task_id, attempt, max_attempts, lease_token, progress,
-    cancel_requested_at IS NOT NULL AS is_cancelled, lease_until >= time_limit_at AS at_limit
-"""
-
-_FIND_EXPIRED = f"""
-    SELECT {_LOST_COLUMNS} FROM generation_jobs
-    WHERE status = 'PROCESSING' AND lease_until < now()
-    ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED
-"""
-
-_FIND_OF_DEAD_OWNER = f"""
-    SELECT {_LOST_COLUMNS} FROM generation_jobs
-    WHERE id = %(id)s AND status = 'PROCESSING' AND lease_owner = %(owner)s
-    FOR UPDATE
-"""
-
-_END_LOST = """
-    WITH ended AS (
-        UPDATE generation_jobs SET
-            status = 'FAILED', progress = %(progress)s, message = %(message)s,
-            error = %(error)s, finished_at = now(), lease_token = lease_token + 1,
-            lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-        WHERE id = %(id)s
-        RETURNING id, task_id, lease_token, finished_at
-    ), closed AS (
-        UPDATE generation_attempts SET
-            finished_at = now(), outcome = 'lost', error = %(error)s
-        WHERE job_id = %(id)s AND finished_at IS NULL
-    )
-    SELECT task_id, lease_token, finished_at FROM ended
-"""
-
-_REVIVE_LOST = """
-    WITH revived AS (
-        UPDATE generation_jobs SET
-            status = 'PENDING', progress = %(progress)s, message = %(message)s,
-            error = %(error)s, next_attempt_at = now(), dispatched_at = NULL, dispatches = 0,
-            lease_token = lease_token + 1,
-            lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-        WHERE id = %(id)s
-        RETURNING id
-    )
-    UPDATE generation_attempts SET finished_at = now(), outcome = 'lost', error = %(error)s
-    WHERE job_id = %(id)s AND finished_at IS NULL
-"""
-
-_FORGET_DISPATCH = """
-    UPDATE generation_jobs SET dispatched_at = NULL
-    WHERE id = %(id)s AND status = 'PENDING'
-        AND (next_attempt_at IS NULL OR next_attempt_at <= now())
-"""
-
-# The grace doubles with each dispatch (to 64 times), so that a long queue does not fill up with
-# copies of the envelopes it already holds.
-_TAKE_DUE = """
-    UPDATE generation_jobs SET dispatched_at = now(), dispatches = dispatches + 1
-    WHERE id IN (
-        SELECT id FROM generation_jobs
-        WHERE status = 'PENDING' AND (next_attempt_at IS NULL OR next_attempt_at <= now())
-            AND (dispatched_at IS NULL OR dispatched_at < now() - make_interval(
-                secs => %(grace)s * 2 ^ least(greatest(dispatches - 1, 0), 6)))
-        ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    )
-    RETURNING id, task_id, attempt, max_attempts, lease_token
-"""
-
-_FIND_UNANNOUNCED = """
-    SELECT id, task_id, lease_token, status, progress, message, result, error, finished_at,
-        attempt, max_attempts
-    FROM generation_jobs
-    WHERE finished_at IS NOT NULL AND announced_at IS NULL
-        AND finished_at < now() - make_interval(secs => %(settle)s)
-    ORDER BY finished_at LIMIT %(limit)s
-"""
-
-_FORGET_KEYS = """
-    DELETE FROM idempotency_keys WHERE (workspace_id, key) IN (
-        SELECT workspace_id, key FROM idempotency_keys
-        WHERE created_at < now() - make_interval(secs => %(kept_seconds)s)
-        LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    )
-"""
+_SQL = SqlFiles(__file__)
 
 ANNOUNCE_AFTER_SECONDS = 1.0
 """A job that ended less long ago is being announced by whoever ended it."""
@@ -146,17 +64,17 @@ class RecoveryStore:
         Args:
             judge: Decides, and says the progress that followers have seen.
         """
-        return self._recover(_FIND_EXPIRED, {}, judge)
+        return self._recover(_SQL["find_expired"], {}, judge)
 
     def recover_of_dead_owner(
         self, job_id: UUID, owner: str, judge: Callable[[LostJob], tuple[Verdict, int]]
     ) -> Recovered | None:
         """Settle a job whose worker process is known to be dead; None if it held no lease."""
-        return self._recover(_FIND_OF_DEAD_OWNER, {"id": str(job_id), "owner": owner}, judge)
+        return self._recover(_SQL["find_of_dead_owner"], {"id": str(job_id), "owner": owner}, judge)
 
     def forget_dispatch(self, job_id: UUID) -> None:
         """Count a waiting job's envelope as gone, so that it is dispatched again at once."""
-        execute(self._engine, _FORGET_DISPATCH, {"id": str(job_id)})
+        execute(self._engine, _SQL["forget_dispatch"], {"id": str(job_id)})
 
     def take_due(self, grace_seconds: float, limit: int) -> list[DueJob]:
         """Return jobs to dispatch now, and count them as dispatched."""
@@ -165,31 +83,19 @@ class RecoveryStore:
             DueJob(
                 UUID(str(row.id)), row.task_id, row.attempt + 1, row.max_attempts, row.lease_token
             )
-            for row in fetch_all(self._engine, _TAKE_DUE, parameters)
+            for row in fetch_all(self._engine, _SQL["take_due"], parameters)
         ]
 
     def find_unannounced(self, limit: int) -> list[Ending]:
         """Return ended jobs of whose end no follower may have heard."""
         parameters = {"settle": ANNOUNCE_AFTER_SECONDS, "limit": limit}
-        rows = fetch_all(self._engine, _FIND_UNANNOUNCED, parameters)
-        return [
-            ending_of(
-                UUID(str(row.id)),
-                row.task_id,
-                row.lease_token,
-                Step(JobStatus[row.status], row.progress, row.message),
-                row.finished_at,
-                result=row.result,
-                error=row.error,
-                attempts=(row.attempt, row.max_attempts),
-            )
-            for row in rows
-        ]
+        rows = fetch_all(self._engine, _SQL["find_unannounced"], parameters)
+        return [job_of(row).ending for row in rows]
 
     def forget_idempotency_keys(self, limit: int) -> int:
         """Delete idempotency keys that bind nobody any more; return how many."""
         parameters = {"kept_seconds": IDEMPOTENCY_SECONDS, "limit": limit}
-        return execute(self._engine, _FORGET_KEYS, parameters)
+        return execute(self._engine, _SQL["forget_keys"], parameters)
 
     def _recover(
         self,
@@ -223,7 +129,7 @@ def _lost_of(row: Any) -> LostJob:
 
 def _end(connection: Connection, lost: LostJob, verdict: Verdict, progress: int) -> Ending:
     step = failed(progress, one_line(str(verdict.error)))
-    row = connection.exec_driver_sql(_END_LOST, _settled(lost, verdict, step)).one()
+    row = connection.exec_driver_sql(_SQL["end_lost"], _settled(lost, verdict, step)).one()
     return Ending(
         lost.job_id,
         row.task_id,
@@ -236,7 +142,7 @@ def _end(connection: Connection, lost: LostJob, verdict: Verdict, progress: int)
 
 def _revive(connection: Connection, lost: LostJob, verdict: Verdict, _progress: int) -> None:
     step = waiting(lost.attempt + 1, lost.max_attempts)
-    connection.exec_driver_sql(_REVIVE_LOST, _settled(lost, verdict, step))
+    connection.exec_driver_sql(_SQL["revive_lost"], _settled(lost, verdict, step))
 
 
 def _settled(lost: LostJob, verdict: Verdict, step: Step) -> dict[str, Any]:

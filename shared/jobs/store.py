@@ -1,4 +1,4 @@
-"""The rows of jobs as their owners see them: accepted, read, cancelled, announced."""
+"""The rows of jobs as their owners see them: accepted, read, cancelled, announced, deleted."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,84 +8,34 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, exc
 
-from shared.database.statements import execute, fetch_all, fetch_one
-from shared.errors import InvalidRequest, JobCancelled, UnknownJob, error_record
+from shared.database.session import reporting_unavailability
+from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
+from shared.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JobCancelled,
+    TooManyOpenJobs,
+    UnknownJob,
+    error_record,
+)
 from shared.jobs.model import Job
 from shared.status import QUEUED, JobStatus
 
-JOB_COLUMNS = """
-    id, task_id, workspace_id, user_id, product_id, source_asset_id, status, progress, message,
-    params, result, error, attempt, max_attempts, next_attempt_at, lease_token, cancel_requested_at,
-    announced_at, created_at, started_at, finished_at
-"""
+IDEMPOTENCY_SECONDS = 24 * 3600
 
-# `dispatched_at` is set before the envelope is sent: most sends succeed, and the sweep repeats
-# those that did not after the grace period.
-INSERTED_COLUMNS = (
-    """id, task_id, workspace_id, user_id, product_id, source_asset_id, params, max_attempts,
-        message, dispatched_at, dispatches""",
-    """%(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s,
-        %(source_asset_id)s::uuid, %(params)s::jsonb, %(max_attempts)s, %(message)s, now(), 1""",
-)
-"""Names and values of a new row."""
+MARGIN = 100
+"""Requests that may be under way at once: this close to the limit they are counted one by one."""
 
-_INSERT = f"""
-    INSERT INTO generation_jobs ({INSERTED_COLUMNS[0]}) VALUES ({INSERTED_COLUMNS[1]})
-    RETURNING {JOB_COLUMNS}
-"""
-
-_SELECT = f"""
-    SELECT {JOB_COLUMNS} FROM generation_jobs
-    WHERE id = %(id)s AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
-"""
-
-# One that ended a moment ago and was not announced is about to be: its own event comes.
-_FIND_ENDED = f"""
-    SELECT {JOB_COLUMNS} FROM generation_jobs
-    WHERE id = ANY(%(ids)s::uuid[]) AND finished_at IS NOT NULL
-        AND (announced_at IS NOT NULL OR finished_at < now() - interval '2 seconds')
-"""
-
-_REQUEST_CANCEL = f"""
-    UPDATE generation_jobs SET
-        cancel_requested_at = coalesce(cancel_requested_at, now()),
-        status = CASE WHEN status = 'PENDING' THEN 'FAILED' ELSE status END,
-        message = CASE WHEN status = 'PENDING' THEN %(message)s ELSE message END,
-        error = CASE WHEN status = 'PENDING'
-            THEN %(error)s::jsonb || jsonb_build_object('attempt', attempt) ELSE error END,
-        finished_at = CASE WHEN status = 'PENDING' THEN now() END,
-        next_attempt_at = NULL,
-        lease_token = lease_token + CASE WHEN status = 'PENDING' THEN 1 ELSE 0 END
-    WHERE id = %(id)s AND status IN ('PENDING', 'PROCESSING')
-        AND (%(workspace_id)s IS NULL OR workspace_id = %(workspace_id)s)
-    RETURNING {JOB_COLUMNS}
-"""
-
-_MARK_ANNOUNCED = """
-    UPDATE generation_jobs SET announced_at = now() WHERE id = %(id)s AND announced_at IS NULL
-"""
-
-# What was not sent does not count: however long the queue was away, the next envelope is missed
-# after one grace period if it is lost.
-_MARK_UNDISPATCHED = """
-    UPDATE generation_jobs SET dispatched_at = NULL, dispatches = greatest(dispatches - 1, 0)
-    WHERE id = ANY(%(ids)s::uuid[]) AND status = 'PENDING'
-"""
-
-
-# Attempts, images and idempotency keys go with it.
-_DELETE = "DELETE FROM generation_jobs WHERE id = %(id)s AND announced_at IS NOT NULL"
-
-_FIND_OUTDATED = """
-    SELECT id FROM generation_jobs
-    WHERE finished_at < now() - make_interval(secs => %(seconds)s) AND announced_at IS NOT NULL
-    ORDER BY finished_at LIMIT %(limit)s
-"""
+_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """An accepted request, about to become a row."""
+    """An accepted request, about to become a row.
+
+    Attributes:
+        params: What the row says of the images, as JSON.
+    """
 
     workspace_id: str
     user_id: str | None
@@ -95,8 +45,35 @@ class NewJob:
     source_asset_id: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The conditions under which a request is accepted.
+
+    Attributes:
+        open_limit: Jobs that its workspace may have waiting or running; None for any number.
+        key: The idempotency key of the request; None if the client does not repeat it.
+        request_sha256: Of everything that the request asks for.
+    """
+
+    open_limit: int | None = None
+    key: str | None = None
+    request_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job, and whether it is the request's own.
+
+    Attributes:
+        is_new: False for a request that repeats an earlier one: its job is left alone.
+    """
+
+    job: Job
+    is_new: bool
+
+
 class JobStore:
-    """Reads and writes jobs for those who own them; each method is one transaction.
+    """Reads and writes jobs for those who own them.
 
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
     """
@@ -105,22 +82,29 @@ class JobStore:
         self._engine = engine
 
     def insert(self, new: NewJob) -> Job:
-        """Accept a job: PENDING, with a task id of its own, counted as dispatched.
+        """Accept a job without conditions; see `accept`."""
+        return self.accept(new, Terms()).job
+
+    def accept(self, new: NewJob, terms: Terms) -> Accepted:
+        """Accept a job, or find the one that the same request has made before.
+
+        The job is PENDING, has a task id of its own, and counts as dispatched.
 
         Raises:
             InvalidRequest: The workspace, user, product or asset does not exist, or belongs to
                 another workspace.
+            IdempotencyKeyReused: The key came with another request within 24 hours.
+            TooManyOpenJobs: The workspace has as many as it may; nothing was accepted.
         """
+        parameters = _columns_of(new) | {
+            "key": terms.key,
+            "request_sha256": terms.request_sha256,
+            "kept_seconds": IDEMPOTENCY_SECONDS,
+        }
         try:
-            [row] = fetch_all(self._engine, _INSERT, insert_parameters(new))
+            return self._accept(parameters, terms)
         except exc.IntegrityError as error:
-            raise InvalidRequest(explain_missing_owner(new, error)) from error
-        return job_of(row)
-
-    def find(self, job_id: UUID, workspace_id: str | None = None) -> Job | None:
-        """Return the job, or None; with a workspace, only if it belongs to it."""
-        row = fetch_one(self._engine, _SELECT, _keys(job_id, workspace_id))
-        return None if row is None else job_of(row)
+            raise InvalidRequest(_explain_missing_owner(new, error)) from error
 
     def get(self, job_id: UUID, workspace_id: str | None = None) -> Job:
         """Return the job.
@@ -128,59 +112,108 @@ class JobStore:
         Raises:
             UnknownJob: There is none (in that workspace).
         """
-        job = self.find(job_id, workspace_id)
-        if job is None:
+        row = fetch_one(self._engine, _SQL["find_job"], _keys(job_id, workspace_id))
+        if row is None:
             raise UnknownJob(job_id)
-        return job
+        return job_of(row)
 
     def find_ended(self, job_ids: Sequence[UUID]) -> list[Job]:
-        """Return those of the jobs whose end is told, or should have been by now."""
+        """Return those of the jobs whose end is announced, or should be by now."""
         parameters = {"ids": [str(job_id) for job_id in job_ids]}
-        return [job_of(row) for row in fetch_all(self._engine, _FIND_ENDED, parameters)]
+        return [job_of(row) for row in fetch_all(self._engine, _SQL["find_ended"], parameters)]
 
     def request_cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
         """End a waiting job at once; leave a note for the worker of a running one.
 
-        A job that has ended stays as it is. Returns the job as it is afterwards.
+        A job that has ended stays unchanged. Returns the job after the request.
 
         Raises:
             UnknownJob: There is none (in that workspace).
         """
         cancelled = JobCancelled()
-        error = dict(error_record(cancelled, attempt=0))
         parameters = {
             **_keys(job_id, workspace_id),
             "message": str(cancelled),
-            "error": json.dumps(error),
+            "error": json.dumps(error_record(cancelled, attempt=0)),
         }
-        row = fetch_one(self._engine, _REQUEST_CANCEL, parameters)
+        row = fetch_one(self._engine, _SQL["request_cancel"], parameters)
         return self.get(job_id, workspace_id) if row is None else job_of(row)
 
     def find_outdated(self, days: float, limit: int) -> list[UUID]:
         """Return jobs that ended longer ago, the oldest first."""
         parameters = {"seconds": days * 86_400, "limit": limit}
-        return [UUID(str(row.id)) for row in fetch_all(self._engine, _FIND_OUTDATED, parameters)]
+        rows = fetch_all(self._engine, _SQL["find_outdated"], parameters)
+        return [UUID(str(row.id)) for row in rows]
 
     def delete(self, job_id: UUID) -> bool:
         """Delete an ended job with all its rows; False if there is none."""
-        return execute(self._engine, _DELETE, {"id": str(job_id)}) > 0
+        return execute(self._engine, _SQL["delete_job"], {"id": str(job_id)}) > 0
 
     def mark_announced(self, job_id: UUID) -> None:
-        """Note that the last event and the result record of an ended job are out."""
-        execute(self._engine, _MARK_ANNOUNCED, {"id": str(job_id)})
+        """Note that the last event and the result record of an ended job are published."""
+        execute(self._engine, _SQL["mark_announced"], {"id": str(job_id)})
 
     def mark_undispatched(self, *job_ids: UUID) -> None:
         """Note that envelopes of waiting jobs were not sent, so that the next sweep sends them."""
         if job_ids:
-            execute(self._engine, _MARK_UNDISPATCHED, {"ids": [*map(str, job_ids)]})
+            execute(self._engine, _SQL["mark_undispatched"], {"ids": [*map(str, job_ids)]})
+
+    def _accept(self, parameters: dict[str, Any], terms: Terms) -> Accepted:
+        limit = terms.open_limit
+        if limit is None or limit > MARGIN:
+            roughly = {**parameters, "open_limit": limit and limit - MARGIN}
+            row = fetch_one(self._engine, _SQL["accept"], roughly)
+            if row is not None:
+                return Accepted(job_of(row), is_new=True)
+        repeated = self._find_repeated(parameters, terms)
+        if repeated is None:
+            row = self._accept_near_limit({**parameters, "open_limit": limit})
+            if row is not None:
+                return Accepted(job_of(row), is_new=True)
+            # It lost the race against the same request, or there is no room.
+            repeated = self._find_repeated(parameters, terms)
+        if repeated is None:
+            raise TooManyOpenJobs(limit or 0)
+        return repeated
+
+    def _find_repeated(self, parameters: Mapping[str, Any], terms: Terms) -> Accepted | None:
+        if terms.key is None:
+            return None
+        row = fetch_one(self._engine, _SQL["find_by_key"], parameters)
+        if row is None:
+            return None
+        if row.request_sha256 != terms.request_sha256:
+            raise IdempotencyKeyReused(row.id)
+        return Accepted(job_of(row), is_new=False)
+
+    def _accept_near_limit(self, parameters: Mapping[str, Any]) -> Any | None:
+        """Count and insert while no other request of the workspace does."""
+        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
+        with reporting_unavailability(), transactional.begin() as connection:
+            connection.exec_driver_sql(_SQL["lock_workspace"], parameters)
+            return connection.exec_driver_sql(_SQL["accept"], parameters).first()
+
+
+def job_of(row: Any) -> Job:
+    """Read a job out of a row with all columns of `generation_jobs`; others are passed over."""
+    columns = row._mapping
+    values = {name: columns[name] for name in Job.__dataclass_fields__}
+    source = values["source_asset_id"]
+    return Job(
+        **values
+        | {
+            "id": UUID(str(values["id"])),
+            "source_asset_id": source and UUID(str(source)),
+            "status": JobStatus[values["status"]],
+        }
+    )
 
 
 def _keys(job_id: UUID, workspace_id: str | None) -> dict[str, str | None]:
     return {"id": str(job_id), "workspace_id": workspace_id}
 
 
-def insert_parameters(new: NewJob) -> dict[str, Any]:
-    """Return the parameters of `INSERTED_COLUMNS`, with ids of the job's own."""
+def _columns_of(new: NewJob) -> dict[str, Any]:
     return {
         "id": str(uuid4()),
         "task_id": str(uuid4()),
@@ -194,18 +227,7 @@ def insert_parameters(new: NewJob) -> dict[str, Any]:
     }
 
 
-def job_of(row: Any) -> Job:
-    """Read a job out of a row of `JOB_COLUMNS`, or out of its values by name."""
-    values = row if isinstance(row, dict) else row._asdict()
-    values["id"] = UUID(str(values["id"]))
-    source = values["source_asset_id"]
-    values["source_asset_id"] = source and UUID(str(source))
-    values["status"] = JobStatus[values["status"]]
-    return Job(**values)
-
-
-def explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
-    """Say which of the request's owners does not exist."""
+def _explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", "") or ""
     owned = (
         ("source_asset", "asset", new.source_asset_id and str(new.source_asset_id)),

@@ -63,4 +63,6 @@ def _age(runtime: Runtime, job: Job, days: int) -> None:
 
 
 def _exists(runtime: Runtime, job: Job) -> bool:
-    return runtime.services.jobs.find(job.id) is not None
+    with runtime.database() as cursor:
+        cursor.execute("SELECT FROM generation_jobs WHERE id = %s", (str(job.id),))
+        return cursor.fetchone() is not None

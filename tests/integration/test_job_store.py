@@ -81,9 +81,8 @@ def test_a_stranger_is_named(
     assert shop.fetch("SELECT 1 FROM generation_jobs") == []
 
 
-def test_an_unknown_job_is_none_or_an_error(jobs: JobStore) -> None:
-    """`find` may return None, `get` raises."""
-    assert jobs.find(UUID(int=0)) is None
+def test_an_unknown_job_is_an_error(jobs: JobStore) -> None:
+    """`get` raises."""
     with pytest.raises(UnknownJob):
         jobs.get(UUID(int=0))
 
@@ -92,7 +91,6 @@ def test_a_job_is_hidden_from_other_workspaces(shop: Database, jobs: JobStore) -
     """Reading and cancelling it is as if it did not exist."""
     job = jobs.insert(new_job(workspace_id="north"))
     assert jobs.get(job.id, "north") == job
-    assert jobs.find(job.id, "south") is None
     for method in (jobs.get, jobs.request_cancel):
         with pytest.raises(UnknownJob):
             method(job.id, "south")

@@ -18,7 +18,6 @@ from shared.generation.sender import EnvelopeSender
 from shared.generation.submit import Submitter
 from shared.generation.sweep import Sweeper, SweepReport
 from shared.imaging.request import GenerationRequest
-from shared.jobs.acceptance import AcceptanceStore
 from shared.jobs.attempts import AttemptStore
 from shared.jobs.model import Claim
 from shared.jobs.recovery import RecoveryStore
@@ -54,11 +53,11 @@ def sweeper(
 
 @pytest.fixture
 def submit(
-    engine: Engine, jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher
+    jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher
 ) -> Callable[[], UUID]:
     """Give what submits a job."""
     sender = EnvelopeSender(dispatcher, jobs)
-    submitter = Submitter(jobs, AcceptanceStore(engine), publisher, sender, max_attempts=3)
+    submitter = Submitter(jobs, publisher, sender, max_attempts=3)
     return lambda: submitter.submit(GenerationRequest(prompt="a mug")).id
 
 

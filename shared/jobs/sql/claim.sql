@@ -1,0 +1,34 @@
+-- Takes the lease of a job and opens its next attempt, in one commit. Returns the job either way;
+-- without a `lease_token` the claim is refused. Takes over an expired lease, unless the job was
+-- cancelled, has no attempt left or reached its time limit: the sweep ends such a job.
+WITH claimed AS (
+    UPDATE generation_jobs SET
+        status = 'PROCESSING', progress = %(progress)s, message = %(message)s,
+        attempt = attempt + 1, lease_token = lease_token + 1, lease_owner = %(owner)s,
+        lease_until = now() + make_interval(secs => %(lease_seconds)s),
+        time_limit_at = now() + make_interval(secs => %(time_limit)s),
+        started_at = coalesce(started_at, now()), next_attempt_at = NULL, error = NULL
+    WHERE id = %(id)s AND attempt < max_attempts AND cancel_requested_at IS NULL
+        AND (status = 'PENDING' AND (next_attempt_at IS NULL OR next_attempt_at <= now())
+            OR status = 'PROCESSING' AND lease_until < now() AND lease_until < time_limit_at)
+    RETURNING attempt, lease_token
+), closed AS (
+    UPDATE generation_attempts SET
+        finished_at = now(), outcome = 'lost',
+        error = %(lost)s::jsonb || jsonb_build_object(
+            'attempt', number, 'message', replace(%(lost_message)s, '{}', number::text))
+    WHERE job_id = %(id)s AND finished_at IS NULL AND EXISTS (SELECT FROM claimed)
+    RETURNING 1
+), opened AS (
+    INSERT INTO generation_attempts
+        (job_id, number, token, runtime, charge_state, provider, model)
+    SELECT %(id)s, attempt, lease_token, %(runtime)s, 'unknown', %(provider)s, %(model)s
+    FROM claimed
+    -- After `closed`, as a job has one open attempt at most.
+    WHERE (SELECT count(*) FROM closed) >= 0
+)
+SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
+    claimed.lease_token, extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
+    job.source_asset_id
+FROM generation_jobs job LEFT JOIN claimed ON true
+WHERE job.id = %(id)s

@@ -1,0 +1,2 @@
+-- Forgets the previews of an attempt.
+DELETE FROM previews WHERE job_id = %(id)s AND token = %(token)s
