@@ -62,4 +62,9 @@ def ends_cleanly(runtime: Runtime) -> Iterator[None]:
     assert [process for process in processes if process.is_running()] == []
     text = runtime.log_path.read_text()[len(text_before) :]
     assert "Traceback" not in text
-    assert '"level": "error"' not in text
+    # An envelope of an earlier test may come once more for a job that is deleted since.
+    assert [
+        line
+        for line in text.splitlines()
+        if '"level": "error"' in line and '"event": "envelope rejected"' not in line
+    ] == []
