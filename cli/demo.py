@@ -20,7 +20,7 @@ from cli.patience import Patience
 from devkit.running import Running, running
 from shared.api.schemas import JobBody
 from shared.errors import DarkroomError
-from shared.events.model import Event
+from shared.events.event import Event
 from shared.imaging.request import GenerationRequest
 from shared.settings import ClientSettings, load_client_settings
 

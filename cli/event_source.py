@@ -11,7 +11,7 @@ from cli.api_client import ApiClient
 from cli.errors import ApiProblem, ApiUnreachable
 from cli.patience import Patience
 from shared.api.schemas import JobBody
-from shared.events.model import Event, parse_event
+from shared.events.event import Event, parse_event
 
 RETRY_SECONDS = 1.0
 """Between a normal end of a stream and the next connection, until the API says how long."""

@@ -13,7 +13,7 @@ from cli.event_source import JobEvents
 from cli.patience import Patience
 from shared.api.schemas import ErrorBody, ImageBody, JobBody, RetryBody
 from shared.errors import ConfigurationError, JobFailed, one_line
-from shared.events.model import Event
+from shared.events.event import Event
 from shared.status import JobStatus
 
 

@@ -17,8 +17,7 @@ from sqlalchemy import Engine
 from shared.database.session import create_pooled_engine, create_unpooled_engine
 from shared.deadline import MainThreadInterrupt
 from shared.errors import ConfigurationError
-from shared.events.connection import connect_redis
-from shared.events.follower import reporting_unavailability
+from shared.events.connection import connect_redis, reporting_unavailability
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.charges import ChargePolicy
@@ -41,11 +40,11 @@ from shared.settings import Settings
 # What a worker does not need is imported where it is used: this package's import is part of
 # every cold start.
 if TYPE_CHECKING:
-    from shared.events.model import Event
+    from shared.events.event import Event
     from shared.generation.assets import AssetKeeper
     from shared.generation.cancel import Canceller
     from shared.generation.delete import Deleter
-    from shared.generation.follow import JobFollower
+    from shared.generation.follow import EventFollower
     from shared.generation.submit import Submitter
     from shared.generation.sweep import Retention, Sweeper, SweepReport
     from shared.imaging.offers import Offer
@@ -109,8 +108,8 @@ class Services:
     def follow(
         self, job_id: UUID, workspace_id: str | None = None, after_id: str | None = None
     ) -> "Iterator[Event]":
-        """Yield the events of a job to its end; see `JobFollower.follow`."""
-        from shared.events.follower import FROM_THE_START
+        """Yield the events of a job to its end; see `EventFollower.follow`."""
+        from shared.events.event import FROM_THE_START
 
         return self.follower.follow(job_id, workspace_id, after_id or FROM_THE_START)
 
@@ -247,12 +246,12 @@ class Services:
         return AssetKeeper(AssetStore(self.engine), self.image_store)
 
     @cached_property
-    def follower(self) -> "JobFollower":
+    def follower(self) -> "EventFollower":
         """What reads the events of jobs."""
-        from shared.events.follower import Follower
-        from shared.generation.follow import JobFollower
+        from shared.events.reader import StreamReader
+        from shared.generation.follow import EventFollower
 
-        return JobFollower(self.jobs, Follower(self.redis))
+        return EventFollower(self.jobs, StreamReader(self.redis))
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

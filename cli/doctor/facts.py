@@ -50,7 +50,7 @@ class CodeFacts:
     """
 
     extensions_a_lease: int = EXTENSIONS_A_LEASE
-    ping_seconds: float = StreamTimings().ping_after + StreamTimings().pulse
+    ping_seconds: float = StreamTimings().ping_after + StreamTimings().tick
 
 
 CODE = CodeFacts()

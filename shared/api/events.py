@@ -10,8 +10,7 @@ from shared.api.delivery import EventDelivery
 from shared.api.documentation import problems
 from shared.api.parts import Parts
 from shared.errors import InvalidRequest
-from shared.events.follower import FROM_THE_START
-from shared.events.model import is_event_id, is_of_row
+from shared.events.event import FROM_THE_START, is_event_id, is_of_row
 from shared.jobs.model import Job
 from shared.status import JobStatus
 

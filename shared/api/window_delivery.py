@@ -1,7 +1,7 @@
-"""Event delivery in portions, where an answer cannot be streamed: under Mangum.
+"""Event delivery in portions, where a response cannot be streamed: under Mangum.
 
-Each answer holds what there is after the client's last event. While there is nothing, it waits
-for the first event, up to a window; then the client comes straight back.
+Each response holds the events after the client's last one. If there are none, it waits for the
+next event, up to a window; then the client reconnects at once.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from starlette.responses import Response
 from shared.access.stream_slots import StreamSlots
 from shared.api.delivery import find_answer_of_ended, portion
 from shared.errors import ServiceUnavailable
-from shared.events.follower import FROM_THE_START
-from shared.generation.follow import JobFollower
+from shared.events.event import FROM_THE_START
+from shared.generation.follow import EventFollower
 from shared.jobs.model import Job
 
 RETRY_MILLISECONDS = 100
@@ -26,10 +26,10 @@ class WindowDelivery:
     """Answers with portions; implements `shared.api.delivery.EventDelivery`.
 
     Args:
-        window_seconds: How long an answer waits for an event; below API Gateway's 30 s.
+        window_seconds: How long a response waits for an event; less than API Gateway's 30 s.
     """
 
-    def __init__(self, follower: JobFollower, slots: StreamSlots, window_seconds: float) -> None:
+    def __init__(self, follower: EventFollower, slots: StreamSlots, window_seconds: float) -> None:
         self._follower = follower
         self._slots = slots
         self._window_seconds = window_seconds
@@ -39,7 +39,7 @@ class WindowDelivery:
         return await asyncio.get_running_loop().run_in_executor(None, self._respond, job, after_id)
 
     async def wait_for_end(self, job: Job, seconds: float) -> None:
-        """Return when the job has ended, or the time is over."""
+        """Return when the job has ended, or after so many seconds."""
         await asyncio.get_running_loop().run_in_executor(None, self._wait_for_end, job, seconds)
 
     def _respond(self, job: Job, after_id: str) -> Response:

@@ -1,17 +1,17 @@
 -- Appends one event to the stream of a job, publishes it, and writes the result record that
--- Celery's clients read: all of it, or nothing. Refuses what is outdated, repeated or too late.
+-- Celery's clients read, in one atomic step. Refuses outdated, repeated and late events.
 --
 -- KEYS: stream, fence, result record
 -- ARGV: channel, ttl seconds, stream length, token, sequence, attempt, kind, event, record,
 --       waiting event, waiting record
--- kind: waiting  a job waits for the attempt; once for each attempt
---       again    the same, said again for an attempt that was released unused
---       running  an attempt goes on; its first event brings the waiting event along, which is
---                appended before it if nobody has published that, or not since another owner
---                ran (and released) the same attempt
---       last     the job has ended; if it was waiting for the attempt, brings the waiting
---                event along in the same way
--- Returns the outcome, and 1 if somebody asked for the job to be cancelled.
+-- kind: waiting  the job waits for the attempt; appended once for each attempt
+--       again    the job waits once more for an attempt that was released unused
+--       running  a step of the attempt; its first event also carries the waiting event, which is
+--                appended before it if it is missing, or if another owner ran (and released) the
+--                same attempt since it was appended
+--       last     the job has ended; carries the waiting event in the same way if the job was
+--                waiting for the attempt
+-- Returns the outcome, and 1 if a cancellation of the job was requested.
 local stream, fence, record_key = KEYS[1], KEYS[2], KEYS[3]
 local channel, ttl, length = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local token, sequence, attempt = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])

@@ -1,25 +1,29 @@
-"""Connections to Redis for events: bounded in time, safe over forks and freezes."""
+"""Connections to Redis for events: with timeouts, and safe to use after a fork or a freeze."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from shared.errors import ServiceUnavailable
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
 TIMEOUT_SECONDS = 1.0
-"""No job waits longer for one event; `CircuitBreaker` bounds how often."""
+"""No job waits longer for one event; `EventPublisher` pauses after each failure."""
 
 
 def connect_redis(redis_url: str, max_connections: int = 4) -> Redis:
-    """Return a client that gives up after a second and reconnects once.
+    """Return a client that times out after a second and retries once.
 
-    One repeated send is harmless: the script refuses what it has already seen. The client holds
-    its connections by process id, and checks one that lay idle before it uses it.
+    A retry is harmless: the script refuses an event that it has appended before. The client
+    keeps its connections by process id, and checks an idle one before it uses it.
     """
     return Redis.from_url(
         redis_url,
@@ -32,11 +36,10 @@ def connect_redis(redis_url: str, max_connections: int = 4) -> Redis:
 
 
 def connect_async_redis(redis_url: str) -> "AsyncRedis":
-    """Return a client for the running event loop.
+    """Return a client for the running event loop; without retries, and without timeouts.
 
-    It does not repeat what fails: whoever listens must know that there may be a gap. It has no
-    timeout either, as a timer for each message would cost as much as the message: whoever uses
-    it keeps an eye on it.
+    Its callers must learn of each lost connection, because messages may be missing afterwards.
+    A timer for each message would cost as much as the message, so callers bound their reads.
     """
     from redis.asyncio import Redis as AsyncRedis
     from redis.asyncio.retry import Retry as AsyncRetry
@@ -49,6 +52,15 @@ def connect_async_redis(redis_url: str) -> "AsyncRedis":
         retry=AsyncRetry(NoBackoff(), 0),
     )
     return client
+
+
+@contextmanager
+def reporting_unavailability() -> Iterator[None]:
+    """Turn the errors of the client into ServiceUnavailable."""
+    try:
+        yield
+    except RedisError as error:
+        raise ServiceUnavailable(f"Redis: {error}"[:200]) from error
 
 
 def _options(redis_url: str) -> dict[str, Any]:

@@ -1,24 +1,24 @@
-"""Every Redis key and channel of the events. Each key gets its TTL whenever it is written."""
+"""Every Redis key and channel of the events. Each write renews the TTL of its key."""
 
 CELERY_RECORD_PREFIX = "celery-task-meta-"
 """Where Celery's result backends look (celery/backends/base.py, `task_keyprefix`)."""
 
 WORKER_SEEN = "worker_seen"
-"""Written by the main process of each Celery worker after each sweep; gone soon after its end."""
+"""The main process of each Celery worker writes it after each sweep; it expires soon after."""
 
 
 def channel(task_id: str) -> str:
-    """Return the channel that each event is published on."""
+    """Return the channel that the events are published on."""
     return f"task_updates:{task_id}"
 
 
 def stream(task_id: str) -> str:
-    """Return the stream that keeps the events; its entry ids are the event ids."""
+    """Return the stream of the events; its entry ids are the event ids."""
     return f"task_events:{task_id}"
 
 
 def fence(task_id: str) -> str:
-    """Return the hash with what was written last: token, sequence, progress, end, cancel."""
+    """Return the hash that the script decides by: token, sequence, attempt, end, cancel."""
     return f"task_fence:{task_id}"
 
 

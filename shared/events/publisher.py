@@ -1,7 +1,7 @@
-"""The one writer of events and result records. Called after the commit that an event tells of.
+"""The one writer of events and result records; called after the commit that an event reports.
 
-Redis being down never fails and hardly slows a job: what could not be sent waits here and goes
-out before the next event; the end of a job that nobody could hear of is announced by the sweep.
+An unavailable Redis never fails a job and hardly slows it. `AttemptEvents` keeps what could not be
+appended; the sweep publishes the end of a job that was not announced.
 """
 
 import time
@@ -13,29 +13,34 @@ import structlog
 from redis import Redis, RedisError
 
 from shared.events import keys
-from shared.events.model import completed_record, failed_record, parse_event, running_record
+from shared.events.event import (
+    completed_record,
+    failed_record,
+    parse_entries,
+    waiting_record,
+)
 from shared.status import Ending, JobStatus, Step, waiting
 
 _SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 
 FIRST = 1
-"""Sequence of an attempt's first event: the one that brings its waiting event along."""
+"""Sequence of an attempt's first event, which also carries its waiting event."""
 
 PAUSE_SECONDS = 2.0
-"""After a failure nothing is sent for so long: a frozen Redis costs a job half its time at most."""
+"""Nothing is sent for so long after a failure: a frozen Redis costs at most half of the time."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event on its way, with all that the script decides by.
+    """One event to append, with everything that the script decides by.
 
     Attributes:
-        token: The fence of whoever tells it.
+        token: The fencing token of its writer.
         sequence: Rises with each event under one token.
-        attempt: The attempt that the event belongs to, or that the job waits for; 0 with the
-            end of a job that was not waiting.
+        attempt: The attempt that the event belongs to, or that the job waits for; 0 in the last
+            event of a job that was not waiting.
         kind: `waiting`, `again`, `running` or `last`; see append.lua.
     """
 
@@ -50,11 +55,11 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of an event.
+class AppendResult:
+    """The result of appending an event.
 
     Attributes:
-        outcome: `appended`, `repeated`, `fenced`, `ended`, or `unsent` if Redis was away.
+        outcome: `appended`, `repeated`, `fenced`, `ended`, or `unsent` if Redis is unavailable.
         cancel_requested: Whether Redis knows of a request to cancel the job.
     """
 
@@ -63,10 +68,10 @@ class Delivery:
 
 
 class EventPublisher:
-    """Writes events, each in one atomic step and one round trip.
+    """Publishes events, each in one atomic step and one round trip.
 
     Args:
-        ttl_seconds: How long the keys of a job outlive its newest event.
+        ttl_seconds: How long the keys of a job are kept after its newest event.
         stream_length: About how many events a stream keeps.
     """
 
@@ -75,18 +80,18 @@ class EventPublisher:
         self._append = redis.register_script(_SCRIPT)
         self._limits = (ttl_seconds, stream_length)
         self._ttl_seconds = ttl_seconds
-        self._silent_until = 0.0
+        self._paused_until = 0.0
 
     def publish_waiting(
         self, task_id: str, *, token: int, attempt: int, max_attempts: int
-    ) -> Delivery:
-        """Tell that a job waits for an attempt; idempotent for that attempt."""
+    ) -> AppendResult:
+        """Publish that a job waits for an attempt; idempotent for that attempt."""
         step = waiting(attempt, max_attempts)
         record = waiting_record(task_id, step, attempt)
-        return self.send(Entry(task_id, token, 0, attempt, max_attempts, "waiting", step, record))
+        return self.append(Entry(task_id, token, 0, attempt, max_attempts, "waiting", step, record))
 
-    def publish_ending(self, ending: Ending) -> Delivery:
-        """Tell how a job ended; idempotent, and the last word."""
+    def publish_ending(self, ending: Ending) -> AppendResult:
+        """Publish the last event of a job; idempotent, and nothing is appended after it."""
         step, task_id = ending.step, ending.task_id
         if step.status is JobStatus.COMPLETED:
             record = completed_record(
@@ -95,14 +100,14 @@ class EventPublisher:
         else:
             record = failed_record(task_id, ending.error_code, step.message, ending.finished_at)
         attempt, max_attempts = ending.waited_for, ending.max_attempts
-        return self.send(
+        return self.append(
             Entry(task_id, ending.token, 0, attempt, max_attempts, "last", step, record)
         )
 
     def request_cancel(self, task_id: str) -> None:
-        """Let the next event of a running job bring back that it is to stop.
+        """Have the next event of a running job report the request to cancel it.
 
-        A shortcut: the lease extension reads the same from the row.
+        A shortcut: the next extension of the lease reads the request from the row.
         """
         try:
             with self._redis.pipeline(transaction=True) as pipeline:
@@ -113,25 +118,23 @@ class EventPublisher:
             log.warning("cancel shortcut not set", reason=_describe(error))
 
     def find_last_progress(self, task_id: str) -> int | None:
-        """Return the progress that followers saw last of a running attempt; None if unknown."""
+        """Return the progress of a running attempt's last event; None if unknown."""
         try:
             entries: Any = self._redis.xrevrange(keys.stream(task_id), count=1)
         except RedisError as error:
             log.warning("last event not read", reason=_describe(error))
             return None
-        for entry_id, fields in entries:
-            step = parse_event(entry_id, fields["event"]).step
-            return step.progress if step.status is JobStatus.PROCESSING else None
-        return None
+        steps = [event.step for event in parse_entries(entries)]
+        return steps[0].progress if steps and steps[0].status is JobStatus.PROCESSING else None
 
     def end_pause(self) -> None:
         """Try Redis again at the next event, however recently it failed."""
-        self._silent_until = 0.0
+        self._paused_until = 0.0
 
-    def send(self, entry: Entry) -> Delivery:
-        """Send one event now, unless Redis has just failed."""
-        if time.monotonic() < self._silent_until:
-            return Delivery("unsent")
+    def append(self, entry: Entry) -> AppendResult:
+        """Append and publish one event now, unless Redis has just failed."""
+        if time.monotonic() < self._paused_until:
+            return AppendResult("unsent")
         try:
             outcome, cancel = self._append(
                 keys=[
@@ -142,10 +145,10 @@ class EventPublisher:
                 args=self._arguments(entry),
             )
         except RedisError as error:
-            self._silent_until = time.monotonic() + PAUSE_SECONDS
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
             log.warning("event not sent", reason=_describe(error))
-            return Delivery("unsent")
-        return Delivery(outcome, bool(cancel))
+            return AppendResult("unsent")
+        return AppendResult(outcome, bool(cancel))
 
     def _arguments(self, entry: Entry) -> list[str | int]:
         before, before_record = "", ""
@@ -166,11 +169,6 @@ class EventPublisher:
             before,
             before_record,
         ]
-
-
-def waiting_record(task_id: str, step: Step, attempt: int) -> str:
-    """Return the record of a waiting job: none before its first claim, Celery's PENDING."""
-    return running_record(task_id, step) if attempt > 1 else ""
 
 
 def _describe(error: RedisError) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from shared.deadline import Deadline
 from shared.errors import AttemptError, DarkroomError
-from shared.events.attempt import AttemptEvents
+from shared.events.attempt_events import AttemptEvents
 from shared.generation.lease import HeldLease
 from shared.generation.previews import AttemptPreviews
 from shared.generation.progress import AttemptProgress

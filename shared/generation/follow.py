@@ -1,4 +1,4 @@
-"""Following a job to its end: the stream while it speaks, the row when it does not."""
+"""Following a job to its end from a thread: its stream, and its row where the stream is silent."""
 
 import math
 import time
@@ -7,8 +7,8 @@ from contextlib import suppress
 from uuid import UUID
 
 from shared.errors import ServiceUnavailable
-from shared.events.follower import FROM_THE_START, Follower
-from shared.events.model import Event, follows, is_of_row, row_event
+from shared.events.event import FROM_THE_START, Event, follows, is_of_row, row_event
+from shared.events.reader import StreamReader
 from shared.jobs.model import Job
 from shared.jobs.store import JobStore
 
@@ -16,25 +16,25 @@ WAIT_SECONDS = 0.8
 """Less than the timeout of the connection to Redis."""
 
 ROW_SECONDS = 3.0
-"""After so long without an event the row is read: it knows the end, whatever Redis lost."""
+"""The row is read after so long without an event: it holds the end, whatever Redis lost."""
 
 
-class JobFollower:
+class EventFollower:
     """Reads the events of jobs, and their ends from their rows; for any number of threads."""
 
-    def __init__(self, jobs: JobStore, follower: Follower) -> None:
+    def __init__(self, jobs: JobStore, reader: StreamReader) -> None:
         self._jobs = jobs
-        self._follower = follower
+        self._reader = reader
 
     def follow(
         self, job_id: UUID, workspace_id: str | None = None, after_id: str = FROM_THE_START
     ) -> Iterator[Event]:
         """Yield every event after the given one, once and in order; end with the last.
 
-        When Redis is away or has forgotten, the last event is made from the row instead.
+        If Redis is unavailable, or lost the stream, the last event is made from the row.
 
         Raises:
-            UnknownJob: There is no such job (in that workspace).
+            UnknownJob: The job does not exist, or belongs to another workspace.
             ServiceUnavailable: Neither Redis nor PostgreSQL can be reached.
         """
         job = self._jobs.get(job_id, workspace_id)
@@ -46,7 +46,7 @@ class JobFollower:
                     return
 
     def wait(self, job: Job, after_id: str, until: float) -> list[Event]:
-        """Return the events after the given one, once there are any; none when it is too late.
+        """Return the events after the given one, once there are any; none after `until`.
 
         `until` is a time of `time.monotonic()`.
 
@@ -57,21 +57,21 @@ class JobFollower:
         while True:
             left_seconds = max(0.0, min(WAIT_SECONDS, until - time.monotonic()))
             try:
-                events = self._follower.wait(job.task_id, after_id, left_seconds)
+                events = self._reader.wait(job.task_id, after_id, left_seconds)
             except ServiceUnavailable:
                 time.sleep(left_seconds)
                 events = self.find_rest(job, after_id)
             else:
                 if not events and time.monotonic() >= row_at:
                     row_at = time.monotonic() + ROW_SECONDS
-                    # As long as Redis answers, PostgreSQL may be away.
+                    # Events still come while PostgreSQL is unavailable.
                     with suppress(ServiceUnavailable):
                         events = self.find_rest(job, after_id)
             if events or time.monotonic() >= until:
                 return events
 
     def find_rest(self, job: Job, after_id: str) -> list[Event]:
-        """Return what is left to tell of a job that has ended; nothing while it has not.
+        """Return the remaining events of a job that has ended; none while it runs.
 
         Raises:
             ServiceUnavailable: PostgreSQL cannot be reached.
@@ -79,7 +79,7 @@ class JobFollower:
         for row in self._jobs.find_ended([job.id]):
             rest: list[Event] = []
             with suppress(ServiceUnavailable):
-                while late := self._follower.read(job.task_id, after_id):
+                while late := self._reader.read(job.task_id, after_id):
                     rest += late
                     after_id = late[-1].id
             if not any(event.is_last for event in rest):
@@ -87,15 +87,15 @@ class JobFollower:
             return rest
         return []
 
-    def has_heard_all(self, job: Job, after_id: str) -> bool:
-        """Return whether nothing comes after the given event of a job that has ended.
+    def is_complete(self, job: Job, after_id: str) -> bool:
+        """Return whether nothing follows the given event of a job that has ended.
 
-        False while Redis is away: the end is then told once more, from the row.
+        False while Redis is unavailable: the last event is then delivered again, from the row.
         """
         if is_of_row(after_id):
             return True
         try:
-            last = self._follower.find_last(job.task_id)
+            last = self._reader.find_last(job.task_id)
         except ServiceUnavailable:
             return False
         return last is not None and last.is_last and not follows(last.id, after_id)

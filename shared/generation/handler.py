@@ -23,7 +23,7 @@ from shared.errors import (
     SoftTimeLimitReached,
     UnexpectedError,
 )
-from shared.events.attempt import AttemptEvents
+from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import EventPublisher
 from shared.generation.attempt import RunningAttempt
 from shared.generation.ending import AttemptEnding

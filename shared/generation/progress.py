@@ -2,8 +2,8 @@
 
 from shared.deadline import Deadline, shielded
 from shared.errors import JobCancelled, LeaseLost
-from shared.events.attempt import AttemptEvents
-from shared.events.publisher import Delivery
+from shared.events.attempt_events import AttemptEvents
+from shared.events.publisher import AppendResult
 from shared.generation.lease import HeldLease
 from shared.status import Step, rendering
 
@@ -30,17 +30,17 @@ class AttemptProgress:
         """
         self.heed(self.show(step))
 
-    def show(self, step: Step) -> Delivery:
+    def show(self, step: Step) -> AppendResult:
         """Publish a step whose answer is heeded later."""
         self._lease.step = step
         return self._events.publish(step)
 
-    def heed(self, delivery: Delivery) -> None:
+    def heed(self, result: AppendResult) -> None:
         """Stop the attempt if it must not go on; raises as `tell` does."""
         self._lease.check()
-        if delivery.cancel_requested:
+        if result.cancel_requested:
             raise JobCancelled
-        if delivery.outcome in ("fenced", "ended"):
+        if result.outcome in ("fenced", "ended"):
             claim = self._lease.claim
             raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} was overtaken")
 

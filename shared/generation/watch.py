@@ -1,7 +1,7 @@
-"""Watching many jobs to their ends, for the clients of one event loop: the hub, else the rows.
+"""Following many jobs to their ends from one event loop: through the hub, else from the rows.
 
-What `shared.generation.follow` does for a thread, for a thousand streams at once: all that have
-heard nothing for a while share one query.
+Does what `shared.generation.follow` does for a thread. All jobs without a recent event share one
+query of their rows.
 """
 
 import asyncio
@@ -11,27 +11,27 @@ from uuid import UUID
 import structlog
 
 from shared.errors import ServiceUnavailable
-from shared.events.hub import EventHub, Subscription
-from shared.events.model import Event, row_event
+from shared.events.event import FROM_THE_START, Event, row_event
+from shared.events.hub import EventHub
+from shared.events.topics import Deliver, Subscription
 from shared.generation.follow import ROW_SECONDS
 from shared.jobs.model import Job
 
 TICK_SECONDS = 1.0
 
 FindEnded = Callable[[Sequence[UUID]], Awaitable[list[Job]]]
-Deliver = Callable[[Event], None]
 
 log = structlog.get_logger(__name__)
 
 
 class Watch:
-    """One client's view of one job: its events, and certainly the last."""
+    """One client's view of one job: its events, and in any case the last."""
 
-    __slots__ = ("_deliver", "heard_at", "job_id", "subscription")
+    __slots__ = ("_deliver", "delivered_at", "job_id", "subscription")
 
     def __init__(self, job_id: UUID, deliver: Deliver, now: float) -> None:
         self.job_id = job_id
-        self.heard_at = now
+        self.delivered_at = now
         self.subscription: Subscription | None = None
         self._deliver: Deliver | None = deliver
 
@@ -40,14 +40,14 @@ class Watch:
         """Whether nothing more is delivered."""
         return self._deliver is None
 
-    def hear(self, event: Event) -> None:
+    def deliver(self, event: Event) -> None:
         """Deliver an event; nothing after the last."""
         if self._deliver is None:
             return
         deliver = self._deliver
         if event.is_last:
             self._deliver = None
-        self.heard_at = asyncio.get_running_loop().time()
+        self.delivered_at = asyncio.get_running_loop().time()
         deliver(event)
 
     def stop(self) -> None:
@@ -56,7 +56,7 @@ class Watch:
 
 
 class JobWatcher:
-    """Delivers the events of jobs as they come, and their ends in any case.
+    """Delivers the events of jobs as they come, and the last one in any case.
 
     Args:
         find_ended: `JobStore.find_ended`, called without blocking the loop.
@@ -80,14 +80,14 @@ class JobWatcher:
         """
         loop = asyncio.get_running_loop()
         watch = Watch(job.id, deliver, loop.time())
-        watch.subscription = self._hub.subscribe(job.task_id, after_id, watch.hear)
+        watch.subscription = self._hub.subscribe(job.task_id, after_id, watch.deliver)
         self._watches.add(watch)
         if self._ticking is None:
             self._ticking = loop.create_task(self._tick())
         return watch
 
     def stop(self, watch: Watch) -> None:
-        """End a watch, however far it came; to be called for each in the end."""
+        """End a watch; every watch needs this call, also after its last event."""
         watch.stop()
         self._watches.discard(watch)
         if watch.subscription is not None:
@@ -97,14 +97,14 @@ class JobWatcher:
             self._ticking = None
 
     async def wait_for_end(self, job: Job, seconds: float) -> bool:
-        """Wait until a job has ended; False if it has not within the time."""
+        """Wait until a job has ended; return False if it has not within the time."""
         ended = asyncio.Event()
 
         def note(event: Event) -> None:
             if event.is_last:
                 ended.set()
 
-        watch = self.watch(job, "0-0", note)
+        watch = self.watch(job, FROM_THE_START, note)
         try:
             await asyncio.wait_for(ended.wait(), seconds)
         except TimeoutError:
@@ -117,11 +117,11 @@ class JobWatcher:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             silent_since = asyncio.get_running_loop().time() - ROW_SECONDS
-            silent = [watch for watch in self._watches if watch.heard_at <= silent_since]
+            silent = [watch for watch in self._watches if watch.delivered_at <= silent_since]
             if silent:
-                await self._ask_rows(silent)
+                await self._read_rows(silent)
 
-    async def _ask_rows(self, silent: Sequence[Watch]) -> None:
+    async def _read_rows(self, silent: Sequence[Watch]) -> None:
         try:
             ended = await self._find_ended(list({watch.job_id for watch in silent}))
         except ServiceUnavailable as error:
@@ -131,15 +131,15 @@ class JobWatcher:
         jobs = {job.id: job for job in ended}
         redis_answers = True
         for watch in silent:
-            watch.heard_at = now
+            watch.delivered_at = now
             if watch.job_id in jobs and not watch.is_over:
                 job = jobs[watch.job_id]
-                # Whoever does not answer is not asked for each of a thousand.
-                redis_answers = redis_answers and await self._tell_rest(watch, job)
-                watch.hear(row_event(job.step, job.ending.finished_at))
+                # A frozen Redis is asked once, not once for each of a thousand jobs.
+                redis_answers = redis_answers and await self._deliver_rest(watch, job)
+                watch.deliver(row_event(job.step, job.ending.finished_at))
 
-    async def _tell_rest(self, watch: Watch, job: Job) -> bool:
-        """Tell what the stream still holds; return whether Redis has answered."""
+    async def _deliver_rest(self, watch: Watch, job: Job) -> bool:
+        """Deliver what the stream still holds; return whether Redis answered."""
         subscription = watch.subscription
         try:
             while subscription is not None and not watch.is_over:
@@ -147,7 +147,7 @@ class JobWatcher:
                 if not rest:
                     break
                 for event in rest:
-                    subscription.give(event)
+                    subscription.deliver(event)
         except ServiceUnavailable as error:
             log.warning("stream not read", reason=str(error))
             return False

@@ -38,7 +38,6 @@ LINE_BREAK = re.compile(r"\s*\n\s*(?:#|--|//|\*)?[ ]*")
 
 UNFINISHED = (
     "shared/generation",
-    "shared/events",
     "shared/api",
     "shared/imaging",
     "shared/jobs",

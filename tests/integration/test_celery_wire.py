@@ -18,7 +18,7 @@ from devkit.stack import EmbeddedRedis
 from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url, result_backend_url
 from shared.adapters.celery_queue import CeleryDispatcher
 from shared.errors import JobFailed, ServiceUnavailable
-from shared.events.attempt import AttemptEvents
+from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import EventPublisher
 from shared.settings import Settings
 from shared.status import COMPLETED, STARTING, Ending, failed, rendering

@@ -1,4 +1,4 @@
-"""The hub and the watcher on a real Redis: many followers, two connections, nothing lost."""
+"""The hub and the watcher on a real Redis: many followers, two connections, no lost event."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,11 +7,11 @@ from uuid import UUID
 
 from devkit.stack import EmbeddedRedis
 from shared.errors import ServiceUnavailable
-from shared.events.attempt import AttemptEvents
-from shared.events.follower import FROM_THE_START, READ_AT_MOST
+from shared.events.attempt_events import AttemptEvents
+from shared.events.event import FROM_THE_START, Event, is_of_row
 from shared.events.hub import EventHub
-from shared.events.model import Event, is_of_row
 from shared.events.publisher import EventPublisher
+from shared.events.reader import READ_AT_MOST
 from shared.generation.announce import Announcer
 from shared.generation.watch import JobWatcher
 from shared.jobs.model import Job
@@ -42,7 +42,7 @@ def play(redis_server: EmbeddedRedis, scene: Play) -> None:
     asyncio.run(run())
 
 
-def told_by(publisher: EventPublisher, task_id: str) -> AttemptEvents:
+def first_attempt(publisher: EventPublisher, task_id: str) -> AttemptEvents:
     """Return the events of a job's first attempt, after its first event."""
     publisher.publish_waiting(task_id, token=0, attempt=1, max_attempts=3)
     return AttemptEvents(publisher, task_id, token=0, attempt=1, max_attempts=3)
@@ -57,23 +57,23 @@ def clients_of(redis: RedisClient) -> list[dict[str, Any]]:
 def test_each_follower_gets_the_past_and_then_what_comes(
     redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
 ) -> None:
-    """Wherever it starts, each event once and in order."""
+    """Each event once and in order, wherever a follower starts."""
 
     async def scene(hub: EventHub) -> None:
-        events = told_by(publisher, "task")
+        events = first_attempt(publisher, "task")
         events.publish(STARTING)
-        heard: list[list[Event]] = [[] for _ in range(3)]
-        hub.subscribe("task", FROM_THE_START, heard[0].append)
-        await until(lambda: len(heard[0]) == 2)
-        hub.subscribe("task", heard[0][0].id, heard[1].append)
+        received: list[list[Event]] = [[] for _ in range(3)]
+        hub.subscribe("task", FROM_THE_START, received[0].append)
+        await until(lambda: len(received[0]) == 2)
+        hub.subscribe("task", received[0][0].id, received[1].append)
         events.publish(rendering(30))
-        hub.subscribe("task", FROM_THE_START, heard[2].append)
+        hub.subscribe("task", FROM_THE_START, received[2].append)
         events.publish(rendering(50))
-        told = [QUEUED, STARTING, rendering(30), rendering(50)]
-        await until(lambda: [len(each) for each in heard] == [4, 3, 4])
-        assert [event.step for event in heard[0]] == told
-        assert heard[1] == heard[0][1:]
-        assert heard[2] == heard[0]
+        published = [QUEUED, STARTING, rendering(30), rendering(50)]
+        await until(lambda: [len(each) for each in received] == [4, 3, 4])
+        assert [event.step for event in received[0]] == published
+        assert received[1] == received[0][1:]
+        assert received[2] == received[0]
 
     play(redis_server, scene)
 
@@ -81,23 +81,23 @@ def test_each_follower_gets_the_past_and_then_what_comes(
 def test_any_number_of_followers_share_two_connections(
     redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
 ) -> None:
-    """One listens, one reads; both are gone with the last follower."""
+    """One subscribes, one reads; both close with the last follower."""
     before = len(clients_of(redis))
 
     async def scene(hub: EventHub) -> None:
         counts = [0] * 300
 
         def count(number: int) -> Callable[[Event], None]:
-            def hear(_event: Event) -> None:
+            def deliver(_event: Event) -> None:
                 counts[number] += 1
 
-            return hear
+            return deliver
 
         subscriptions = [
             hub.subscribe(f"task-{number}", FROM_THE_START, count(number)) for number in range(300)
         ]
         for number in range(300):
-            told_by(publisher, f"task-{number}")
+            first_attempt(publisher, f"task-{number}")
         await until(lambda: counts == [1] * 300)
         assert len(clients_of(redis)) == before + 2
         for subscription in subscriptions[1:]:
@@ -110,7 +110,7 @@ def test_any_number_of_followers_share_two_connections(
     play(redis_server, scene)
 
 
-def test_comings_and_goings_leave_nothing_behind(
+def test_followers_that_come_and_go_leave_nothing_behind(
     redis_server: EmbeddedRedis, redis: RedisClient
 ) -> None:
     """A thousand of them, of few jobs, some before they were connected at all."""
@@ -130,7 +130,7 @@ def test_comings_and_goings_leave_nothing_behind(
     play(redis_server, scene)
 
 
-def test_a_job_that_is_left_and_followed_again_at_once_rings(
+def test_a_job_that_is_left_and_followed_again_at_once_is_delivered(
     redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """Whatever order the two requests reach Redis in."""
@@ -139,11 +139,11 @@ def test_a_job_that_is_left_and_followed_again_at_once_rings(
         hub.subscribe("other", FROM_THE_START, lambda _event: None)
         for _ in range(50):
             hub.unsubscribe(hub.subscribe("task", FROM_THE_START, lambda _event: None))
-        heard: list[Event] = []
-        hub.subscribe("task", FROM_THE_START, heard.append)
+        received: list[Event] = []
+        hub.subscribe("task", FROM_THE_START, received.append)
         await until(lambda: "task_updates:task" in redis.pubsub_channels("task_updates:*"))
-        told_by(publisher, "task")
-        await until(lambda: len(heard) == 1)
+        first_attempt(publisher, "task")
+        await until(lambda: len(received) == 1)
 
     play(redis_server, scene)
 
@@ -155,11 +155,56 @@ def test_a_long_past_is_read_in_pages(redis_server: EmbeddedRedis, redis: RedisC
         redis.xadd("task_events:task", {"event": rendering(number % 80 + 10).as_json()})
 
     async def scene(hub: EventHub) -> None:
-        heard: list[Event] = []
-        hub.subscribe("task", FROM_THE_START, heard.append)
-        await until(lambda: len(heard) >= count)
+        received: list[Event] = []
+        hub.subscribe("task", FROM_THE_START, received.append)
+        await until(lambda: len(received) >= count)
         ids = [entry_id for entry_id, _ in redis.xrange("task_events:task")]
-        assert [event.id for event in heard] == ids
+        assert [event.id for event in received] == ids
+
+    play(redis_server, scene)
+
+
+def test_a_made_up_id_harms_its_own_follower_alone(
+    redis_server: EmbeddedRedis, publisher: EventPublisher
+) -> None:
+    """Others of the same job receive everything."""
+
+    async def scene(hub: EventHub) -> None:
+        events = first_attempt(publisher, "task")
+        hub.subscribe("task", "9999999999999-0", lambda _event: None)
+        await until(lambda: hub.topics == 1)
+        received: list[Event] = []
+        hub.subscribe("task", FROM_THE_START, received.append)
+        await until(lambda: len(received) == 1)
+        events.publish(STARTING)
+        await until(lambda: [event.step for event in received] == [QUEUED, STARTING])
+
+    play(redis_server, scene)
+
+
+def test_an_entry_that_is_not_an_event_is_skipped(
+    redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """In the past and live: the events after it are delivered."""
+    broken: list[dict[str, str]] = [
+        {"other": "x"},
+        {"event": "{"},
+        {"event": "[]"},
+        {"event": '{"status": "lost", "progress": 1, "message": ""}'},
+        {"event": '{"status": "failed", "progress": null, "message": ""}'},
+    ]
+
+    async def scene(hub: EventHub) -> None:
+        events = first_attempt(publisher, "task")
+        received: list[Event] = []
+        for step in (STARTING, rendering(30)):
+            for fields in broken:
+                redis.xadd("task_events:task", dict(fields))
+            events.publish(step)
+            if step is STARTING:
+                hub.subscribe("task", FROM_THE_START, received.append)
+            await until(lambda step=step: received and received[-1].step == step)  # type: ignore[misc] # bound early
+        assert [event.step for event in received] == [QUEUED, STARTING, rendering(30)]
 
     play(redis_server, scene)
 
@@ -170,10 +215,10 @@ def test_lost_connections_lose_no_event(
     """Killed again and again, while events come."""
 
     async def scene(hub: EventHub) -> None:
-        events = told_by(publisher, "task")
-        heard: list[Event] = []
-        hub.subscribe("task", FROM_THE_START, heard.append)
-        await until(lambda: heard)
+        events = first_attempt(publisher, "task")
+        received: list[Event] = []
+        hub.subscribe("task", FROM_THE_START, received.append)
+        await until(lambda: received)
         for number in range(30):
             events.publish(rendering(10 + number))
             if number % 5 == 0:
@@ -181,8 +226,8 @@ def test_lost_connections_lose_no_event(
             if number % 7 == 0:
                 redis.client_kill_filter(_type="normal", skipme=True)
             await turn()
-        await until(lambda: len(heard) == 31)
-        assert [event.step for event in heard] == [
+        await until(lambda: len(received) == 31)
+        assert [event.step for event in received] == [
             QUEUED,
             *(rendering(10 + number) for number in range(30)),
         ]
@@ -193,28 +238,28 @@ def test_lost_connections_lose_no_event(
 def test_a_restart_of_redis_is_survived(
     redis_server: EmbeddedRedis, publisher: EventPublisher
 ) -> None:
-    """Also by who came while it was down."""
+    """Also by a follower that came while it was down."""
 
     async def scene(hub: EventHub) -> None:
-        heard: list[list[Event]] = [[], []]
-        hub.subscribe("task", FROM_THE_START, heard[0].append)
+        received: list[list[Event]] = [[], []]
+        hub.subscribe("task", FROM_THE_START, received[0].append)
         redis_server.kill()
-        hub.subscribe("task-2", FROM_THE_START, heard[1].append)
+        hub.subscribe("task-2", FROM_THE_START, received[1].append)
         await until(lambda: not redis_server.is_running)
         # In this thread: a server ends with the thread that started it.
         redis_server.start()
         publisher.end_pause()
         for number, task_id in enumerate(("task", "task-2")):
-            told_by(publisher, task_id)
-            await until(lambda number=number: heard[number])  # type: ignore[misc] # bound early
+            first_attempt(publisher, task_id)
+            await until(lambda number=number: received[number])  # type: ignore[misc] # bound early
 
     play(redis_server, scene)
 
 
-def test_the_watcher_tells_the_end_that_only_the_row_knows(
+def test_the_watcher_delivers_the_end_that_only_the_row_holds(
     redis_server: EmbeddedRedis, redis: RedisClient, publisher: EventPublisher, jobs: JobStore
 ) -> None:
-    """Nobody published it; asked for once in a while, for all who are silent at once."""
+    """It was not published; one query asks for all silent jobs."""
     first, second = jobs.insert(new_job()), jobs.insert(new_job())
     asked: list[Sequence[UUID]] = []
 
@@ -224,12 +269,12 @@ def test_the_watcher_tells_the_end_that_only_the_row_knows(
 
     async def scene(hub: EventHub) -> None:
         watcher = JobWatcher(hub, find_ended)
-        heard: list[Event] = []
-        watches = [watcher.watch(job, FROM_THE_START, heard.append) for job in (first, second)]
+        received: list[Event] = []
+        watches = [watcher.watch(job, FROM_THE_START, received.append) for job in (first, second)]
         jobs.request_cancel(first.id)
-        await until(lambda: heard)
-        assert heard[0].step == CANCELLED
-        assert is_of_row(heard[0].id)
+        await until(lambda: received)
+        assert received[0].step == CANCELLED
+        assert is_of_row(received[0].id)
         assert set(asked[0]) == {first.id, second.id}
         for watch in watches:
             watcher.stop(watch)
@@ -238,7 +283,7 @@ def test_the_watcher_tells_the_end_that_only_the_row_knows(
     play(redis_server, scene)
 
 
-def test_the_watcher_tells_the_end_while_redis_and_then_postgresql_are_away(
+def test_the_watcher_delivers_the_end_while_redis_and_then_postgresql_are_unavailable(
     redis_server: EmbeddedRedis, jobs: JobStore
 ) -> None:
     """One of the two is enough, as soon as it is back."""
@@ -279,7 +324,7 @@ def test_waiting_for_an_end_is_limited_in_time(
     play(redis_server, scene)
 
 
-def test_a_frozen_redis_keeps_nobody_from_the_end(
+def test_a_frozen_redis_delays_no_end(
     redis_server: EmbeddedRedis, publisher: EventPublisher, jobs: JobStore
 ) -> None:
     """A read without an answer is given up; once it answers again, all is as before."""
@@ -287,20 +332,20 @@ def test_a_frozen_redis_keeps_nobody_from_the_end(
 
     async def scene(hub: EventHub) -> None:
         watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
-        heard: list[Event] = []
+        received: list[Event] = []
         later: list[Event] = []
         watches = [
-            watcher.watch(job, FROM_THE_START, heard.append),
+            watcher.watch(job, FROM_THE_START, received.append),
             watcher.watch(other, FROM_THE_START, later.append),
         ]
-        told_by(publisher, job.task_id)
-        await until(lambda: heard)
+        first_attempt(publisher, job.task_id)
+        await until(lambda: received)
         redis_server.pause()
         jobs.request_cancel(job.id)
-        await until(lambda: len(heard) == 2, within=30)
-        assert heard[1].step == CANCELLED
+        await until(lambda: len(received) == 2, within=30)
+        assert received[1].step == CANCELLED
         redis_server.resume()
-        told_by(publisher, other.task_id)
+        first_attempt(publisher, other.task_id)
         await until(lambda: [event.step for event in later] == [QUEUED], within=20)
         for watch in watches:
             watcher.stop(watch)
@@ -311,20 +356,20 @@ def test_a_frozen_redis_keeps_nobody_from_the_end(
 def test_many_ends_cost_one_answer_that_a_frozen_redis_does_not_give(
     redis_server: EmbeddedRedis, jobs: JobStore
 ) -> None:
-    """Whoever had to wait for each would keep the last client for minutes."""
+    """A wait for each would keep the last client for minutes."""
     ended = [jobs.insert(new_job()) for _ in range(20)]
 
     async def scene(hub: EventHub) -> None:
         watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
-        heard: list[Event] = []
-        watches = [watcher.watch(job, FROM_THE_START, heard.append) for job in ended]
+        received: list[Event] = []
+        watches = [watcher.watch(job, FROM_THE_START, received.append) for job in ended]
         await until(
             lambda: all(each.subscription and each.subscription.is_live for each in watches)
         )
         redis_server.pause()
         for job in ended:
             jobs.request_cancel(job.id)
-        await until(lambda: len(heard) == len(ended), within=30)
+        await until(lambda: len(received) == len(ended), within=30)
         redis_server.resume()
         for watch in watches:
             watcher.stop(watch)

@@ -13,13 +13,13 @@ from devkit.stack import EmbeddedPostgres, EmbeddedRedis
 from shared.database.session import create_pooled_engine
 from shared.errors import UnknownJob
 from shared.events import keys
-from shared.events.attempt import AttemptEvents
+from shared.events.attempt_events import AttemptEvents
 from shared.events.connection import connect_redis
-from shared.events.follower import FROM_THE_START, Follower
-from shared.events.model import Event, row_event
+from shared.events.event import FROM_THE_START, Event, row_event
 from shared.events.publisher import EventPublisher
+from shared.events.reader import READ_AT_MOST, StreamReader
 from shared.generation.announce import Announcer
-from shared.generation.follow import ROW_SECONDS, WAIT_SECONDS, JobFollower
+from shared.generation.follow import ROW_SECONDS, WAIT_SECONDS, EventFollower
 from shared.jobs.model import Job
 from shared.jobs.store import JobStore
 from shared.status import COMPLETED, QUEUED, STARTING, Ending, JobStatus, Step, rendering
@@ -46,7 +46,7 @@ def follow(jobs: JobStore, redis_server: EmbeddedRedis) -> Iterator[Follow]:
 
     def start(job: Job, after_id: str = FROM_THE_START) -> "Future[list[Event]]":
         clients.append(connect_redis(redis_server.url))
-        follower = JobFollower(jobs, Follower(clients[-1]))
+        follower = EventFollower(jobs, StreamReader(clients[-1]))
         return pool.submit(lambda: list(follower.follow(job.id, after_id=after_id)))
 
     yield start
@@ -214,7 +214,7 @@ def test_a_follower_needs_no_database_while_redis_speaks(
     engine = create_pooled_engine(build_settings(url).database_url, "vanishing-test")
     job = JobStore(engine).insert(new_job())
     with closing(connect_redis(redis_server.url)) as client, ThreadPoolExecutor(1) as pool:
-        follower = JobFollower(JobStore(engine), Follower(client))
+        follower = EventFollower(JobStore(engine), StreamReader(client))
         following = pool.submit(lambda: list(follower.follow(job.id)))
         wait_until(lambda: listeners(redis), 5, "the follower to listen")
         postgres.drop_database("vanishing")
@@ -226,11 +226,22 @@ def test_a_follower_needs_no_database_while_redis_speaks(
     engine.dispose()
 
 
+def test_entries_that_are_not_events_are_skipped(
+    redis: RedisClient, publisher: EventPublisher, jobs: JobStore, job: Job, follow: Follow
+) -> None:
+    """However many they are: a page of them hides no event."""
+    for _ in range(READ_AT_MOST + 1):
+        redis.xadd(keys.stream(job.task_id), {"event": "{"})
+    following = follow(job)
+    end(job, jobs, publisher)
+    assert [event.step for event in following.result(10)] == [CANCELLED]
+
+
 def test_an_unknown_job_cannot_be_followed(jobs: JobStore, redis_server: EmbeddedRedis) -> None:
     """Nor one of another workspace; known before the first event."""
     job = jobs.insert(new_job())
     with closing(connect_redis(redis_server.url)) as client:
-        follower = JobFollower(jobs, Follower(client))
+        follower = EventFollower(jobs, StreamReader(client))
         for arguments in ((uuid4(), None), (job.id, "other")):
             with pytest.raises(UnknownJob):
                 next(follower.follow(*arguments))

@@ -12,9 +12,9 @@ import pytest
 
 from devkit.stack import EmbeddedRedis
 from shared.events import keys
-from shared.events.attempt import BACKLOG_EVENTS, AttemptEvents
+from shared.events.attempt_events import BACKLOG_EVENTS, AttemptEvents
 from shared.events.connection import connect_redis
-from shared.events.model import parse_event
+from shared.events.event import parse_event
 from shared.events.publisher import PAUSE_SECONDS, EventPublisher
 from shared.status import (
     COMPLETED,

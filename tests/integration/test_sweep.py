@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from devkit.stack import EmbeddedRedis
 from shared.events import keys
-from shared.events.attempt import AttemptEvents
-from shared.events.model import parse_event
+from shared.events.attempt_events import AttemptEvents
+from shared.events.event import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.cancel import Canceller

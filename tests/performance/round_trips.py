@@ -29,7 +29,7 @@ EVENTS_OF_A_JOB = 8
 PARTS = {
     "drawing": ("shared/imaging/drawing",),
     "image store": ("shared/adapters/disk_images",),
-    "events": ("shared/events/publisher", "shared/events/attempt"),
+    "events": ("shared/events/publisher", "shared/events/attempt_events"),
     "statements": ("shared/database/statements",),
     "logging": ("structlog",),
 }

@@ -16,7 +16,7 @@ from redis import Redis
 
 from shared.events import keys
 from shared.events.connection import connect_redis
-from shared.events.model import running_record
+from shared.events.event import running_record
 from shared.events.publisher import Entry, EventPublisher
 from shared.status import JobStatus, Step
 
@@ -55,7 +55,7 @@ class _Publisher:
         pipeline.execute()
 
     def _send(self, task_id: str) -> None:
-        outcome = self._events.send(self._entry(task_id, time.monotonic_ns())).outcome
+        outcome = self._events.append(self._entry(task_id, time.monotonic_ns())).outcome
         if outcome != "appended":
             sys.exit(f"an event was not appended but {outcome}")
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 from shared.access.stream_slots import StreamSlots
 from shared.api.gate import LATER
 from shared.api.live_delivery import LiveDelivery, StreamTimings
-from shared.events.model import Event
-from shared.generation.follow import JobFollower
+from shared.events.event import Event
+from shared.generation.follow import EventFollower
 from shared.generation.watch import JobWatcher
 from shared.jobs.model import Job
 
@@ -94,7 +94,7 @@ class Played:
         self.watcher, self.slots = ScriptedWatcher(), CountedSlots()
         self.delivery = LiveDelivery(
             cast(JobWatcher, self.watcher),
-            cast(JobFollower, None),
+            cast(EventFollower, None),
             cast(StreamSlots, self.slots),
             _run,
             timings,

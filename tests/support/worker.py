@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from shared.deadline import Deadline, MainThreadInterrupt
 from shared.events import keys
-from shared.events.model import parse_event
+from shared.events.event import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.charges import ChargePolicy

@@ -23,7 +23,7 @@ from shared.errors import (
     error_record,
     one_line,
 )
-from shared.events.model import failed_record
+from shared.events.event import failed_record
 
 ALL = [
     error

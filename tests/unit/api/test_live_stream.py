@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from shared.api.live_delivery import FRAMES_MAX, StreamTimings
-from shared.events.model import Event
+from shared.events.event import Event
 from shared.jobs.model import Job
 from shared.status import COMPLETED, JobStatus, rendering
 from tests.support.live import Connection, Played
@@ -101,7 +101,7 @@ def test_a_client_that_is_stuck_is_cut_off_in_time() -> None:
     """Though nothing more is to be sent to it."""
 
     async def play() -> None:
-        played, connection = Played(StreamTimings(pulse=0.01, stuck_after=0.05)), Connection()
+        played, connection = Played(StreamTimings(tick=0.01, stuck_after=0.05)), Connection()
         task = await played.open(JOB, connection)
         connection.reads.clear()
         played.watcher.tell(Event("1-0", rendering(30)))
@@ -116,7 +116,7 @@ def test_a_quiet_stream_is_kept_alive_by_comments() -> None:
     """Proxies close what says nothing."""
 
     async def play() -> None:
-        played, connection = Played(StreamTimings(pulse=0.01, ping_after=0.02)), Connection()
+        played, connection = Played(StreamTimings(tick=0.01, ping_after=0.02)), Connection()
         task = await played.open(JOB, connection)
         await until(lambda: connection.text.count(": still here\n\n") >= 3)
         connection.left.set()

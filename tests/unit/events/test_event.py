@@ -3,8 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from shared.events.keys import celery_record, channel, fence, stream
-from shared.events.model import (
+from shared.events.event import (
     Event,
     completed_record,
     failed_record,
@@ -12,6 +11,7 @@ from shared.events.model import (
     row_event,
     running_record,
 )
+from shared.events.keys import celery_record, channel, fence, stream
 from shared.status import COMPLETED, QUEUED, failed, rendering
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

@@ -1,22 +1,34 @@
-"""What an event is, and the result record that Celery's clients read. Pure."""
+"""Events as followers see them, and the result record that Celery's clients read. Pure."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from shared.errors import JobFailed
 from shared.status import JobStatus, Step
+
+FROM_THE_START = "0-0"
+"""Less than the id of every event."""
+
+ROW_SEQUENCE = 2**64 - 1
+"""The greatest second part that Redis allows in an id; no entry of a stream reaches it."""
+
+_EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as a follower gets it.
+    """One event of a job.
 
     Attributes:
-        id: Of its entry in the stream, or made from the row's end (`row_event`).
+        id: The id of its entry in the stream, or one made from the row (`row_event`).
     """
 
     id: str
@@ -29,41 +41,52 @@ class Event:
 
 
 def parse_event(entry_id: str, data: str) -> Event:
-    """Read an entry of the stream."""
-    values = json.loads(data)
-    step = Step(JobStatus(values["status"]), values["progress"], values["message"])
+    """Return the event with these data.
+
+    Raises:
+        ValueError: The data are not those of an event.
+    """
+    try:
+        values = json.loads(data)
+        step = Step(JobStatus(values["status"]), int(values["progress"]), str(values["message"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not an event: {type(error).__name__}") from error
     return Event(entry_id, step)
 
 
-_EVENT_ID = re.compile(r"[0-9]{1,20}(-[0-9]{1,20})?")
-
-ROW_SEQUENCE = 2**64 - 1
-"""The greatest that Redis has for an entry's second part, and which no entry reaches."""
+def parse_entries(entries: Sequence[tuple[str, Mapping[str, str]]]) -> list[Event]:
+    """Return the events of a stream's entries; entries that are not events are skipped."""
+    events = []
+    for entry_id, fields in entries:
+        try:
+            events.append(parse_event(entry_id, fields.get("event", "")))
+        except ValueError as error:
+            log.warning("stream entry skipped", entry_id=entry_id, reason=str(error))
+    return events
 
 
 def row_event(step: Step, finished_at: datetime) -> Event:
-    """Make the last event of a job from its row, for followers of a stream that lost it.
+    """Return the last event of a job, made from its row for followers of a stream that lost it.
 
-    Its id is the same whoever makes it, so that a follower who comes back with it is known to
-    have heard all.
+    Every process makes the same id, so a client that reconnects with it has received everything.
     """
     return Event(f"{int(finished_at.timestamp() * 1000)}-{ROW_SEQUENCE}", step)
 
 
 def is_of_row(event_id: str) -> bool:
-    """Whether the id is that of a last event which was made from a row."""
+    """Return whether `row_event` made the id."""
     return event_id.endswith(f"-{ROW_SEQUENCE}")
 
 
 def is_event_id(text: str) -> bool:
-    """Whether a text can be the id of an event; it comes from outside."""
+    """Return whether a text from a client can be the id of an event."""
     if _EVENT_ID.fullmatch(text) is None:
         return False
     return all(int(part) <= ROW_SEQUENCE for part in text.split("-"))
 
 
 def follows(event_id: str, other_id: str) -> bool:
-    """Whether an event comes after another one."""
+    """Return whether an event comes after another one."""
     return _order(event_id) > _order(other_id)
 
 
@@ -73,8 +96,13 @@ def _order(event_id: str) -> tuple[int, int]:
 
 
 def running_record(task_id: str, step: Step) -> str:
-    """Return the record of a job that goes on: the custom state PROCESSING, the step as meta."""
+    """Return the record of a claimed job: custom state PROCESSING, with the step as meta."""
     return _record(task_id, "PROCESSING", step.as_dict(), None)
+
+
+def waiting_record(task_id: str, step: Step, attempt: int) -> str:
+    """Return the record of a waiting job; empty (Celery's PENDING) before the first claim."""
+    return running_record(task_id, step) if attempt > 1 else ""
 
 
 def completed_record(
