@@ -11,6 +11,7 @@ from celery import bootsteps, signals
 
 from local.worker import child
 from local.worker.sweeping import SweepThread
+from shared.wiring import Services
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +23,8 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no 
 
     def __init__(self, worker: Any, **_options: Any) -> None:
         super().__init__(worker)
-        self._thread = SweepThread(worker.app.darkroom_settings)
+        settings = worker.app.darkroom_settings
+        self._thread = SweepThread(Services(settings, runtime="celery", is_pooled=False))
 
     def start(self, _worker: Any) -> None:
         """Start sweeping."""

@@ -10,7 +10,9 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -19,8 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import DarkroomError
 from shared.events import keys
-from shared.settings import Settings
 from shared.wiring import Services
+
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two sweeps, however often they fail."""
 
 log = structlog.get_logger(__name__)
 
@@ -48,13 +52,17 @@ def report_death(death: DeadChild) -> None:
 
 
 class SweepThread:
-    """Sweeps each SWEEP_SECONDS, and at once for each child that died."""
+    """Sweeps each SWEEP_SECONDS, and at once for each child that died.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._services = Services(settings, runtime="celery", is_pooled=False)
+    Args:
+        services: Of this thread alone; not pooled, as the process forks.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._between_forks = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+        self._failures = 0
 
     def start(self) -> None:
         """Begin with a sweep at once: a worker that comes back finds what it left."""
@@ -77,34 +85,45 @@ class SweepThread:
             try:
                 death = _deaths.get(timeout=max(0.0, next_sweep_at - time.monotonic()))
             except queue.Empty:
-                self._guarded_sweep()
-                next_sweep_at = time.monotonic() + self._settings.sweep_seconds
+                self._guard(self._sweep)
+                next_sweep_at = time.monotonic() + self._pause_seconds()
                 continue
             if death is None:
                 return
-            self._settle(death)
+            self._guard(partial(self._settle, death))
 
-    def _guarded_sweep(self) -> None:
+    def _guard(self, work: Callable[[], object]) -> None:
+        """Do a piece of work between two forks; no error ends the thread."""
         with self._between_forks:
             try:
-                self._note_presence()
-                self._services.sweep()
+                work()
             except (DarkroomError, SQLAlchemyError) as error:
                 log.warning("sweep failed", reason=str(error)[:200])
+            except Exception:
+                # Without this thread no lost job is ever recovered.
+                self._failures += 1
+                log.exception("sweep failed unexpectedly", failures=self._failures)
+            else:
+                self._failures = 0
+
+    def _pause_seconds(self) -> float:
+        """Return the time to the next sweep: longer after each unexpected error in a row."""
+        usual = self._services.settings.sweep_seconds
+        return min(usual * 2.0 ** min(self._failures, 8), max(usual, LONGEST_PAUSE_SECONDS))
+
+    def _sweep(self) -> None:
+        self._note_presence()
+        self._services.sweep()
 
     def _note_presence(self) -> None:
         """Let the API know that a worker is there (`CeleryDispatcher.check`)."""
-        seconds = math.ceil(self._settings.sweep_seconds * 3) + 1
+        seconds = math.ceil(self._pause_seconds() * 3) + 1
         try:
             self._services.redis.set(keys.WORKER_SEEN, "1", ex=seconds)
         except RedisError as error:
             log.warning("presence not noted", reason=str(error)[:200])
 
     def _settle(self, death: DeadChild) -> None:
-        with self._between_forks:
-            try:
-                self._services.sweeper.recover_of_dead_worker(
-                    death.job_id, death.owner, at_time_limit=death.at_time_limit
-                )
-            except (DarkroomError, SQLAlchemyError) as error:
-                log.warning("left to the sweep", job_id=str(death.job_id), reason=str(error)[:200])
+        self._services.sweeper.recover_of_dead_worker(
+            death.job_id, death.owner, at_time_limit=death.at_time_limit
+        )

@@ -1,9 +1,10 @@
-"""Putting envelopes on Celery's queue, through a producer that waits for nobody."""
+"""Puts envelopes on Celery's queue, without waiting for a frozen Redis."""
 
 from uuid import UUID
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
 from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
@@ -13,6 +14,7 @@ from shared.events.connection import connect_redis
 from shared.settings import Settings
 
 SOCKET_TIMEOUT_SECONDS = 1.0
+CONNECTIONS = 2
 
 
 class CeleryDispatcher:
@@ -24,15 +26,13 @@ class CeleryDispatcher:
 
     def __init__(self, settings: Settings) -> None:
         self._redis = connect_redis(settings.redis_url)
-        self._producer = Celery(
+        self._app = Celery(
             "darkroom-producer",
             broker=broker_url(settings.redis_url),
             set_as_current=False,
         )
-        self._producer.conf.update(
-            task_ignore_result=True,
+        self._app.conf.update(
             task_publish_retry=False,
-            broker_pool_limit=2,
             broker_connection_timeout=SOCKET_TIMEOUT_SECONDS,
             broker_transport_options={
                 "socket_timeout": SOCKET_TIMEOUT_SECONDS,
@@ -40,17 +40,20 @@ class CeleryDispatcher:
                 "socket_keepalive": True,
             },
         )
+        # Not Celery's pool: its limit holds for every application of the process, and to lower it
+        # while a connection is in use is an error.
+        connections = self._app.connection_for_write().Pool(limit=CONNECTIONS)
+        self._producers = ProducerPool(connections, limit=CONNECTIONS)
 
     def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
         """Send the envelope under the job's task id; see the port."""
+        amqp = self._app.amqp
+        message = amqp.create_task_message(
+            task_id, TASK_NAME, [str(job_id)], {}, countdown=delay_seconds or None
+        )
         try:
-            self._producer.send_task(
-                TASK_NAME,
-                args=[str(job_id)],
-                task_id=task_id,
-                queue=JOB_QUEUE,
-                countdown=delay_seconds or None,
-            )
+            with self._producers.acquire(block=True) as producer:
+                amqp.send_task_message(producer, TASK_NAME, message, queue=JOB_QUEUE)
         except (OperationalError, RedisError, OSError) as error:
             raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
 

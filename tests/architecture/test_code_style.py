@@ -27,6 +27,7 @@ ENTRY_MAX_LINES = 20
 BLIND_EXCEPTS = {
     ("shared/generation/handler.py", "Exception"): "the attempt boundary",
     ("shared/generation/handler.py", "BaseException"): "hands the job back, and raises on",
+    ("local/worker/sweeping.py", "Exception"): "no error ends the sweep",
     ("functions/worker.py", "Exception"): "one broken record must not fail its batch",
     ("functions/stack_answer.py", "BaseException"): "answers FAILED, and raises on",
     ("devkit/child_process.py", "BaseException"): "ends the process, and raises on",

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+from shared.events import keys
 from shared.jobs.model import Job
 from shared.status import COMPLETED, waiting
 from tests.support.faults import claim_on_lost_machine, warm_up
@@ -47,6 +48,23 @@ def test_sweeps_at_the_same_time_revive_each_job_once(runtime: Runtime) -> None:
     for job in lost:
         assert outcomes(runtime.finish(job)) == ["lost", "completed"]
         assert runtime.steps(job) == [waiting(2, 3), *RUN, COMPLETED]
+
+
+def test_an_unexpected_error_does_not_end_the_sweep(runtime: Runtime) -> None:
+    """A stream holds an entry that is not ours: at the latest without it, the job is recovered."""
+    warm_up(runtime)
+    lost = runtime.accept("a blue mug")
+    stream = keys.stream(lost.task_id)
+    runtime.redis_client.xadd(stream, {"event": "{not json"})
+    claim_on_lost_machine(runtime, lost)
+
+    def was_met() -> bool:
+        attempt = runtime.rows(lost).attempts[0]
+        return attempt["outcome"] == "lost" or "JSONDecodeError" in runtime.log_path.read_text()
+
+    wait_until(was_met, 20, "the sweep to meet the entry")
+    runtime.redis_client.delete(stream)
+    assert outcomes(runtime.finish(lost)) == ["lost", "completed"]
 
 
 def _status(runtime: Runtime, job: Job) -> str:

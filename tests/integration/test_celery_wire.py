@@ -169,6 +169,17 @@ def test_a_dispatcher_opens_no_channel(settings: Settings, redis: RedisClient) -
     assert redis.pubsub_channels() == []
 
 
+def test_a_dispatcher_leaves_the_connections_of_other_applications_alone(
+    settings: Settings, redis: RedisClient
+) -> None:
+    """A worker that greets its neighbours, and a shop with a Celery application of its own."""
+    with Celery(broker=broker_url(settings.redis_url), set_as_current=False) as other:
+        with other.pool.acquire(block=True):
+            CeleryDispatcher(settings).dispatch(uuid4(), TASK)
+        assert other.pool.limit == other.conf.broker_pool_limit
+    assert redis.llen(JOB_QUEUE) == 1
+
+
 @pytest.mark.parametrize("fault", ["down", "frozen"])
 def test_a_broker_that_is_away_is_told_within_a_bounded_time(
     settings: Settings, redis_server: EmbeddedRedis, fault: str
