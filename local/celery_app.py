@@ -16,8 +16,8 @@ from kombu.transport import TRANSPORT_ALIASES
 from local.worker.heartbeat import HeartbeatStep
 from local.worker.steps import SweepStep
 from shared.adapters.celery_broker import (
-    JOB_QUEUE,
     MAINTENANCE_QUEUE,
+    QUEUES,
     broker_url,
     result_backend_url,
 )
@@ -68,9 +68,7 @@ def _load_settings() -> Settings:
 def _configuration(settings: Settings) -> dict[str, Any]:
     return {
         # Jobs and maintenance apart; a worker consumes both unless told otherwise.
-        "task_queues": tuple(
-            Queue(name, Exchange(name), routing_key=name) for name in (JOB_QUEUE, MAINTENANCE_QUEUE)
-        ),
+        "task_queues": tuple(Queue(name, Exchange(name), routing_key=name) for name in QUEUES),
         "task_default_queue": MAINTENANCE_QUEUE,
         "task_create_missing_queues": False,
         # JSON only: a message can never run code.

@@ -3,6 +3,8 @@
 TASK_NAME = "generate_images_task"
 JOB_QUEUE = "image_generation"
 MAINTENANCE_QUEUE = "default"
+QUEUES = (JOB_QUEUE, MAINTENANCE_QUEUE)
+"""All that a worker consumes."""
 
 
 def broker_url(redis_url: str) -> str:

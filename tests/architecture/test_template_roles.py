@@ -6,17 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from cli.doctor.template_file import Template
 from shared.imaging.store import asset_key, preview_key
-from tests.support.template import (
-    FUNCTIONS,
-    allowed_to,
-    as_list,
-    broken_rules,
-    decide,
-    statements_of,
-    translate,
-)
+from tests.support.template import ACCOUNT, FUNCTIONS, REGION, Stack, as_list, translate
 
 ARN = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:"
 OURS, PROVIDERS = f"{ARN}darkroom-abcdef", f"{ARN}openai-abcdef"
@@ -27,7 +18,7 @@ MADE = {**STAGING, "DataStack": "true"}
 IN_NETWORK = {**BOTH, "SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}
 
 READ = "secretsmanager:GetSecretValue"
-BUCKET = "${ImagesBucket.Arn}"
+BUCKET = "ImagesBucket.Arn"
 INTERFACE_CALLS = {
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
@@ -39,12 +30,6 @@ CALLS_ON_ANYTHING = {
     *("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
 }
 """AWS knows no resources for these (Service Authorization Reference)."""
-
-
-def secrets_named(template: Template, function: str) -> str:
-    """Return SECRET_ARNS of a function, as far as the parameters decide it."""
-    [found] = [one for one in template.functions if one.name == f"{function}Function"]
-    return str(template.part_of(found).variables["SECRET_ARNS"])
 
 
 def test_no_function_has_more_than_its_own_role() -> None:
@@ -74,12 +59,12 @@ def actions_on_everything(properties: Any) -> set[str]:
 @pytest.mark.parametrize("given", [BOTH, WITH_DATA], ids=["given", "made"])
 def test_the_worker_alone_reads_the_provider_s_secret(given: dict[str, str]) -> None:
     """Last, so that its key wins; the others neither name it nor may read it."""
-    template = decide(given)
-    assert PROVIDERS in allowed_to("Worker", READ, given)
-    assert PROVIDERS in secrets_named(template, "Worker").rpartition(",")[2]
+    stack = Stack(given)
+    assert PROVIDERS in stack.allowed_to("Worker", READ)
+    assert stack.variables("Worker")["SECRET_ARNS"].endswith(f",{PROVIDERS}")
     for function in set(FUNCTIONS) - {"Worker"}:
-        assert PROVIDERS not in allowed_to(function, READ, given)
-        assert PROVIDERS not in secrets_named(template, function)
+        assert PROVIDERS not in stack.allowed_to(function, READ)
+        assert PROVIDERS not in stack.variables(function)["SECRET_ARNS"]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -96,15 +81,16 @@ def test_a_function_may_read_what_it_is_told_of(
     function: str, given: dict[str, str], secrets: set[str]
 ) -> None:
     """With no secret of the provider, these are the same for all."""
-    assert allowed_to(function, READ, given) == secrets
-    named = secrets_named(decide(given), function)
-    assert all(secret in named for secret in secrets)
+    stack = Stack(given)
+    assert stack.allowed_to(function, READ) == secrets
+    assert set(stack.variables(function)["SECRET_ARNS"].split(",")) == secrets
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_of_sam_local_is_told_of_no_secret(function: str) -> None:
     """It has no role that could read one."""
-    assert secrets_named(decide({**BOTH, "Environment": "local"}), function) == ""
+    stack = Stack({**BOTH, "Environment": "local"})
+    assert stack.variables(function)["SECRET_ARNS"] == ""
 
 
 @pytest.mark.parametrize(
@@ -121,7 +107,7 @@ def test_a_function_of_sam_local_is_told_of_no_secret(function: str) -> None:
 )
 def test_what_cannot_work_is_not_deployed(given: dict[str, str], broken: set[str]) -> None:
     """Without a key no provider is asked; one in a secret that all read is not apart."""
-    assert broken_rules(given) == broken
+    assert Stack(given).broken_rules() == broken
 
 
 @pytest.mark.parametrize(
@@ -145,7 +131,8 @@ def test_a_function_touches_the_objects_that_are_its_business(
     function: str, action: str, objects: set[str]
 ) -> None:
     """The API keeps uploads and deletes what clients want deleted; the worker makes pictures."""
-    assert allowed_to(function, action, BOTH) == {f"{BUCKET}/{name}" for name in objects}
+    allowed = Stack(BOTH).allowed_to(function, action)
+    assert allowed == {f"{BUCKET}/{name}" for name in objects}
 
 
 def test_uploads_and_previews_lie_where_the_roles_say() -> None:
@@ -159,11 +146,12 @@ def test_uploads_and_previews_lie_where_the_roles_say() -> None:
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_lambda_may_bring_a_function_into_a_network_and_its_code_may_not(function: str) -> None:
     """Within this account and region; without a network nobody may."""
-    interfaces = "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:*/*"
+    interfaces = f"arn:aws:ec2:{REGION}:{ACCOUNT}:*/*"
+    stack = Stack(IN_NETWORK)
     for action in INTERFACE_CALLS:
-        assert allowed_to(function, action, IN_NETWORK) == {interfaces}
-        assert allowed_to(function, action, BOTH) == set()
-    [denial] = [one for one in statements_of(function, IN_NETWORK) if one["Effect"] == "Deny"]
+        assert stack.allowed_to(function, action) == {interfaces}
+        assert Stack(BOTH).allowed_to(function, action) == set()
+    [denial] = [one for one in stack.statements_of(function) if one["Effect"] == "Deny"]
     assert (denial["Action"], denial["Resource"]) == ("ec2:*", "*")
     # Nobody but these functions has the role, so that any function is one of them.
     [(key, pattern)] = denial["Condition"]["ArnLike"].items()

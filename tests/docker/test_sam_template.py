@@ -1,9 +1,8 @@
 """The SAM CLI takes the template, and builds every bundle from it."""
 
-import subprocess
 from pathlib import Path
 
-from tests.support.sam_ground import PROJECT, SAM, sam, sam_environment
+from tests.support.sam_ground import sam
 from tests.support.template import FUNCTIONS
 
 X86_64, ARM64 = b"\x3e\x00", b"\xb7\x00"
@@ -15,19 +14,6 @@ def test_the_template_is_valid() -> None:
     done = sam("validate", "--lint")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is a valid SAM Template" in done.stdout
-
-
-def test_both_templates_are_clean_to_the_linter() -> None:
-    """Of CloudFormation; no warning either."""
-    done = subprocess.run(
-        [SAM.with_name("cfn-lint"), "template.yaml", "cloud/data.yaml"],
-        cwd=PROJECT,
-        env=sam_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 def assert_is_built_for(machine: bytes, folder: Path) -> None:

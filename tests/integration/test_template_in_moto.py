@@ -10,12 +10,18 @@ import pytest
 from moto import mock_aws
 from moto.cloudformation.parsing import get_model_map
 
-from tests.support.template import DATA_TEMPLATE, PROJECT, REGION, read_template, translate
+from tests.support.template import (
+    ACCOUNT,
+    DATA_TEMPLATE,
+    PROJECT,
+    REGION,
+    read_template,
+    translate,
+)
 
 # moto says so of each resource that it passes over.
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse:UserWarning")
 
-ACCOUNT = "123456789012"
 SECRET_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:darkroom-abcdef"
 PROVIDER_SECRET_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:openai-abcdef"
 PARAMETERS = {
@@ -79,7 +85,7 @@ def create(name: str, template: dict[str, Any], parameters: dict[str, str]) -> d
 @pytest.fixture(scope="module")
 def stack(aws: None) -> dict[str, Any]:
     """Give the resources of the stack."""
-    return create("darkroom", translate("arm64"), PARAMETERS)
+    return create("darkroom", translate(), PARAMETERS)
 
 
 def test_the_worker_is_fed_by_the_queue_and_not_by_the_dead_letters(stack: dict[str, Any]) -> None:
