@@ -1,15 +1,19 @@
-"""The environment that this program and its runtimes run in: given, cleaned, taken on."""
+"""The environment that this program and its runtimes run in: read, cleaned, replaced."""
 
 import os
 from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from shared.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
+DEFAULT_REGION = "us-east-1"
 
 
 def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without the queue and the AWS settings of somebody else.
+    """Return the environment without the user's own AWS settings and queue.
 
-    The embedded SQS stands on the loopback, for which no proxy must be asked.
+    The embedded SQS listens on the loopback address, which must not be reached through a proxy.
     """
     kept = {
         name: value
@@ -27,7 +31,28 @@ def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def with_aws_variables(environment: Mapping[str, str], queue_url: str | None) -> dict[str, str]:
+    """Return the environment with what an AWS client needs to reach this queue.
+
+    A queue that is not on AWS is served by a stand-in at the root of its URL, which accepts any
+    key. Variables that are set already stay.
+
+    Raises:
+        ConfigurationError: QUEUE_URL is not set.
+    """
+    if queue_url is None:
+        raise ConfigurationError("settings: QUEUE_URL is not set")
+    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+    derived = dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), region or DEFAULT_REGION)
+    address = urlsplit(queue_url)
+    if not (address.hostname or "").endswith(("amazonaws.com", "amazonaws.com.cn")):
+        derived["AWS_ENDPOINT_URL_SQS"] = f"{address.scheme}://{address.netloc}"
+        derived |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "local")
+    return {**derived, "QUEUE_URL": queue_url, **environment}
+
+
 def adopt(environment: Mapping[str, str]) -> None:
     """Make this the environment of this process, for its settings, boto3 and its children."""
+    taken = dict(environment)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update(taken)

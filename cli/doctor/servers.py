@@ -142,7 +142,7 @@ def _ask_queue(settings: Settings, variables: Mapping[str, str]) -> QueueFacts |
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from devkit.lambda_host.aws_environment import with_aws_variables
+    from devkit.environment import with_aws_variables
 
     aws = with_aws_variables(variables, str(settings.queue_url))
     try:

@@ -1,32 +1,35 @@
 """`python -m devkit.lambda_host`: settings from the environment, then serve."""
 
-import argparse
 import os
-import sys
-from collections.abc import Sequence
+from typing import Annotated
 
-from devkit.lambda_host.host import HostOptions, LambdaHost
+import typer
+
+from devkit.environment import adopt, with_aws_variables
+from devkit.lambda_host.function import LambdaFunction
+from devkit.lambda_host.host import LambdaHost
 from local.web.service import run_service
+from shared.settings import Settings
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the host; return its exit code."""
-    options = _parse(arguments)
-    return run_service("lambda_host", lambda settings: LambdaHost(settings, options, os.environ))
+def main(
+    concurrency: Annotated[int, typer.Option(min=1, help="Worker invocations at once.")] = 2,
+    worker: Annotated[str, typer.Option(metavar="HANDLER")] = "functions.worker.handler",
+    reaper: Annotated[str, typer.Option(metavar="HANDLER")] = "functions.reaper.handler",
+    freeze: Annotated[bool, typer.Option(help="Stop processes between invocations.")] = True,
+) -> None:
+    """Run a worker function on the queue of QUEUE_URL, and a reaper on a schedule."""
 
+    def build(settings: Settings) -> LambdaHost:
+        adopt(with_aws_variables(os.environ, settings.queue_url))
+        functions = [
+            LambdaFunction(handler, settings.time_limit, os.environ, freezes=freeze)
+            for handler in (worker, reaper)
+        ]
+        return LambdaHost(settings, functions[0], functions[1], concurrency)
 
-def _parse(arguments: Sequence[str]) -> HostOptions:
-    defaults = HostOptions()
-    parser = argparse.ArgumentParser("python -m devkit.lambda_host", description=__doc__)
-    parser.add_argument("--concurrency", type=int, default=defaults.concurrency)
-    parser.add_argument("--worker", default=defaults.worker, metavar="HANDLER")
-    parser.add_argument("--reaper", default=defaults.reaper, metavar="HANDLER")
-    parser.add_argument("--no-freeze", action="store_true", help="let idle processes run on")
-    parsed = parser.parse_args(arguments)
-    if parsed.concurrency < 1:
-        parser.error("--concurrency must be at least 1")
-    return HostOptions(parsed.concurrency, parsed.worker, parsed.reaper, not parsed.no_freeze)
+    raise typer.Exit(run_service("lambda_host", build))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    typer.run(main)

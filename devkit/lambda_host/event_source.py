@@ -1,16 +1,18 @@
 """Feeds a function from an SQS queue, as Lambda's event source mapping does."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from devkit.lambda_host.conversation import InvocationStatus
-from devkit.lambda_host.function_pool import FunctionPool
-from devkit.lambda_host.partial_batch import find_failed_ids
-from devkit.lambda_host.sqs_event import sqs_event_of
+from devkit.lambda_host.function_process import InvocationStatus
+from devkit.lambda_host.sandbox import Sandbox, SandboxPool
+from devkit.lambda_host.sqs_batch import find_failed_ids, sqs_event_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -27,7 +29,9 @@ everyone. A receive takes 9 ms of processor time, of which an idle laptop should
 OUTAGE_BACKOFF_MAX_SECONDS = 5.0
 
 _SQS_ERRORS = (BotoCoreError, ClientError)
-_logger = structlog.get_logger()
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 
 class SqsEventSource:
@@ -38,15 +42,15 @@ class SqsEventSource:
 
     Args:
         sqs: A boto3 SQS client.
-        batch_size: The most messages of one invocation.
         on_ready: Called once, when the queue has answered for the first time.
+        batch_size: The most messages of one invocation.
     """
 
     def __init__(
         self,
         sqs: "SQSClient",
         queue_url: str,
-        pool: FunctionPool,
+        pool: SandboxPool,
         on_ready: Callable[[], None],
         batch_size: int = 1,
     ) -> None:
@@ -55,76 +59,54 @@ class SqsEventSource:
         self._pool = pool
         self._on_ready = on_ready
         self._batch_size = batch_size
-        self._queue_arn: str | None = None
+        self._queue_arn = ""
         self._outage_backoff_seconds = 0.0
-        self._stopping = threading.Event()
-        self._polling = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"event-source-{number}", daemon=True)
-            for number in range(pool.concurrency)
-        ]
 
-    def start(self) -> None:
-        """Begin to poll; one thread for each sandbox, of which one polls at a time."""
-        for thread in self._threads:
-            thread.start()
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Handle messages until `stopping` is set and those that were taken are handled."""
+        # One receives at a time: several would only find the queue empty more often.
+        receiving = asyncio.Lock()
+        async with asyncio.TaskGroup() as slots:
+            for _ in range(self._pool.concurrency):
+                slots.create_task(self._serve_slot(receiving, stopping))
 
-    def stop(self) -> None:
-        """Take no more messages; those that run are carried on."""
-        self._stopping.set()
-
-    def join(self) -> None:
-        """Wait until no message is being handled; `stop` comes first."""
-        for thread in self._threads:
-            thread.join()
-
-    def _serve(self) -> None:
-        while not self._stopping.is_set():
-            with self._polling:
-                messages = self._wait_for_messages()
+    async def _serve_slot(self, receiving: asyncio.Lock, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            async with receiving:
+                messages = await self._wait_for_messages(stopping)
             if messages:
-                self._handle(messages)
+                async with self._pool.free_sandbox() as sandbox:
+                    await self._handle(sandbox, messages)
 
-    def _wait_for_messages(self) -> list["MessageTypeDef"]:
+    async def _wait_for_messages(self, stopping: asyncio.Event) -> list["MessageTypeDef"]:
         pause_seconds = POLL_SECONDS
-        while not self._stopping.is_set():
-            messages = self._try_to_receive()
+        while not stopping.is_set():
+            messages = await self._try_to_receive()
             if messages:
                 return messages
-            self._stopping.wait(self._outage_backoff_seconds or pause_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._outage_backoff_seconds or pause_seconds):
+                    await stopping.wait()
             pause_seconds = min(pause_seconds * POLL_GROWTH, LONGEST_POLL_SECONDS)
         return []
 
-    def _try_to_receive(self) -> list["MessageTypeDef"]:
+    async def _try_to_receive(self) -> list["MessageTypeDef"]:
         try:
-            if self._queue_arn is None:
-                self._queue_arn = self._introduce()
-            messages = self._receive()
+            messages = await _in_thread(self._receive)
         except _SQS_ERRORS as error:
-            self._note_outage(error)
+            if not self._outage_backoff_seconds:
+                log.warning("queue unavailable", queue_url=self._queue_url, error=str(error))
+            backoff_seconds = max(0.1, self._outage_backoff_seconds * 2)
+            self._outage_backoff_seconds = min(OUTAGE_BACKOFF_MAX_SECONDS, backoff_seconds)
             return []
         if self._outage_backoff_seconds:
             self._outage_backoff_seconds = 0.0
-            _logger.info("queue_back", queue_url=self._queue_url)
+            log.info("queue available again", queue_url=self._queue_url)
         return messages
 
-    def _introduce(self) -> str:
-        answer = self._sqs.get_queue_attributes(
-            QueueUrl=self._queue_url, AttributeNames=["QueueArn", "VisibilityTimeout"]
-        )
-        attributes = answer["Attributes"]
-        visibility_seconds = int(attributes["VisibilityTimeout"])
-        if visibility_seconds < self._pool.function.timeout_seconds:
-            # AWS refuses such a mapping (CreateEventSourceMapping, InvalidParameterValue).
-            _logger.warning(
-                "queue_visibility_below_function_timeout",
-                visibility_seconds=visibility_seconds,
-                timeout_seconds=self._pool.function.timeout_seconds,
-            )
-        self._on_ready()
-        return attributes["QueueArn"]
-
     def _receive(self) -> list["MessageTypeDef"]:
+        if not self._queue_arn:
+            self._queue_arn = self._introduce()
         answer = self._sqs.receive_message(
             QueueUrl=self._queue_url,
             MaxNumberOfMessages=self._batch_size,
@@ -134,25 +116,34 @@ class SqsEventSource:
         )
         return answer.get("Messages", [])
 
-    def _note_outage(self, error: Exception) -> None:
-        if not self._outage_backoff_seconds:
-            _logger.warning("queue_unavailable", queue_url=self._queue_url, error=str(error))
-        self._outage_backoff_seconds = min(
-            OUTAGE_BACKOFF_MAX_SECONDS, max(0.1, self._outage_backoff_seconds * 2)
-        )
+    def _introduce(self) -> str:
+        attributes = self._sqs.get_queue_attributes(
+            QueueUrl=self._queue_url, AttributeNames=["QueueArn", "VisibilityTimeout"]
+        )["Attributes"]
+        visibility_seconds = int(attributes["VisibilityTimeout"])
+        if visibility_seconds < self._pool.function.timeout_seconds:
+            # AWS refuses such a mapping (CreateEventSourceMapping, InvalidParameterValue).
+            log.warning(
+                "queue visibility below function timeout",
+                visibility_seconds=visibility_seconds,
+                timeout_seconds=self._pool.function.timeout_seconds,
+            )
+        self._on_ready()
+        return attributes["QueueArn"]
 
-    def _handle(self, messages: Sequence["MessageTypeDef"]) -> None:
-        result = self._pool.invoke(sqs_event_of(messages, self._queue_arn or ""))
+    async def _handle(self, sandbox: Sandbox, messages: Sequence["MessageTypeDef"]) -> None:
+        result = await sandbox.invoke(sqs_event_of(messages, self._queue_arn))
         ids = [message["MessageId"] for message in messages]
         succeeded = result.status is InvocationStatus.OK
         failed = find_failed_ids(result.payload, ids) if succeeded else frozenset(ids)
         if failed:
-            _logger.debug(
-                "messages_left_on_queue",
+            log.debug(
+                "messages left on queue",
                 aws_request_id=result.request_id,
                 message_ids=sorted(failed),
             )
-        self._delete([message for message in messages if message["MessageId"] not in failed])
+        handled = [message for message in messages if message["MessageId"] not in failed]
+        await _in_thread(lambda: self._delete(handled))
 
     def _delete(self, messages: Sequence["MessageTypeDef"]) -> None:
         for message in messages:
@@ -162,6 +153,20 @@ class SqsEventSource:
                 )
             except _SQS_ERRORS as error:
                 # It comes back, and the function sees a duplicate of a finished job.
-                _logger.warning(
-                    "message_not_deleted", message_id=message["MessageId"], error=str(error)
+                log.warning(
+                    "message not deleted", message_id=message["MessageId"], error=str(error)
                 )
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Run a call that blocks, in a daemon thread: it must not keep the process from ending."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except Exception as error:  # It is raised where the call is awaited.
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="sqs", daemon=True).start()
+    return await asyncio.wrap_future(future)

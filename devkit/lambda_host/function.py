@@ -1,9 +1,12 @@
 """What a Lambda function is to its host: a handler, its limits and its environment."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from devkit.environment import DEFAULT_REGION
 
 ACCOUNT_ID = "123456789012"
 TASK_ROOT = Path(__file__).resolve().parents[2]
@@ -17,8 +20,8 @@ class LambdaFunction:
     Attributes:
         handler: Dotted path of the handler, as `functions.worker.handler`.
         timeout_seconds: After which the process of an invocation is killed.
-        environment: All variables its process gets, before those that Lambda itself sets.
-        memory_mb: What the function is told it has; not enforced.
+        environment: All variables of its process, except those that Lambda itself sets.
+        memory_mb: What its context says; not enforced.
         init_timeout_seconds: How long a new process may take to import the handler.
         freezes: Whether its process is stopped between invocations, as on AWS.
     """
@@ -38,7 +41,7 @@ class LambdaFunction:
     @property
     def arn(self) -> str:
         """The ARN that the function reads from its context."""
-        region = self.environment.get("AWS_REGION", "us-east-1")
+        region = self.environment.get("AWS_REGION", DEFAULT_REGION)
         return f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{self.name}"
 
     def process_environment(self, runtime_api: str) -> dict[str, str]:
@@ -49,16 +52,13 @@ class LambdaFunction:
         Args:
             runtime_api: host:port of the process's own Runtime API.
         """
-        inherited_path = self.environment.get("PYTHONPATH")
-        import_path = [str(TASK_ROOT), *([inherited_path] if inherited_path else [])]
+        import_path = [str(TASK_ROOT), self.environment.get("PYTHONPATH", "")]
         return {
             **self.environment,
             "ENVIRONMENT": self.environment.get("ENVIRONMENT", "local"),
-            "PYTHONPATH": ":".join(import_path),
+            "PYTHONPATH": os.pathsep.join(filter(None, import_path)),
             "_HANDLER": self.handler,
-            "AWS_EXECUTION_ENV": (
-                f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}"
-            ),
+            "AWS_EXECUTION_ENV": "AWS_Lambda_python{}.{}".format(*sys.version_info),
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
             "AWS_LAMBDA_FUNCTION_NAME": self.name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",

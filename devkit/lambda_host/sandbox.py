@@ -1,32 +1,33 @@
-"""One sandbox ("execution environment"): runs one invocation at a time, as Lambda does.
+"""Sandboxes ("execution environments"): each runs one invocation at a time, as Lambda does.
 
 Lambda Developer Guide, "Understanding the Lambda execution environment lifecycle": a cold start
 at the first invocation, frozen between invocations, killed at the function's timeout, made
 anew after its process ended.
 """
 
+import asyncio
 import json
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import structlog
 
-from devkit.lambda_host.conversation import (
+from devkit.lambda_host.function import LambdaFunction
+from devkit.lambda_host.function_process import (
+    FunctionProcess,
     InvocationStatus,
     Outcome,
-    await_init,
-    carry_out,
     crashed,
 )
-from devkit.lambda_host.function import LambdaFunction
 from devkit.lambda_host.runtime_api import Invocation
-from devkit.lambda_host.runtime_process import RuntimeProcess
 
-_logger = structlog.get_logger()
+log = structlog.get_logger(__name__)
+
+ERROR_MAX_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class InvocationResult:
         payload: The function's JSON response, or the JSON error of the function or of Lambda.
         error_type: As Lambda names it; None when the function returned.
         duration_seconds: With the cold start, if there was one.
-        pid: The process that ran it; None if there was none.
+        pid: The process that ran it; None if none could be started.
     """
 
     request_id: str
@@ -53,10 +54,9 @@ class Sandbox:
 
     def __init__(self, function: LambdaFunction) -> None:
         self.function = function
-        self._process: RuntimeProcess | None = None
-        self._closed = False
-        self._invoking = threading.Lock()
-        self._replacing = threading.Lock()
+        self._process: FunctionProcess | None = None
+        self._is_closed = False
+        self._invoking = asyncio.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -64,18 +64,22 @@ class Sandbox:
         process = self._process
         return None if process is None or process.has_ended else process.pid
 
-    def invoke(self, payload: Mapping[str, Any] | bytes) -> InvocationResult:
-        """Run the function once and wait for it; never raises for what the function does.
+    async def warm(self) -> Outcome | None:
+        """Load the handler in a process for the next invocation; return why that failed, if so."""
+        async with self._invoking:
+            return await self._load_process()
+
+    async def invoke(self, payload: Mapping[str, Any] | bytes) -> InvocationResult:
+        """Run the function once; never raises for what the function does.
 
         Args:
             payload: The event: JSON as bytes, or what becomes JSON.
         """
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         invocation = Invocation(str(uuid4()), body)
-        with self._invoking:
+        async with self._invoking:
             started_at = time.monotonic()
-            _logger.debug("invocation_started", **self._log_fields(invocation))
-            outcome = self._run_warm(invocation) or self._run_cold(invocation)
+            outcome = await self._run(invocation)
             result = InvocationResult(
                 request_id=invocation.request_id,
                 status=outcome.status,
@@ -84,79 +88,105 @@ class Sandbox:
                 duration_seconds=time.monotonic() - started_at,
                 pid=None if self._process is None else self._process.pid,
             )
-            self._log_end(invocation, result)
-            return result
+        self._log_end(result)
+        return result
 
-    def terminate(self) -> None:
+    async def terminate(self) -> None:
         """Take no more invocations and ask the process of a running one to end, by SIGTERM.
 
-        An idle process has nothing to lose; AWS takes it away without a word too.
+        An idle process is killed: it has nothing to lose, and AWS does not ask it either.
         """
-        process = self._retire()
-        if process is None:
+        self._is_closed = True
+        if self._process is None:
             return
         if self._invoking.locked():
-            process.terminate()
+            self._process.terminate()
         else:
-            process.kill()
+            await self._process.kill()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Take no more invocations, kill the process and wait until it is gone."""
-        process = self._retire()
-        if process is not None:
-            process.kill()
+        self._is_closed = True
+        if self._process is not None:
+            await self._process.close()
 
-    def _retire(self) -> RuntimeProcess | None:
-        with self._replacing:
-            self._closed = True
-            return self._process
-
-    def _run_warm(self, invocation: Invocation) -> Outcome | None:
-        process = self._process
-        if self._closed or process is None or process.has_ended:
-            return None
-        return self._carry_out(process, invocation)
-
-    def _run_cold(self, invocation: Invocation) -> Outcome:
-        try:
-            process = self._start_process()
-        except OSError as error:
-            return crashed(f"no process could be started: {error}")
-        if process is None:
-            return crashed("the sandbox is closed")
-        failure = await_init(process, self.function)
-        if failure is not None:
-            return failure
-        return self._carry_out(process, invocation) or crashed("the runtime exited after INIT")
-
-    def _start_process(self) -> RuntimeProcess | None:
-        with self._replacing:
-            if not self._closed:
-                self._process = RuntimeProcess(self.function)
-                return self._process
-            return None
-
-    def _carry_out(self, process: RuntimeProcess, invocation: Invocation) -> Outcome | None:
-        outcome = carry_out(process, self.function, invocation)
-        if self.function.freezes:
-            process.freeze()
+    async def _run(self, invocation: Invocation) -> Outcome:
+        failure = await self._load_process()
+        if failure is not None or self._process is None:
+            return failure or crashed("the process was not started")
+        outcome = await self._process.run(invocation)
+        self._freeze()
         return outcome
 
-    def _log_fields(self, invocation: Invocation) -> dict[str, Any]:
-        return {
-            "aws_request_id": invocation.request_id,
-            "function": self.function.name,
-            "pid": self.pid,
-        }
+    async def _load_process(self) -> Outcome | None:
+        """Have a process that waits for an invocation; return why there is none."""
+        if self._is_closed:
+            return crashed("the sandbox is closed")
+        if self.pid is not None:
+            return None
+        try:
+            self._process = FunctionProcess(self.function)
+        except OSError as error:
+            return crashed(f"no process could be started: {error}")
+        failure = await self._process.load()
+        self._freeze()
+        return failure
 
-    def _log_end(self, invocation: Invocation, result: InvocationResult) -> None:
-        fields = self._log_fields(invocation) | {
+    def _freeze(self) -> None:
+        if self.function.freezes and self._process is not None:
+            self._process.freeze()
+
+    def _log_end(self, result: InvocationResult) -> None:
+        fields: dict[str, Any] = {
+            "aws_request_id": result.request_id,
+            "function": self.function.name,
             "pid": result.pid,
             "status": result.status.value,
             "duration_ms": round(result.duration_seconds * 1000),
         }
         if result.status is InvocationStatus.OK:
-            _logger.debug("invocation_ended", **fields)
+            log.debug("invocation ended", **fields)
         else:
-            error = result.payload[:500].decode(errors="replace")
-            _logger.info("invocation_ended", **fields, error_type=result.error_type, error=error)
+            error = result.payload[:ERROR_MAX_CHARS].decode(errors="replace")
+            log.info("invocation ended", **fields, error_type=result.error_type, error=error)
+
+
+class SandboxPool:
+    """Several sandboxes of one function: how many of its invocations may run at once.
+
+    A sandbox that was never used has no process: they start as they are needed.
+
+    Args:
+        concurrency: The most invocations at once, as a function's reserved concurrency.
+    """
+
+    def __init__(self, function: LambdaFunction, concurrency: int) -> None:
+        self.function = function
+        self.concurrency = concurrency
+        self._sandboxes = tuple(Sandbox(function) for _ in range(concurrency))
+        # The one used last is the warmest, and is used first.
+        self._free: asyncio.LifoQueue[Sandbox] = asyncio.LifoQueue()
+        for sandbox in self._sandboxes:
+            self._free.put_nowait(sandbox)
+
+    @asynccontextmanager
+    async def free_sandbox(self, within_seconds: float | None = None) -> AsyncIterator[Sandbox]:
+        """Wait for a free sandbox and keep it to the end of the block.
+
+        Raises:
+            TimeoutError: None was free in time; None waits for as long as it takes.
+        """
+        async with asyncio.timeout(within_seconds):
+            sandbox = await self._free.get()
+        try:
+            yield sandbox
+        finally:
+            self._free.put_nowait(sandbox)
+
+    async def terminate(self) -> None:
+        """Take no more invocations and ask the running ones to end."""
+        await asyncio.gather(*(sandbox.terminate() for sandbox in self._sandboxes))
+
+    async def close(self) -> None:
+        """Kill every process and wait until all are gone."""
+        await asyncio.gather(*(sandbox.close() for sandbox in self._sandboxes))

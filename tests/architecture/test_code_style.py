@@ -31,6 +31,7 @@ BLIND_EXCEPTS = {
     ("functions/worker.py", "Exception"): "one broken record must not fail its batch",
     ("functions/stack_answer.py", "BaseException"): "answers FAILED, and raises on",
     ("devkit/child_process.py", "BaseException"): "ends the process, and raises on",
+    ("devkit/lambda_host/event_source.py", "Exception"): "is raised in the event loop",
 }
 
 ENVIRONMENT_WORDS = {"environ", "environb", "getenv"}

@@ -1,20 +1,25 @@
 """The event source of the local Lambda host, between moto's SQS server and real sandboxes."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
-from devkit.lambda_host.aws_environment import with_aws_variables
+from devkit.environment import with_aws_variables
 from devkit.lambda_host.event_source import SqsEventSource
 from devkit.lambda_host.function import LambdaFunction
-from devkit.lambda_host.function_pool import FunctionPool
-from devkit.lambda_host.partial_batch import find_failed_ids
+from devkit.lambda_host.sandbox import SandboxPool
+from devkit.lambda_host.sqs_batch import find_failed_ids
 from tests.support.lambda_host import OBEY, PATIENCE_SECONDS, Queue, new_queue, sqs_server
 from tests.support.wait import wait_until
+
+Feed = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +37,22 @@ def queue(sqs_url: str) -> Iterator[Queue]:
 
 
 @pytest.fixture
-def feed(queue: Queue) -> Iterator[Callable[..., FunctionPool]]:
-    """Feed a pool from the queue, in this process; stopped after the test."""
-    started: list[tuple[SqsEventSource, FunctionPool]] = []
+def feed(queue: Queue) -> Iterator[Feed]:
+    """Feed a pool from the queue, in an event loop of this process; stopped after the test."""
+    with start_blocking_portal() as portal, ExitStack() as undo:
 
-    def start(*, concurrency: int = 1, batch_size: int = 1) -> FunctionPool:
-        environment = with_aws_variables(os.environ, queue.url) | {"QUEUE_URL": queue.url}
-        pool = FunctionPool(LambdaFunction(OBEY, 10, environment), concurrency)
-        source = SqsEventSource(queue.sqs, queue.url, pool, lambda: None, batch_size)
-        source.start()
-        started.append((source, pool))
-        return pool
+        def start(*, concurrency: int = 1, batch_size: int = 1) -> None:
+            environment = with_aws_variables(os.environ, queue.url)
+            function = LambdaFunction(OBEY, 10, environment)
+            pool = portal.call(SandboxPool, function, concurrency)
+            stopping = portal.call(asyncio.Event)
+            source = SqsEventSource(queue.sqs, queue.url, pool, lambda: None, batch_size)
+            running = portal.start_task_soon(source.run, stopping)
+            undo.callback(running.result, PATIENCE_SECONDS)
+            undo.callback(portal.call, pool.close)
+            undo.callback(portal.call, stopping.set)
 
-    yield start
-    for source, pool in started:
-        source.stop()
-        pool.close()
-        source.join()
+        yield start
 
 
 @pytest.mark.parametrize(
@@ -78,7 +82,7 @@ def test_which_messages_count_as_failed_follows_the_rules_of_aws(
 
 
 def test_a_handled_message_is_deleted_and_was_seen_as_lambda_shows_it(
-    queue: Queue, feed: Callable[..., FunctionPool], tmp_path: Path
+    queue: Queue, feed: Feed, tmp_path: Path
 ) -> None:
     """The record has the shape of AWS's example event."""
     feed()
@@ -101,7 +105,7 @@ def test_a_handled_message_is_deleted_and_was_seen_as_lambda_shows_it(
 
 
 def test_only_the_failed_messages_of_a_batch_stay_on_the_queue(
-    queue: Queue, feed: Callable[..., FunctionPool], tmp_path: Path
+    queue: Queue, feed: Feed, tmp_path: Path
 ) -> None:
     """Of two messages in one invocation one is deleted and one is left, hidden."""
     queue.send(
@@ -116,7 +120,7 @@ def test_only_the_failed_messages_of_a_batch_stay_on_the_queue(
 
 @pytest.mark.parametrize("command", [{"do": "raise"}, {"do": "exit"}])
 def test_a_message_that_fails_each_time_reaches_the_dead_letter_queue(
-    queue: Queue, feed: Callable[..., FunctionPool], command: dict[str, Any]
+    queue: Queue, feed: Feed, command: dict[str, Any]
 ) -> None:
     """After `maxReceiveCount` deliveries, whether the function raises or its process dies."""
     queue.hide_for(0)
@@ -129,7 +133,7 @@ def test_a_message_that_fails_each_time_reaches_the_dead_letter_queue(
 
 
 def test_a_message_comes_back_when_the_function_says(
-    queue: Queue, feed: Callable[..., FunctionPool], tmp_path: Path
+    queue: Queue, feed: Feed, tmp_path: Path
 ) -> None:
     """ChangeMessageVisibility decides, not the queue's own timeout of a minute."""
     deliveries = tmp_path / "deliveries"
@@ -148,7 +152,7 @@ def test_a_message_comes_back_when_the_function_says(
 
 
 def test_a_queue_that_goes_away_and_comes_back_is_served_again(
-    queue: Queue, feed: Callable[..., FunctionPool], tmp_path: Path
+    queue: Queue, feed: Feed, tmp_path: Path
 ) -> None:
     """Errors of SQS never end the poller."""
     feed()
@@ -160,7 +164,7 @@ def test_a_queue_that_goes_away_and_comes_back_is_served_again(
 
 
 def test_two_messages_run_at_once_and_a_third_waits_on_the_queue(
-    queue: Queue, feed: Callable[..., FunctionPool], tmp_path: Path
+    queue: Queue, feed: Feed, tmp_path: Path
 ) -> None:
     """With a concurrency of two, nothing is received while no sandbox is free."""
     feed(concurrency=2)

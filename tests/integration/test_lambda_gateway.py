@@ -252,7 +252,7 @@ def test_a_client_that_leaves_does_not_stop_the_function(gateway: Gateway, tmp_p
 def test_a_function_that_cannot_be_loaded_is_a_server_error(start: StartGateway) -> None:
     """The gateway says why, and serves all the same."""
     gateway = start(handler=f"{FUNCTIONS}.missing")
-    assert gateway.says("function_init_failed")
+    assert gateway.says("function init failed")
     assert gateway.says("Runtime.HandlerNotFound")
     with gateway.client() as client:
         assert told(client.get("/")) == SERVER_ERROR

@@ -171,7 +171,7 @@ def test_the_reaper_runs_at_start_and_then_on_schedule(
     host.stop(signal.SIGTERM)
     ended = [json.loads(line) for line in host.lines]
     assert {"aws_request_id", "function", "status", "duration_ms", "pid"} <= next(
-        event.keys() for event in ended if event["event"] == "invocation_ended"
+        event.keys() for event in ended if event["event"] == "invocation ended"
     )
 
 

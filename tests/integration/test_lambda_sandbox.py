@@ -10,18 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from devkit.lambda_host.conversation import InvocationStatus
 from devkit.lambda_host.function import LambdaFunction
-from devkit.lambda_host.sandbox import Sandbox
+from devkit.lambda_host.function_process import InvocationStatus
 from tests.support.lambda_host import (
     FUNCTIONS,
     OBEY,
     PATIENCE_SECONDS,
+    CalledSandbox,
     is_alive,
     process_state,
 )
 from tests.support.wait import wait_until
+
+NewSandbox = Callable[[LambdaFunction], CalledSandbox]
 
 
 @pytest.fixture
@@ -30,13 +33,20 @@ def function() -> LambdaFunction:
     return LambdaFunction(OBEY, timeout_seconds=10, environment=os.environ)
 
 
-@pytest.fixture
-def new_sandbox() -> Iterator[Callable[[LambdaFunction], Sandbox]]:
-    """Make sandboxes whose processes are gone after the test."""
-    sandboxes: list[Sandbox] = []
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    """The event loop that runs the sandboxes."""
+    with start_blocking_portal() as portal:
+        yield portal
 
-    def make(function: LambdaFunction) -> Sandbox:
-        sandboxes.append(Sandbox(function))
+
+@pytest.fixture
+def new_sandbox(portal: BlockingPortal) -> Iterator[NewSandbox]:
+    """Make sandboxes whose processes are gone after the test."""
+    sandboxes: list[CalledSandbox] = []
+
+    def make(function: LambdaFunction) -> CalledSandbox:
+        sandboxes.append(CalledSandbox(portal, function))
         return sandboxes[-1]
 
     yield make
@@ -47,12 +57,12 @@ def new_sandbox() -> Iterator[Callable[[LambdaFunction], Sandbox]]:
 
 
 @pytest.fixture
-def sandbox(new_sandbox: Callable[[LambdaFunction], Sandbox], function: LambdaFunction) -> Sandbox:
+def sandbox(new_sandbox: NewSandbox, function: LambdaFunction) -> CalledSandbox:
     """One sandbox of the obedient handler."""
     return new_sandbox(function)
 
 
-def test_a_function_answers_in_a_process_that_is_kept(sandbox: Sandbox) -> None:
+def test_a_function_answers_in_a_process_that_is_kept(sandbox: CalledSandbox) -> None:
     """Two invocations: one process, the main thread, and the context that Lambda gives."""
     first, second = (sandbox.invoke({"do": "describe"}) for _ in range(2))
     assert (first.status, first.error_type) == (InvocationStatus.OK, None)
@@ -65,7 +75,7 @@ def test_a_function_answers_in_a_process_that_is_kept(sandbox: Sandbox) -> None:
     assert answer["arn"].endswith(":function:lambda_functions")
 
 
-def test_payloads_of_megabytes_pass_both_ways(sandbox: Sandbox) -> None:
+def test_payloads_of_megabytes_pass_both_ways(sandbox: CalledSandbox) -> None:
     """Five megabytes in and out, below Lambda's limit of six."""
     size = 5_000_000
     result = sandbox.invoke({"do": "describe", "padding": "x" * size, "answer_bytes": size})
@@ -73,7 +83,7 @@ def test_payloads_of_megabytes_pass_both_ways(sandbox: Sandbox) -> None:
     assert len(result.payload) > size
 
 
-def test_a_response_above_six_megabytes_is_an_error(sandbox: Sandbox) -> None:
+def test_a_response_above_six_megabytes_is_an_error(sandbox: CalledSandbox) -> None:
     """Lambda refuses it, and the next invocation is served all the same."""
     result = sandbox.invoke({"do": "describe", "answer_bytes": 7_000_000})
     assert result.status is InvocationStatus.ERROR
@@ -81,7 +91,7 @@ def test_a_response_above_six_megabytes_is_an_error(sandbox: Sandbox) -> None:
     assert sandbox.invoke({"do": "describe"}).status is InvocationStatus.OK
 
 
-def test_an_error_of_the_handler_leaves_its_process_alive(sandbox: Sandbox) -> None:
+def test_an_error_of_the_handler_leaves_its_process_alive(sandbox: CalledSandbox) -> None:
     """The error's message comes back; the process serves the next invocation."""
     failed = sandbox.invoke({"do": "raise", "message": "out of film"})
     assert failed.status is InvocationStatus.ERROR
@@ -91,7 +101,7 @@ def test_an_error_of_the_handler_leaves_its_process_alive(sandbox: Sandbox) -> N
 
 
 def test_a_timeout_kills_the_process_and_the_next_invocation_gets_a_new_one(
-    new_sandbox: Callable[[LambdaFunction], Sandbox], function: LambdaFunction, tmp_path: Path
+    new_sandbox: NewSandbox, function: LambdaFunction, tmp_path: Path
 ) -> None:
     """No SIGTERM, no cleaning up: the process is gone when the invocation ends."""
     sandbox = new_sandbox(LambdaFunction(OBEY, 0.3, function.environment))
@@ -105,7 +115,7 @@ def test_a_timeout_kills_the_process_and_the_next_invocation_gets_a_new_one(
 
 
 def test_an_init_that_takes_too_long_is_a_timeout(
-    new_sandbox: Callable[[LambdaFunction], Sandbox], function: LambdaFunction
+    new_sandbox: NewSandbox, function: LambdaFunction
 ) -> None:
     """The process that never came to its handler is killed."""
     sandbox = new_sandbox(replace(function, init_timeout_seconds=0.01))
@@ -116,7 +126,7 @@ def test_an_init_that_takes_too_long_is_a_timeout(
     assert not is_alive(late.pid)
 
 
-def test_an_exit_inside_the_handler_is_a_crash_at_once(sandbox: Sandbox) -> None:
+def test_an_exit_inside_the_handler_is_a_crash_at_once(sandbox: CalledSandbox) -> None:
     """The invocation ends with Runtime.ExitError long before its timeout."""
     crash = sandbox.invoke({"do": "exit", "code": 3})
     assert (crash.status, crash.error_type) == (InvocationStatus.CRASHED, "Runtime.ExitError")
@@ -125,7 +135,7 @@ def test_an_exit_inside_the_handler_is_a_crash_at_once(sandbox: Sandbox) -> None
 
 
 def test_a_kill_from_outside_during_an_invocation_is_a_crash_at_once(
-    sandbox: Sandbox, tmp_path: Path
+    sandbox: CalledSandbox, tmp_path: Path
 ) -> None:
     """The host sees it without waiting for a timeout."""
     results = []
@@ -142,7 +152,7 @@ def test_a_kill_from_outside_during_an_invocation_is_a_crash_at_once(
     assert results[0].status is InvocationStatus.CRASHED
 
 
-def test_a_kill_between_invocations_costs_nothing(sandbox: Sandbox) -> None:
+def test_a_kill_between_invocations_costs_nothing(sandbox: CalledSandbox) -> None:
     """The next invocation gets a new process, whether or not the host has noticed yet."""
     for _ in range(3):
         before = sandbox.invoke({"do": "describe"})
@@ -160,7 +170,7 @@ def test_a_kill_between_invocations_costs_nothing(sandbox: Sandbox) -> None:
     ],
 )
 def test_a_handler_that_cannot_be_loaded_is_an_error_of_each_invocation(
-    new_sandbox: Callable[[LambdaFunction], Sandbox],
+    new_sandbox: NewSandbox,
     function: LambdaFunction,
     handler: str,
     error_type: str,
@@ -173,7 +183,7 @@ def test_a_handler_that_cannot_be_loaded_is_an_error_of_each_invocation(
     assert first.pid != second.pid
 
 
-def test_a_process_is_frozen_between_invocations(sandbox: Sandbox) -> None:
+def test_a_process_is_frozen_between_invocations(sandbox: CalledSandbox) -> None:
     """All its threads are stopped after a response, and go on with the next invocation."""
     sandbox.invoke({"do": "tick"})
     wait_until(lambda: _state(sandbox) == "T", PATIENCE_SECONDS, "the process is not stopped")
@@ -185,7 +195,7 @@ def test_a_process_is_frozen_between_invocations(sandbox: Sandbox) -> None:
 
 
 def test_a_process_runs_on_where_freezing_is_off(
-    new_sandbox: Callable[[LambdaFunction], Sandbox], function: LambdaFunction
+    new_sandbox: NewSandbox, function: LambdaFunction
 ) -> None:
     """Its threads count between two invocations."""
     sandbox = new_sandbox(LambdaFunction(OBEY, 5, function.environment, freezes=False))
@@ -199,17 +209,17 @@ def test_a_process_runs_on_where_freezing_is_off(
 
 
 def test_lines_of_a_function_pass_whole_and_as_json(
-    sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+    sandbox: CalledSandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A JSON line passes as it is; any other becomes the text of one."""
     sandbox.invoke({"do": "print", "lines": ['{"event": "mine"}', "plain"]})
     sandbox.close()
     lines = capfd.readouterr().out.splitlines()
     assert '{"event": "mine"}' in lines
-    assert [line for line in lines if "function_output" in line and "plain" in line]
+    assert [line for line in lines if "function output" in line and "plain" in line]
 
 
-def _state(sandbox: Sandbox) -> str:
+def _state(sandbox: CalledSandbox) -> str:
     assert sandbox.pid is not None
     return process_state(sandbox.pid)
 

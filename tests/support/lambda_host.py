@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import boto3
+from anyio.from_thread import BlockingPortal
 
+from devkit.lambda_host.function import LambdaFunction
+from devkit.lambda_host.sandbox import InvocationResult, Sandbox
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -45,6 +48,29 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return len(threads) > 1 or process_state(pid) not in "ZX"
+
+
+class CalledSandbox:
+    """A sandbox in an event loop of another thread; each call waits for its result."""
+
+    def __init__(self, portal: BlockingPortal, function: LambdaFunction) -> None:
+        self._portal = portal
+        self._sandbox = portal.call(Sandbox, function)
+        self.function = function
+
+    @property
+    def pid(self) -> int | None:
+        """The living process."""
+        return self._sandbox.pid
+
+    def invoke(self, payload: Mapping[str, Any]) -> InvocationResult:
+        """Run the function once."""
+        result: InvocationResult = self._portal.call(self._sandbox.invoke, payload)
+        return result
+
+    def close(self) -> None:
+        """End its process."""
+        self._portal.call(self._sandbox.close)
 
 
 @contextmanager
@@ -175,7 +201,7 @@ class Host:
 
     def _started_pids(self) -> list[int]:
         events = [json.loads(line) for line in list(self.lines)]
-        return [event["pid"] for event in events if event.get("event") == "sandbox_started"]
+        return [event["pid"] for event in events if event.get("event") == "sandbox started"]
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -1,48 +1,39 @@
 """`python -m devkit.lambda_host.gateway`: settings from the environment, then serve."""
 
-import argparse
 import os
-import sys
-from collections.abc import Sequence
+from typing import Annotated
 
-from devkit.lambda_host.gateway.http_gateway import GatewayOptions, HttpGateway
+import typer
+
+from devkit.environment import adopt, with_aws_variables
+from devkit.lambda_host.function import LambdaFunction
+from devkit.lambda_host.gateway.server import HttpGateway
+from local.web.server import check_exposure, listen
 from local.web.service import run_service
 from shared.settings import Settings
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the gateway; return its exit code."""
-    return run_service(
-        "lambda_host",
-        lambda settings: HttpGateway(settings, _parse(arguments, settings), os.environ),
-    )
+def main(
+    host: Annotated[str | None, typer.Option(help="Default: API_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Default: API_PORT.")] = None,
+    handler: Annotated[str, typer.Option(metavar="HANDLER")] = "functions.api.handler",
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests at once.")] = 20,
+    # An integration of an HTTP API may take 30 s (API Gateway, "Quotas for HTTP APIs").
+    timeout_seconds: Annotated[float, typer.Option(min=0.001, help="Of the function.")] = 29.0,
+    freeze: Annotated[bool, typer.Option(help="Stop processes between invocations.")] = True,
+) -> None:
+    """Serve an HTTP API with one function behind its `$default` route."""
 
+    def build(settings: Settings) -> HttpGateway:
+        address = host or settings.api_host, settings.api_port if port is None else port
+        check_exposure(settings, address[0])
+        adopt(with_aws_variables(os.environ, settings.queue_url))
+        function = LambdaFunction(handler, timeout_seconds, os.environ, freezes=freeze)
+        # Listens before it is ready: clients that connect early wait.
+        return HttpGateway(function, concurrency, listen(*address))
 
-def _parse(arguments: Sequence[str], settings: Settings) -> GatewayOptions:
-    defaults = GatewayOptions()
-    parser = argparse.ArgumentParser("python -m devkit.lambda_host.gateway", description=__doc__)
-    parser.add_argument("--host", default=settings.api_host)
-    parser.add_argument("--port", type=int, default=settings.api_port)
-    parser.add_argument("--handler", default=defaults.handler)
-    parser.add_argument("--concurrency", type=int, default=defaults.concurrency)
-    parser.add_argument("--timeout-seconds", type=float, default=defaults.timeout_seconds)
-    parser.add_argument("--no-freeze", action="store_true", help="let idle processes run on")
-    parsed = parser.parse_args(arguments)
-    if parsed.concurrency < 1:
-        parser.error("--concurrency must be at least 1")
-    if parsed.timeout_seconds <= 0:
-        parser.error("--timeout-seconds must be above 0")
-    if not 0 <= parsed.port <= 65535:
-        parser.error("--port must be between 0 and 65535")
-    return GatewayOptions(
-        host=parsed.host,
-        port=parsed.port,
-        handler=parsed.handler,
-        concurrency=parsed.concurrency,
-        timeout_seconds=parsed.timeout_seconds,
-        freezes=not parsed.no_freeze,
-    )
+    raise typer.Exit(run_service("lambda_host", build))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    typer.run(main)
