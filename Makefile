@@ -34,7 +34,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity readme test test-browser test-docker check check-lock format lock bench clean
+.PHONY: help demo up parity docs test test-browser test-docker check check-lock format lock bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -90,8 +90,8 @@ lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 
 	for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
 		-c requirements.lock -o "cloud/requirements/$$name.lock" >/dev/null || exit 1; done
 
-readme: .venv/.dev ## Write the generated parts of the docs and of docker-compose.yml.
-	$(BIN)/python -m tests.support.readme
+docs: .venv/.dev ## Write the generated parts of docs and docker-compose.yml; PARITY=1: all.
+	PARITY="$(PARITY)" $(BIN)/python -m tests.support.generated
 
 bench: .venv/.dev .venv-sam/.ready ## Measure speed.
 	$(BIN)/python -m tests.performance

@@ -171,7 +171,7 @@ COMPOSE_RULES = (
     Rule(
         "compose-names",
         "Every name in the environment of our services is a setting",
-        "Correct the name; README.md lists the settings.",
+        "Correct the name; docs/reference/settings.md lists them.",
         _names,
     ),
     Rule(

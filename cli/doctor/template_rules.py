@@ -245,7 +245,7 @@ TEMPLATE_RULES = (
     Rule(
         "template-names",
         "Every name in the environment of a function is a setting",
-        "Correct the name; README.md lists the settings.",
+        "Correct the name; docs/reference/settings.md lists them.",
         _names,
     ),
     Rule(

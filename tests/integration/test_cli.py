@@ -370,7 +370,7 @@ def test_migrations_at_once_and_a_sweep(environment: Mapping[str, str]) -> None:
 
 
 def test_parity_of_one_scenario(environment: Mapping[str, str]) -> None:
-    """Settings of the environment do not count; the table is Markdown for the README."""
+    """Settings of the environment do not count; the table is Markdown for the docs."""
     done = darkroom(
         {**environment, "DATABASE_URL": "postgresql://nowhere/none", "MAX_ATTEMPTS": "1"},
         *("parity", "--markdown", "--scenario", "fails-once"),

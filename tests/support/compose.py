@@ -16,6 +16,7 @@ from httpx_sse import connect_sse
 
 from devkit.stack.server import free_port
 from tests.support.api import SMALL, Told
+from tests.support.snippets import blocks_of_kind, commands_of
 from tests.support.wait import wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -69,6 +70,13 @@ def run(
     said = f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
     assert done.returncode == 0, f"{shlex.join(command)}: {said}"
     return done.stdout
+
+
+def _words_of_readme() -> list[str]:
+    """Return the command that the README gives, without the program."""
+    (block,) = blocks_of_kind("compose", PROJECT / "README.md")
+    (command,) = commands_of(block.text)
+    return shlex.split(command.removeprefix("docker compose "))
 
 
 class Compose:
@@ -139,7 +147,7 @@ class Compose:
 
     def up(self, *words: str) -> None:
         """Start what is not running, and wait until it is healthy."""
-        self.run("up", "--detach", "--wait", *words)
+        self.run(*_words_of_readme(), *words)
 
     @contextmanager
     def stopped(self, *services: str) -> Iterator[None]:

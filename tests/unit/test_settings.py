@@ -214,7 +214,7 @@ def test_unknown_variables_are_ignored(environment: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_described(name: str) -> None:
-    """The README's table of settings is made of these sentences."""
+    """The table of settings in the docs is made of these sentences."""
     description = Settings.model_fields[name].description
     assert description
     assert description.endswith(".")
