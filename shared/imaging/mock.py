@@ -72,36 +72,42 @@ class MockProvider:
         return tuple(self._draw_one(call, script.prompt, position) for position in coming)
 
     def _draw_one(self, call: ProviderCall, prompt: str, position: int) -> GeneratedImage:
-        # Imported here because a worker with a real provider never needs the drawing library.
-        from shared.imaging.drawing.picture import draw_png
-
         call.deadline.check()
-        seed = image_seed(call.seed, position)
-        data = draw_png(prompt, call.style, call.width_px, call.height_px, seed)
-        if call.reference is not None:
-            from shared.imaging.drawing.reference import lay_in_reference
-
-            data = lay_in_reference(data, call.reference.data)
         return GeneratedImage(
             position=position,
-            data=data,
+            data=_print_of(call, prompt, position),
             media_type="image/png",
             width_px=call.width_px,
             height_px=call.height_px,
-            seed=seed,
+            seed=image_seed(call.seed, position),
             provider=self.name,
             model=MODEL,
         )
 
 
 def _show(call: ProviderCall, prompt: str, part: int) -> None:
-    from shared.imaging.drawing.picture import draw_png
-
-    width_px, height_px = call.width_px // part, call.height_px // part
     for position in call.positions:
-        seed = image_seed(call.seed, position)
-        data = draw_png(prompt, call.style, width_px, height_px, seed)
-        call.preview(Preview(position, data, "image/png", width_px, height_px))
+        data = _print_of(call, prompt, position, part)
+        size = (call.width_px // part, call.height_px // part)
+        call.preview(Preview(position, data, "image/png", *size))
+
+
+def _print_of(call: ProviderCall, prompt: str, position: int, part: int = 1) -> bytes:
+    # Imported here because a worker with a real provider never needs the drawing library.
+    from shared.imaging.mock_print import MockPrint, draw_png
+
+    return draw_png(
+        MockPrint(
+            prompt,
+            call.style,
+            call.width_px // part,
+            call.height_px // part,
+            image_seed(call.seed, position),
+            position,
+            call.attempt,
+            call.reference.data if call.reference else None,
+        )
+    )
 
 
 def _pause(seconds: float, deadline: Deadline) -> None:

@@ -18,7 +18,7 @@ from celery import Celery
 from redis import Redis
 
 from shared.adapters.celery_broker import broker_url
-from shared.imaging.drawing.picture import draw_png
+from shared.imaging.mock_print import MockPrint, draw_png
 
 QUEUE = "handwritten"
 SIZE_PX = 256
@@ -61,7 +61,7 @@ def handwritten_task(job_id: str) -> dict[str, object]:
     _publish(_process, channel, "processing", 10, "Processing...")
     for progress in (30, 50, 70):
         _publish(_process, channel, "processing", progress, "Rendering...")
-    data = draw_png(params["prompt"], params["style"], SIZE_PX, SIZE_PX, params["seed"])
+    data = draw_png(MockPrint(params["prompt"], params["style"], SIZE_PX, SIZE_PX, params["seed"]))
     _publish(_process, channel, "processing", 90, "Rendering...")
     _publish(_process, channel, "processing", 95, "Saving...")
     key = f"{job_id}/1/0"

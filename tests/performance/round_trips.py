@@ -27,7 +27,7 @@ EVENTS_OF_A_JOB = 8
 """From "Starting..." to "Completed"; "Queued" is the submitter's."""
 
 PARTS = {
-    "drawing": ("shared/imaging/drawing",),
+    "drawing": ("shared/imaging/mock_print",),
     "image store": ("shared/adapters/disk_images",),
     "events": ("shared/events/publisher", "shared/events/attempt_events"),
     "statements": ("shared/database/statements",),

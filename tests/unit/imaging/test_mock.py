@@ -19,6 +19,7 @@ from shared.errors import (
 )
 from shared.imaging.c_block import block_in_c
 from shared.imaging.mock import MockProvider
+from shared.imaging.mock_print import MockPrint, draw_png
 from shared.imaging.provider import ChargeState, Preview, ProviderAnswer, ProviderCall
 from shared.imaging.service import ImageService
 
@@ -103,18 +104,16 @@ def test_each_step_is_preceded_by_the_pause() -> None:
 
 def test_tags_change_nothing_in_the_picture() -> None:
     """A scripted job that succeeds in the end shows what it would have shown without."""
-    plain = Run("a mug").generate()
+    plain = Run("a mug", attempt=2).generate()
     assert Run("a [[fail:1]] mug", attempt=2).generate() == plain
 
 
-def test_image_seed_alone_gives_the_same_picture_again() -> None:
-    """The seed of an image row is all that is needed to draw it once more."""
-    images = Run("a mug", n=2).generate().images
-    assert images[1].data != images[0].data
-    from_seed = ProviderCall(
-        JOB_ID, "a mug", "minimal", 256, 256, 6, (0,), 1, lambda _share: None, Deadline(60)
-    )
-    assert MockProvider(0, obeys_scripts=True).generate(from_seed).images[0].data == images[1].data
+def test_picture_is_the_print_of_its_own_seed_position_and_attempt() -> None:
+    """The seed of an image row, its position and its attempt are all that is needed."""
+    first, second = Run("a mug", n=2, attempt=3).generate().images
+    for image in (first, second):
+        again = MockPrint("a mug", "minimal", 256, 256, image.seed, image.position, attempt=3)
+        assert draw_png(again) == image.data
 
 
 @pytest.mark.parametrize("tag", ["[[fail:9]]", "[[reject]]", "[[crash]]", "[[hang]]", "[[short]]"])

@@ -1,1 +1,0 @@
-"""The mock provider's drawing: product pictures from nothing but a prompt, a style and a seed."""
