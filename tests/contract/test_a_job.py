@@ -92,7 +92,7 @@ def test_each_image_of_a_job_has_a_row_that_fits_its_bytes(runtime: Runtime) -> 
 
 
 def test_same_request_gives_the_same_pictures_again(runtime: Runtime) -> None:
-    """Prompt, style, size and seed decide every byte."""
+    """Prompt, style, size, seed, position and attempt decide every byte."""
     jobs = [runtime.submit("a blue mug", style="minimal", seed=5) for _ in range(2)]
     first, second = [runtime.finish(job).images[0] for job in jobs]
     assert first["sha256"] == second["sha256"]
