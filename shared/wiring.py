@@ -5,10 +5,10 @@ Called by the entry points of both runtimes and by every Python program that sub
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import cached_property
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from redis import Redis
@@ -40,6 +40,8 @@ from shared.settings import Settings
 # What a worker does not need is imported where it is used: this package's import is part of
 # every cold start.
 if TYPE_CHECKING:
+    from shared.access.api_keys import ApiKeyStore
+    from shared.access.stream_slots import StreamSlots
     from shared.events.event import Event
     from shared.generation.assets import AssetKeeper
     from shared.generation.cancel import Canceller
@@ -50,9 +52,10 @@ if TYPE_CHECKING:
     from shared.imaging.offers import Offer
     from shared.imaging.request import GenerationRequest
     from shared.jobs.model import Job
+    from shared.jobs.views import JobViews
 
 
-class Services:
+class Services(AbstractContextManager["Services"]):
     """Everything a program may ask of Darkroom; each part is made when it is first needed.
 
     Safe to make before a fork if it is first used after it.
@@ -82,15 +85,7 @@ class Services:
         self._is_pooled = is_pooled
         self._threads = threads
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def submit(self, request: "GenerationRequest") -> "Job":
@@ -125,6 +120,19 @@ class Services:
         """
         with reporting_unavailability():
             self.redis.ping()
+
+    def prepare(self) -> None:
+        """Make the parts that serve requests now, so that no request waits for an import."""
+        _ = self.keys, self.submitter, self.canceller, self.deleter, self.assets
+        _ = self.follower, self.views, self.checks()
+
+    def checks(self) -> "dict[str, Callable[[], None]]":
+        """Return a check of each server that requests need; it raises ServiceUnavailable."""
+        return {
+            "database": self.views.check,
+            "redis": self.check_redis,
+            "queue": self.dispatcher.check,
+        }
 
     def build_handler(
         self, traits: RuntimeTraits, interrupt: MainThreadInterrupt
@@ -252,6 +260,27 @@ class Services:
         from shared.generation.follow import EventFollower
 
         return EventFollower(self.jobs, StreamReader(self.redis))
+
+    @cached_property
+    def keys(self) -> "ApiKeyStore":
+        """The API keys of workspaces."""
+        from shared.access.api_keys import ApiKeyStore
+
+        return ApiKeyStore(self.engine)
+
+    @cached_property
+    def views(self) -> "JobViews":
+        """Jobs and pictures as clients see them."""
+        from shared.jobs.views import JobViews
+
+        return JobViews(self.engine)
+
+    @cached_property
+    def stream_slots(self) -> "StreamSlots":
+        """The count of open event streams."""
+        from shared.access.stream_slots import StreamSlots
+
+        return StreamSlots(self.redis, self.settings.max_streams)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:

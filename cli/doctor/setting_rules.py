@@ -7,7 +7,7 @@ from cli.doctor.parts import Part
 from cli.doctor.quantities import in_seconds, period_of
 from cli.doctor.rule import NotChecked, Reading, Rule, judged
 from cli.doctor.template_file import FUNCTION_TIMEOUT_SECONDS, Resource, Template
-from shared.api.generations import WAIT_MAX_SECONDS
+from shared.api.generation_routes import WAIT_MAX_SECONDS
 from shared.database.session import CONNECT_TIMEOUT_SECONDS, STATEMENT_TIMEOUT_SECONDS
 from shared.settings import RETRY_AFTER_MAX_SECONDS
 

@@ -8,7 +8,7 @@ import typer
 from devkit.environment import adopt, with_aws_variables
 from devkit.lambda_host.function import LambdaFunction
 from devkit.lambda_host.host import LambdaHost
-from local.web.service import run_service
+from local.web.program import run_program
 from shared.settings import Settings
 
 
@@ -28,7 +28,7 @@ def main(
         ]
         return LambdaHost(settings, functions[0], functions[1], concurrency)
 
-    raise typer.Exit(run_service("lambda_host", build))
+    raise typer.Exit(run_program("lambda_host", build))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Uvicorn as this project uses it: a socket of its own, ready when it says so, quiet.
-
-Used by the API (`local.api`) and by the gateway of the local Lambda host.
-"""
+"""Uvicorn for the API (`local.api`), and for the gateway of the local Lambda host."""
 
 import errno
 import ipaddress
@@ -18,18 +15,18 @@ from shared.settings import Settings
 BACKLOG = 2048
 
 KEEP_ALIVE_SECONDS = 75
-"""How long an idle connection is kept: longer than clients keep theirs.
+"""How long an idle connection stays open: longer than any client keeps its own.
 
-Whoever sends on a connection in the moment in which the server gives it up gets a reset instead
-of an answer. httpx keeps an idle connection for 5 s (as long as uvicorn does by itself), an AWS
-load balancer for 60 s (docs.aws.amazon.com/elasticloadbalancing, "Connection idle timeout").
+A client that sends at the moment the server closes the connection gets a reset. httpx keeps an
+idle connection for 5 s (uvicorn's own default), an AWS load balancer for 60 s
+(docs.aws.amazon.com/elasticloadbalancing, "Connection idle timeout").
 """
 
 
 class WebServer(uvicorn.Server):
-    """Tells when it serves, and leaves the signals to its owner.
+    """Reports when it serves, and leaves signals to its owner.
 
-    Uvicorn's own handlers raise the signal again at the end, so that it would be the exit code.
+    Uvicorn's own handlers raise the signal again at the end, which would become the exit code.
     """
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
@@ -37,18 +34,18 @@ class WebServer(uvicorn.Server):
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to serve."""
+        """Start to serve."""
         await super().startup(sockets)
         self._on_started()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Change no handler."""
+        """Install no handler."""
         yield
 
 
 def server_config(app: Any, **options: Any) -> uvicorn.Config:
-    """Return how uvicorn serves an application here: fast, and with no log of its own."""
+    """Return the configuration of uvicorn: its fast parts, and no log of its own."""
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -59,7 +56,7 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
         log_config=None,
         log_level="warning",
         access_log=False,
-        # The application must get what the client has sent, and not what uvicorn makes of it.
+        # Addresses and schemes must be those of the connection, not those that a header claims.
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -68,10 +65,10 @@ def server_config(app: Any, **options: Any) -> uvicorn.Config:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes any that is free.
+    """Return a listening socket; port 0 takes any free port.
 
     Raises:
-        ServiceUnavailable: The port cannot be had; one line says why.
+        ServiceUnavailable: The port cannot be opened; the message gives the reason.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -84,17 +81,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def address_of(listening: socket.socket) -> str:
-    """Return the address that clients use."""
+    """Return the address for clients."""
     host, port = listening.getsockname()[:2]
     return f"http://{_bracketed(host)}:{port}"
 
 
 def check_exposure(settings: Settings, host: str) -> None:
-    """Refuse to listen for other machines without API keys, or a list of whom to serve.
+    """Check that other machines are served only with API keys or TRUSTED_NETWORKS.
 
     Raises:
-        ConfigurationError: The address is not of this machine alone, no key is needed, and
-            TRUSTED_NETWORKS does not say who else is served.
+        ConfigurationError: The address serves other machines, without either.
     """
     if settings.needs_api_keys or settings.trusted_networks or host == "localhost":
         return

@@ -1,7 +1,7 @@
-"""How large the API of the local runtime is: numbers that `darkroom doctor` reckons with, too."""
+"""Sizes of the local API, which `darkroom doctor` checks against those of the servers."""
 
 THREADS = 8
-"""For what waits for PostgreSQL, a queue or a disk; each may hold a connection."""
+"""For calls that wait for PostgreSQL, a queue or a disk; each may hold a connection."""
 
 GRACE_SECONDS = 5
-"""What requests that are being answered get when the API stops."""
+"""How long open requests may take when the API stops."""

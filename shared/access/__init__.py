@@ -1,1 +1,1 @@
-"""Who may do what: API keys of workspaces, signed addresses, open streams."""
+"""Access: API keys of workspaces, signed addresses, trusted networks, open streams."""

@@ -2,16 +2,15 @@
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Engine, exc
 
-from shared.access.errors import Unauthorized, UnknownKey
 from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
-from shared.errors import InvalidRequest
+from shared.errors import DarkroomError, InvalidRequest
 
 _ID_BYTES = 6
 _SECRET_BYTES = 32
@@ -22,9 +21,24 @@ NAME_MAX_CHARS = 255
 _SQL = SqlFiles(__file__)
 
 
+class Unauthorized(DarkroomError):
+    """A request has no valid API key, where one is needed."""
+
+    code = "unauthorized"
+
+
+class UnknownKey(DarkroomError):
+    """A key to revoke does not exist, or was revoked before."""
+
+    code = "unknown_key"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no API key {key_id[:64]!r} that could be revoked")
+
+
 @dataclass(frozen=True, slots=True)
-class ApiKey:
-    """What may be known of a key once it was handed out."""
+class IssuedKey:
+    """A key without its text, which only its owner has."""
 
     id: str
     workspace_id: str
@@ -33,30 +47,23 @@ class ApiKey:
     revoked_at: datetime | None
 
     def as_dict(self) -> dict[str, str | None]:
-        """Return it as JSON tells it."""
+        """Return the key as JSON shows it."""
         return {
-            "id": self.id,
-            "workspace_id": self.workspace_id,
-            "name": self.name,
-            "created_at": self.created_at.isoformat(),
-            "revoked_at": None if self.revoked_at is None else self.revoked_at.isoformat(),
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in asdict(self).items()
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a request.
-
-    Attributes:
-        key_id: The key that proves it; None where none is needed.
-    """
+    """The workspace that a request is for, and its API key (None where no key is needed)."""
 
     workspace_id: str
     key_id: str | None = None
 
 
 class ApiKeyStore:
-    """Makes, finds and revokes keys.
+    """Creates, finds and revokes keys.
 
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
     """
@@ -66,11 +73,11 @@ class ApiKeyStore:
 
     def create(
         self, workspace_id: str, name: str, *, makes_workspace: bool = False
-    ) -> tuple[ApiKey, str]:
-        """Make a key and return it with its text, which nobody can find out again.
+    ) -> tuple[IssuedKey, str]:
+        """Create a key and return it with its text, which is not stored.
 
         Raises:
-            InvalidRequest: There is no such workspace, or a name is not allowed.
+            InvalidRequest: The workspace does not exist, or a name is not allowed.
         """
         _check_names(workspace_id, name)
         key_id = secrets.token_hex(_ID_BYTES)
@@ -89,27 +96,27 @@ class ApiKeyStore:
             raise InvalidRequest(f"workspace: no workspace {workspace_id!r}") from error
         return _key_of(row), text
 
-    def list(self, workspace_id: str | None = None) -> list[ApiKey]:
-        """Return all keys, or those of a workspace, oldest first; revoked ones too."""
+    def list(self, workspace_id: str | None = None) -> list[IssuedKey]:
+        """Return all keys, or those of a workspace, oldest first; with the revoked ones."""
         rows = fetch_all(self._engine, _SQL["list_keys"], {"workspace_id": workspace_id})
         return [_key_of(row) for row in rows]
 
     def revoke(self, key_id: str) -> None:
-        """Make a key worthless, from the next request on.
+        """Revoke a key, from the next request on.
 
         Raises:
-            UnknownKey: There is none, or it was revoked before.
+            UnknownKey: It does not exist, or was revoked before.
         """
         if execute(self._engine, _SQL["revoke_key"], {"id": key_id}) == 0:
             raise UnknownKey(key_id)
 
     def identify(self, text: str) -> Caller:
-        """Return whose key this is.
+        """Return the caller that this text is the key of.
 
         Raises:
-            Unauthorized: Nobody's, or it was revoked.
+            Unauthorized: It is no key, or was revoked.
         """
-        # By its hash alone: how long the search takes tells nothing about any key.
+        # Searched by its hash: how long that takes says nothing about any key.
         row = None
         if _KEY.fullmatch(text):
             row = fetch_one(self._engine, _SQL["find_key"], {"key_sha256": _hash(text)})
@@ -130,5 +137,5 @@ def _hash(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _key_of(row: Any) -> ApiKey:
-    return ApiKey(row.id, row.workspace_id, row.name, row.created_at, row.revoked_at)
+def _key_of(row: Any) -> IssuedKey:
+    return IssuedKey(row.id, row.workspace_id, row.name, row.created_at, row.revoked_at)

@@ -1,6 +1,6 @@
-"""Signed addresses: they open one thing, for a time, to whoever holds them.
+"""Signed addresses: each opens one thing, for a time, without an API key.
 
-For what a browser fetches without headers: event streams (EventSource) and images.
+A browser sends no headers when it opens an event stream (EventSource) or an image.
 """
 
 import hashlib
@@ -8,17 +8,35 @@ from uuid import UUID
 
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner
 
-from shared.access.errors import ExpiredToken, InvalidToken
+from shared.errors import DarkroomError
 
 TOKEN_MAX_CHARS = 128
+
+
+class InvalidToken(DarkroomError):
+    """A signed address was changed, or was signed for another thing."""
+
+    code = "invalid_token"
+
+    def __init__(self) -> None:
+        super().__init__("the token of this address is not valid")
+
+
+class ExpiredToken(DarkroomError):
+    """A signed address is too old."""
+
+    code = "expired_token"
+
+    def __init__(self) -> None:
+        super().__init__("the token of this address has expired; get the job again for a new one")
 
 
 class AddressSigner:
     """Signs the ids of one kind of thing.
 
     Args:
-        secret: Shared by all processes that serve the addresses.
-        kind: What is signed; a token for one kind does not open another.
+        secret: The same in all processes that serve the addresses.
+        kind: The kind of thing; a token for one kind does not open another.
         seconds: How long a token is valid.
     """
 
@@ -38,10 +56,10 @@ class AddressSigner:
         return signed.partition(".")[2]
 
     def check(self, thing_id: UUID, token: str) -> None:
-        """Let a token of this thing pass.
+        """Check a token of this thing.
 
         Raises:
-            ExpiredToken: It was valid once.
+            ExpiredToken: It was valid before.
             InvalidToken: It was never valid for this thing.
         """
         if len(token) > TOKEN_MAX_CHARS:

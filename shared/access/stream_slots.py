@@ -1,9 +1,10 @@
-"""How many event streams a workspace has open, counted in Redis: over all processes.
+"""The open event streams of each workspace, counted in Redis over all processes.
 
-A slot that its process no longer renews (it was killed) is free again after a while.
+A slot expires if its process does not renew it, so a killed process keeps none.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 from redis import Redis, RedisError
@@ -11,9 +12,9 @@ from redis import Redis, RedisError
 from shared.errors import TooManyStreams
 
 SLOT_SECONDS = 45
-"""Renewed three times within it."""
+"""How long a slot lasts; it is renewed three times within that."""
 
-# KEYS: the slots of a workspace. ARGV: slot, limit, seconds. The server's clock counts.
+# KEYS: the slots of a workspace. ARGV: slot, limit, seconds. The server's clock decides.
 _TAKE = """
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -36,12 +37,12 @@ log = structlog.get_logger(__name__)
 
 
 def slots_key(workspace_id: str) -> str:
-    """Return the sorted set of a workspace's open streams; its scores are their ends."""
+    """Return the sorted set of a workspace's open streams, scored by their expiry."""
     return f"open_streams:{workspace_id}"
 
 
 class StreamSlots:
-    """Counts the open streams of workspaces. While Redis is away nobody is refused."""
+    """Counts the open streams of workspaces; refuses none while Redis is unavailable."""
 
     def __init__(self, redis: Redis, limit: int) -> None:
         self._redis = redis
@@ -50,32 +51,34 @@ class StreamSlots:
         self._renew = redis.register_script(_RENEW)
 
     def take(self, workspace_id: str, slot: str) -> None:
-        """Take a slot for a stream about to open.
+        """Take a slot for a stream that is about to open.
 
         Raises:
-            TooManyStreams: The workspace has none left.
+            TooManyStreams: The workspace has no slot left.
         """
-        try:
+        taken = True
+        with _logging_failure():
             taken = self._take(
                 keys=[slots_key(workspace_id)], args=[slot, self._limit, SLOT_SECONDS]
             )
-        except RedisError as error:
-            log.warning("streams not counted", reason=str(error))
-            return
         if not taken:
             raise TooManyStreams(self._limit)
 
     def renew(self, slots: Mapping[str, Iterable[str]]) -> None:
-        """Keep the slots of streams that are still open, by workspace."""
-        try:
+        """Renew the slots of open streams, by workspace."""
+        with _logging_failure():
             for workspace_id, names in slots.items():
                 self._renew(keys=[slots_key(workspace_id)], args=[SLOT_SECONDS, *names])
-        except RedisError as error:
-            log.warning("streams not counted", reason=str(error))
 
     def free(self, workspace_id: str, slots: Iterable[str]) -> None:
-        """Give back the slots of streams that have ended."""
-        try:
+        """Free the slots of streams that have ended."""
+        with _logging_failure():
             self._redis.zrem(slots_key(workspace_id), *slots)
-        except RedisError as error:
-            log.warning("streams not counted", reason=str(error))
+
+
+@contextmanager
+def _logging_failure() -> Iterator[None]:
+    try:
+        yield
+    except RedisError as error:
+        log.warning("streams not counted", reason=str(error))

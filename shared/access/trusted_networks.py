@@ -1,7 +1,7 @@
-"""Whose requests need no API key besides those of this machine: TRUSTED_NETWORKS.
+"""TRUSTED_NETWORKS: the clients that need no API key, besides those of this machine.
 
-In a container a request of the host's own user comes from the default gateway; `gateway` names
-it. Used by the gate of the API.
+In a container, requests of the host come from the default gateway, which `gateway` names. Used by
+the gate of the API.
 """
 
 import socket
@@ -21,14 +21,14 @@ _IS_GATEWAY = 0x2
 
 
 class TrustedNetworks:
-    """Tells whether an address belongs to the trusted ones.
+    """Checks whether an address is trusted.
 
     Args:
         names: As in TRUSTED_NETWORKS; `gateway` is looked up once, now.
-        routes: Where the gateway is looked up.
+        routes: The file that names the gateway.
 
     Raises:
-        ConfigurationError: `gateway` is trusted, and there is none.
+        ConfigurationError: `gateway` is trusted, but the machine has none.
     """
 
     def __init__(self, names: Iterable[str], routes: Path = ROUTES) -> None:
@@ -37,7 +37,7 @@ class TrustedNetworks:
         ]
 
     def hold(self, address: str) -> bool:
-        """Return whether a client of this address is trusted; one that is no address is not."""
+        """Return whether a client of this address is trusted; False for a text that is none."""
         if not self._networks:
             return False
         try:

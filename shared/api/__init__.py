@@ -1,1 +1,1 @@
-"""The HTTP API that both runtimes mount: the only package of `shared` that knows the web."""
+"""The HTTP API of both runtimes: the only package of `shared` that imports the web framework."""

@@ -1,33 +1,72 @@
-"""The FastAPI application: the same for uvicorn and for Mangum, around the parts it is given."""
+"""The FastAPI application, which both runtimes serve: with uvicorn, and through Mangum."""
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from shared.api import assets, events, generations, images, pages, previews, service
+from shared.api import (
+    asset_routes,
+    event_routes,
+    generation_routes,
+    page_routes,
+    picture_routes,
+    service_routes,
+)
+from shared.api.context import ApiContext, Threads
+from shared.api.delivery import EventDelivery
 from shared.api.documentation import install_document
 from shared.api.gate import Gate
-from shared.api.parts import ApiParts
 from shared.api.problems import install_problems
+from shared.wiring import Services
 
 VERSION = "1"
 
 _TAGS = [
-    {"name": "generations", "description": "Jobs: submit, follow, read, list, cancel."},
-    {"name": "assets", "description": "Pictures of your own, for jobs to show."},
-    {"name": "images", "description": "The pictures of jobs, made and in the making."},
-    {"name": "service", "description": "Presets, and how the service is."},
+    {"name": "generations", "description": "Jobs: submit, follow, read, list, cancel, delete."},
+    {"name": "assets", "description": "Uploaded pictures, which jobs use as references."},
+    {"name": "images", "description": "The pictures of jobs, and previews of them."},
+    {"name": "service", "description": "Options of a request, and the health of the service."},
 ]
 
+_ROUTES = (
+    generation_routes,
+    event_routes,
+    asset_routes,
+    picture_routes,
+    service_routes,
+    page_routes,
+)
 
-def create_app(parts: ApiParts) -> Gate | CORSMiddleware:
-    """Return the application; connects to nothing, and has no start or end of its own."""
-    app = build_routes(parts)
-    gate = Gate(app, parts.settings)
-    if not parts.settings.cors_origins:
+
+def create_app(
+    services: Services, delivery: EventDelivery, threads: Threads
+) -> Gate | CORSMiddleware:
+    """Return the application; opens no connection, and has no start or end of its own."""
+    services.prepare()
+    app = FastAPI(
+        title="Darkroom",
+        version=VERSION,
+        openapi_tags=_TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Its own instrumentation would wrap the sending of each event.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    app.state.context = ApiContext(services, delivery, threads)
+    for routes in _ROUTES:
+        app.include_router(routes.router)
+    install_problems(app)
+    install_document(app)
+    return _guard(app, services)
+
+
+def _guard(app: FastAPI, services: Services) -> Gate | CORSMiddleware:
+    gate, origins = Gate(app, services.settings), services.settings.cors_origins
+    if not origins:
         return gate
     return CORSMiddleware(
         gate,
-        allow_origins=parts.settings.cors_origins,
+        allow_origins=origins,
         allow_methods=["DELETE", "GET", "POST"],
         allow_headers=[
             "Authorization",
@@ -38,23 +77,3 @@ def create_app(parts: ApiParts) -> Gate | CORSMiddleware:
         ],
         expose_headers=["Location", "Preference-Applied", "Retry-After"],
     )
-
-
-def build_routes(parts: ApiParts) -> FastAPI:
-    """Return the application without what every request passes."""
-    app = FastAPI(
-        title="Darkroom",
-        version=VERSION,
-        openapi_tags=_TAGS,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-        # Its own instrumentation would stand between each event and its client.
-        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
-    )
-    app.state.parts = parts
-    for routes in (generations, events, assets, images, previews, service, pages):
-        app.include_router(routes.router)
-    install_problems(app)
-    install_document(app)
-    return app

@@ -1,18 +1,18 @@
-"""Who is calling, or what a signed address opens: every route of a workspace stands on it."""
+"""Who sends a request, or what its signed address opens; every route of a workspace uses it."""
 
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Security
+from fastapi import Depends, Query, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from shared.access.api_keys import Caller
-from shared.access.errors import Unauthorized
+from shared.access.api_keys import Caller, Unauthorized
 from shared.access.signatures import AddressSigner
-from shared.api.parts import ApiParts, Parts
+from shared.api.context import ApiContext, Context
 
 OPEN_WORKSPACE = "default"
-"""Whose jobs they are where no key is needed."""
+"""The workspace of every request where no key is needed."""
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -23,15 +23,15 @@ _bearer = HTTPBearer(
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
-async def find_caller(parts: Parts, credentials: Credentials) -> Caller:
-    """Return whose workspace a request is for.
+async def find_caller(api: Context, credentials: Credentials) -> Caller:
+    """Return the caller, and with it the workspace of a request.
 
     Raises:
-        Unauthorized: A key is needed, and none or a wrong one was sent.
+        Unauthorized: A key is needed, and the request has none or an invalid one.
     """
     if credentials is not None:
-        return await parts.threads.run(parts.keys.identify, credentials.credentials)
-    if parts.settings.needs_api_keys:
+        return await api.run(api.services.keys.identify, credentials.credentials)
+    if api.settings.needs_api_keys:
         raise Unauthorized("send an API key of the workspace as Authorization: Bearer ...")
     return Caller(OPEN_WORKSPACE)
 
@@ -39,22 +39,36 @@ async def find_caller(parts: Parts, credentials: Credentials) -> Caller:
 CallerOf = Annotated[Caller, Depends(find_caller)]
 
 
-async def find_workspace(
-    parts: ApiParts,
-    signer: AddressSigner,
-    thing_id: UUID,
-    token: str | None,
+@dataclass(frozen=True, slots=True)
+class SignedAccess:
+    """Access to one thing: by the token of its signed address, else by the caller's key."""
+
+    api: ApiContext
+    credentials: HTTPAuthorizationCredentials | None
+    token: str | None
+
+    async def find_workspace(self, signer: AddressSigner, thing_id: UUID) -> str | None:
+        """Return the workspace that the thing must belong to; None if a token opens it.
+
+        Raises:
+            InvalidToken, ExpiredToken: The token does not open the thing.
+            Unauthorized: There is neither a token nor a valid key.
+        """
+        if self.token is None:
+            return (await find_caller(self.api, self.credentials)).workspace_id
+        signer.check(thing_id, self.token)
+        return None
+
+
+async def get_access(
+    api: Context,
     credentials: Credentials,
-) -> str | None:
-    """Return in whose workspace a request may look for a thing; None means in any.
+    token: Annotated[
+        str | None, Query(max_length=200, description="The token of a signed address.")
+    ] = None,
+) -> SignedAccess:
+    """Return how a request to a signed address is authorized (a dependency of routes)."""
+    return SignedAccess(api, credentials, token)
 
-    A valid token opens the one thing that it was signed for; without one the caller's key counts.
 
-    Raises:
-        InvalidToken, ExpiredToken: The token does not open it.
-        Unauthorized: There is neither a token nor a valid key.
-    """
-    if token is None:
-        return (await find_caller(parts, credentials)).workspace_id
-    signer.check(thing_id, token)
-    return None
+Access = Annotated[SignedAccess, Depends(get_access)]

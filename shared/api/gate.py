@@ -1,7 +1,7 @@
-"""What every request passes, whichever route it is for: limits, headers, a line in the log.
+"""Checks of every request, security headers of every response, and a log line for each.
 
-Plain ASGI around the whole application: a middleware class of the framework would cost each
-open event stream kilobytes.
+Plain ASGI around the whole application: a middleware class of the framework would cost each open
+event stream kilobytes.
 """
 
 import re
@@ -20,13 +20,13 @@ from shared.imaging.media_types import MEDIA_TYPES, UPLOAD_MAX_BYTES
 from shared.settings import Settings
 
 BODY_MAX_BYTES = 256 * 1024
-"""Four times what the longest prompt with all metadata needs, each character escaped."""
+"""Four times the longest prompt with all metadata, each character escaped."""
 
 UPLOAD_PATH = "/v1/assets"
-"""The one path that takes pictures instead of JSON."""
+"""The only path that accepts pictures instead of JSON."""
 
 LATER = "darkroom.later"
-"""In the scope of a request: a list to which a response may add what the gate serves for it."""
+"""In the scope of a request: a list of calls that continue the response, made by the gate."""
 
 _LOOPBACK_CLIENTS = re.compile(r"127\.[0-9.]+|::1|::ffff:127\.[0-9.]+")
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -44,14 +44,14 @@ log = structlog.get_logger(__name__)
 
 
 class Gate:
-    """Lets a request through to the application, or answers it with a problem.
+    """Passes a request to the application, or answers it with a problem.
 
-    Where no API key is needed, only this machine and TRUSTED_NETWORKS are served, under a name
-    of this machine, and no page of another site: neither a form nor a script elsewhere can
+    Without API keys, only clients of this machine and of TRUSTED_NETWORKS are served, under a name
+    of this machine. Pages of other sites are refused: neither their forms nor their scripts can
     submit jobs.
 
     Raises:
-        ConfigurationError: TRUSTED_NETWORKS names a gateway, and there is none.
+        ConfigurationError: TRUSTED_NETWORKS names a gateway, but the machine has none.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -84,10 +84,10 @@ class Gate:
             )
 
     async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
-        """Have the application answer, and then serve what it has left to be served.
+        """Call the application, and then continue the response if it asks for that.
 
-        An event stream lives here, when all frames and objects of the framework are gone: they
-        are half of what it would hold.
+        An event stream runs here, after the calls of the framework have returned: their frames
+        and objects would double its memory.
         """
         later: list[Later] = []
         await self._app({**scope, LATER: later}, exchange.receive, exchange.send)
@@ -96,7 +96,7 @@ class Gate:
 
     def _refuse(self, scope: Scope) -> tuple[int, str, str] | None:
         headers = Headers(scope=scope)
-        if self._is_open and (reason := self._find_stranger(scope, headers)):
+        if self._is_open and (reason := self._find_objection(scope, headers)):
             return 403, "forbidden", reason
         if scope["method"] in _SAFE_METHODS:
             return None
@@ -111,10 +111,10 @@ class Gate:
             return 413, "payload_too_large", f"the body may have {_limit_of(scope)} bytes"
         return None
 
-    def _find_stranger(self, scope: Scope, headers: Headers) -> str | None:
-        """Say why a request without a key is not one of this machine's user."""
+    def _find_objection(self, scope: Scope, headers: Headers) -> str | None:
+        """Return why a request without a key may not be from a user of this machine."""
         client = scope.get("client")
-        if client is not None and not self._knows(client[0]):
+        if client is not None and not self._trusts(client[0]):
             return "without API keys (REQUIRE_API_KEYS) only this machine is served"
         host = re.sub(r":[0-9]+$", "", headers.get("host", "")).lower()
         if host not in self._hosts:
@@ -126,12 +126,12 @@ class Gate:
             return "without API keys no page of another site may send this"
         return None
 
-    def _knows(self, address: str) -> bool:
+    def _trusts(self, address: str) -> bool:
         return _LOOPBACK_CLIENTS.fullmatch(address) is not None or self._trusted.hold(address)
 
 
 class _Exchange:
-    """One request and its answer: counts what comes in, adds headers to what goes out."""
+    """One request and its response: counts the bytes received, and adds headers."""
 
     __slots__ = ("_limit_bytes", "_receive", "_send", "size_bytes", "started_at", "status")
 
@@ -148,7 +148,7 @@ class _Exchange:
         if message["type"] == "http.request":
             self.size_bytes += len(message.get("body", b""))
             if self.size_bytes > self._limit_bytes:
-                # Only a body without a length comes this far: the rest of it is not read.
+                # Only a body without a Content-Length comes this far. Its rest is not read.
                 raise HTTPException(413, f"the body may have {self._limit_bytes} bytes")
         return message
 

@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared import errors
-from shared.access.errors import ExpiredToken, InvalidToken, Unauthorized
+from shared.access.api_keys import Unauthorized
+from shared.access.signatures import ExpiredToken, InvalidToken
 from shared.errors import DarkroomError, LimitReached, one_line
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_SECONDS = 2
 
-_STATUS: Mapping[type[DarkroomError], int] = {
+_STATUSES: Mapping[type[DarkroomError], int] = {
     Unauthorized: 401,
     InvalidToken: 401,
     ExpiredToken: 401,
@@ -36,27 +37,29 @@ _TITLES = {
     "invalid_token": "The address is not valid",
     "expired_token": "The address has expired",
     "forbidden": "Not allowed from here",
-    "not_found": "There is no such thing",
+    "not_found": "Not found",
     "method_not_allowed": "This method is not allowed here",
     "job_running": "The job has not ended",
     "asset_in_use": "The asset is needed",
     "payload_too_large": "The body is too large",
-    "unsupported_media_type": "The body is of a type that is not taken here",
+    "unsupported_media_type": "The type of the body is not accepted here",
     "invalid_request": "The request is not valid",
     "idempotency_key_reused": "The Idempotency-Key belongs to another request",
     "too_many_open_jobs": "Too many open jobs",
     "too_many_streams": "Too many open event streams",
-    "internal": "Something went wrong here",
+    "internal": "An unexpected error occurred",
     "service_unavailable": "A server cannot be reached",
     "storage_unavailable": "The image store cannot be reached",
 }
 
-_CODES = {
+_HTTP_CODES = {
     404: "not_found",
     405: "method_not_allowed",
     413: "payload_too_large",
     415: "unsupported_media_type",
 }
+
+_FAULT = "the request could not be processed"
 
 
 def problem(
@@ -67,7 +70,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     **members: Any,
 ) -> JSONResponse:
-    """Return a problem; `members` are added to it as they are."""
+    """Return a problem, with these members besides those of RFC 9457."""
     body = {
         "type": f"urn:darkroom:problem:{code}",
         "title": _TITLES.get(code, code),
@@ -80,20 +83,37 @@ def problem(
 
 
 def problem_of(error: DarkroomError) -> JSONResponse:
-    """Return an error of ours as a problem."""
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+    """Return the problem that describes an error of ours."""
+    status = next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
     if status == 500:
-        return problem(500, "internal", "the request could not be carried out")
+        return problem(500, "internal", _FAULT)
     code = "not_found" if status == 404 else error.code
     return problem(status, code, one_line(str(error)), headers=_headers(error, status))
 
 
 def install_problems(app: FastAPI) -> None:
-    """Have every error of the application answered with a problem."""
-    app.add_exception_handler(DarkroomError, _on_our_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_fault)
+    """Make the application answer every error with a problem."""
+
+    @app.exception_handler(DarkroomError)
+    async def on_our_error(_request: Request, error: DarkroomError) -> JSONResponse:
+        return problem_of(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [_describe(item) for item in error.errors()]
+        if any(item["type"] == "json_invalid" for item in error.errors()):
+            return problem(400, "malformed_json", found[0]["message"])
+        detail = one_line("; ".join(f"{item['field']} {item['message']}".strip() for item in found))
+        return problem(422, "invalid_request", detail, errors=found)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(_request: Request, error: HTTPException) -> JSONResponse:
+        code = _HTTP_CODES.get(error.status_code, "invalid_request")
+        return problem(error.status_code, code, one_line(str(error.detail)), headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def on_fault(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(500, "internal", _FAULT)
 
 
 def _headers(error: DarkroomError, status: int) -> dict[str, str]:
@@ -106,36 +126,9 @@ def _headers(error: DarkroomError, status: int) -> dict[str, str]:
     return {}
 
 
-async def _on_our_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, DarkroomError):
-        raise error
-    return problem_of(error)
-
-
-async def _on_invalid_request(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    found = [_describe(item) for item in error.errors()]
-    if any(item["type"] == "json_invalid" for item in error.errors()):
-        return problem(400, "malformed_json", found[0]["message"])
-    detail = one_line("; ".join(f"{item['field']} {item['message']}".strip() for item in found))
-    return problem(422, "invalid_request", detail, errors=found)
-
-
-async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
-        raise error
-    code = _CODES.get(error.status_code, "invalid_request")
-    return problem(error.status_code, code, one_line(str(error.detail)), headers=error.headers)
-
-
-async def _on_fault(_request: Request, _error: Exception) -> JSONResponse:
-    return problem(500, "internal", "the request could not be carried out")
-
-
 def _describe(item: Mapping[str, Any]) -> dict[str, str]:
     place, *path = item["loc"]
-    # A key of `metadata` may be anything, and as long as it likes.
+    # A key of `metadata` may be any text of any length.
     names = [str(part)[:64] for part in path if part != "[key]"]
     field = ".".join(names) or str(place)
     text = str(item["msg"]).removeprefix("Value error, ")

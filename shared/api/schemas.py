@@ -1,4 +1,4 @@
-"""The bodies of the API, as its OpenAPI document describes them."""
+"""The JSON bodies of the API, as the OpenAPI document describes them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,51 +17,53 @@ class _Body(BaseModel):
 
 
 class ErrorBody(_Body):
-    """Why an attempt, or the whole job, failed."""
+    """The reason why an attempt, or the whole job, failed."""
 
     model_config = ConfigDict(extra="allow")
 
-    code: str = Field(description="Stable word for programs.", examples=["rate_limited"])
+    code: str = Field(description="Stable code for programs.", examples=["rate_limited"])
     message: str = Field(description="One line for a person.")
     retryable: bool = Field(description="Whether another attempt may help.")
-    attempt: int = Field(description="The attempt it ended; 0 if none had begun.")
+    attempt: int = Field(description="The attempt that failed; 0 if none had begun.")
 
 
 class AttemptBody(_Body):
-    """One line of the ledger: a try, how it ended, and what is known of its bill."""
+    """One attempt: how it ended, and what the provider billed for it."""
 
     number: int
     started_at: datetime
     finished_at: datetime | None
-    outcome: str | None = Field(description="`completed`, `failed`, `lost`; null while it runs.")
+    outcome: str | None = Field(description="`completed`, `failed` or `lost`; null while it runs.")
     charge_state: str = Field(
-        description="Whether the provider was paid: `none`, `charged` or `unknown`."
+        description="Whether the provider billed the call: `none`, `charged` or `unknown`."
     )
     provider: str | None
     model: str | None
-    request_id: str | None = Field(description="The provider's own name for the call.")
-    units: dict[str, int] | None = Field(description="What was billed, by name.")
+    request_id: str | None = Field(description="The provider's own id of the call.")
+    units: dict[str, int] | None = Field(description="The billed units, by name.")
     price_microdollars: int | None = Field(
-        description="By the price table of the service; null where that has no entry."
+        description="By the price table of the service; null if it has no entry."
     )
     error: ErrorBody | None
 
 
 class ReceiptBody(_Body):
-    """What the job cost so far: the ledger, added up."""
+    """The cost of all attempts so far."""
 
-    price_microdollars: int = Field(description="Of all calls whose price is known.")
+    price_microdollars: int = Field(description="The sum of all known prices.")
     charged_calls: int
-    unknown_calls: int = Field(description="Calls that may have been billed: nobody knows.")
-    unpriced_calls: int = Field(description="Calls that were billed and have no known price.")
+    unknown_calls: int = Field(description="Calls that may have been billed.")
+    unpriced_calls: int = Field(description="Billed calls without a known price.")
 
 
 class ImageBody(_Body):
-    """One finished picture."""
+    """One finished image."""
 
     id: UUID
     position: int
-    url: str = Field(description="Signed, and valid for an hour; the job has a new one.")
+    url: str = Field(
+        description="Signed, and valid for an hour; each GET of the job returns a new one."
+    )
     media_type: str
     width_px: int
     height_px: int
@@ -73,45 +75,47 @@ class ImageBody(_Body):
 
 
 class AssetBody(_Body):
-    """A picture that was uploaded."""
+    """An uploaded picture."""
 
     id: UUID = Field(description="For `source_asset_id` of a request.")
     product_id: str | None
-    url: str = Field(description="Signed, and valid for an hour; the asset has a new one.")
+    url: str = Field(
+        description="Signed, and valid for an hour; each GET of the asset returns a new one."
+    )
     media_type: str
     width_px: int | None
     height_px: int | None
     size_bytes: int
-    sha256: str | None = Field(description="Of the bytes as they are kept.")
+    sha256: str | None = Field(description="Of the stored bytes.")
     created_at: datetime
 
 
 class PreviewBody(_Body):
-    """What a picture in the making looks like so far."""
+    """A preview of an image of a running attempt."""
 
     position: int
-    number: int = Field(description="Counts up with each newer one of this position.")
-    url: str = Field(description="Signed; it is gone as soon as the attempt has ended.")
+    number: int = Field(description="Rises with each newer preview of this position.")
+    url: str = Field(description="Signed; the preview is deleted when the attempt ends.")
     media_type: str
     width_px: int
     height_px: int
 
 
 class RetryBody(_Body):
-    """What a job waits for."""
+    """The attempt that a job waits for."""
 
-    attempt: int = Field(description="The attempt that comes next.")
+    attempt: int = Field(description="The number of the next attempt.")
     max_attempts: int
     code: str
-    reason: str = Field(description="Why the attempt before failed, for a person.")
+    reason: str = Field(description="Why the last attempt failed, for a person.")
     next_attempt_at: datetime
 
 
 class UrlsBody(_Body):
-    """Where to go from here; relative to the API's address unless PUBLIC_BASE_URL is set."""
+    """Addresses of the job; relative to the API's own unless PUBLIC_BASE_URL is set."""
 
     self: str
-    events: str = Field(description="For EventSource: signed for this job, and short-lived.")
+    events: str = Field(description="For EventSource; signed, and valid for some minutes.")
     cancel: str
 
 
@@ -133,11 +137,11 @@ class JobBody(_Body):
     metadata: dict[str, Any]
     images: list[ImageBody]
     previews: list[PreviewBody] = Field(
-        description="While an attempt runs: its pictures in the making, where a model shows any."
+        description="Of the running attempt, if the model sends any."
     )
-    missing: int = Field(description="Images of a completed job that never came.")
+    missing: int = Field(description="Images of a completed job that were not made.")
     error: ErrorBody | None = Field(
-        description="Why the job failed, or why the attempt before the one it waits for did."
+        description="Why the job failed, or the last attempt of a waiting job."
     )
     attempt: int = Field(description="Attempts that have begun.")
     max_attempts: int
@@ -156,7 +160,7 @@ class PageBody(_Body):
     """Jobs, newest first."""
 
     items: list[JobBody]
-    next_cursor: str | None = Field(description="For the next page; null on the last.")
+    next_cursor: str | None = Field(description="For the next page; null on the last page.")
 
 
 class StyleBody(_Body):
@@ -168,19 +172,19 @@ class StyleBody(_Body):
 
 
 class ScriptBody(_Body):
-    """A tag that tells the mock provider how to behave, when it stands in a prompt."""
+    """A tag in a prompt, which the mock provider obeys."""
 
     tag: str = Field(examples=["[[fail:1]]"])
     meaning: str
 
 
 class StylesBody(_Body):
-    """All presets."""
+    """All styles."""
 
     items: list[StyleBody]
     default: str
     scripts: list[ScriptBody] = Field(
-        description="Where the mock provider draws: how to make each thing happen that can."
+        description="Tags that the mock provider obeys; empty with other providers."
     )
 
 
@@ -193,7 +197,7 @@ class ErrorTitleBody(_Body):
 
 
 class OptionsBody(_Body):
-    """What a request may ask for, and every word that a job may answer with."""
+    """What a request may ask for, and every status and error code of a job."""
 
     sizes: Sequence[str]
     default_size: str
@@ -206,25 +210,25 @@ class OptionsBody(_Body):
     statuses: Sequence[JobStatus]
     errors: Sequence[ErrorTitleBody]
     scripts: Sequence[ScriptBody] = Field(
-        description="Tags that the mock provider obeys; empty where it does not obey any."
+        description="Tags that the mock provider obeys; empty with other providers."
     )
 
 
 class HealthBody(_Body):
-    """The process answers."""
+    """The process responds."""
 
     status: str = Field(examples=["ok"])
 
 
 class ReadyBody(_Body):
-    """Whether everything that the API needs answers."""
+    """Whether all servers that requests need respond."""
 
     status: str = Field(examples=["ready"])
     checks: dict[str, str]
 
 
 class FieldProblemBody(_Body):
-    """What is wrong with one field."""
+    """One invalid field."""
 
     field: str
     message: str
@@ -239,5 +243,5 @@ class ProblemBody(_Body):
     title: str
     status: int
     detail: str
-    code: str = Field(description="Stable word for programs.", examples=["invalid_request"])
+    code: str = Field(description="Stable code for programs.", examples=["invalid_request"])
     errors: list[FieldProblemBody] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.api.generations import WAIT_MAX_SECONDS
+from shared.api.generation_routes import WAIT_MAX_SECONDS
 from shared.errors import ConfigurationError
 from shared.jobs.migrate import newest_revision
 from shared.settings import Settings

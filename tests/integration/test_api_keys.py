@@ -3,8 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
-from shared.access.api_keys import ApiKeyStore, Caller
-from shared.access.errors import Unauthorized, UnknownKey
+from shared.access.api_keys import ApiKeyStore, Caller, Unauthorized, UnknownKey
 from shared.errors import InvalidRequest
 from tests.support.database import Database
 

@@ -8,8 +8,8 @@ import typer
 from devkit.environment import adopt, with_aws_variables
 from devkit.lambda_host.function import LambdaFunction
 from devkit.lambda_host.gateway.server import HttpGateway
+from local.web.program import run_program
 from local.web.server import check_exposure, listen
-from local.web.service import run_service
 from shared.settings import Settings
 
 
@@ -32,7 +32,7 @@ def main(
         # Listens before it is ready: clients that connect early wait.
         return HttpGateway(function, concurrency, listen(*address))
 
-    raise typer.Exit(run_service("lambda_host", build))
+    raise typer.Exit(run_program("lambda_host", build))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.access.errors import ExpiredToken, InvalidToken
-from shared.access.signatures import TOKEN_MAX_CHARS, AddressSigner
+from shared.access.signatures import TOKEN_MAX_CHARS, AddressSigner, ExpiredToken, InvalidToken
 
 THING, OTHER = UUID(int=1), UUID(int=2)
 SECRET = "0123456789abcdef"

@@ -1,4 +1,4 @@
-"""Files for browsers: the page, its style and module, and the documentation of the API."""
+"""Files for browsers: the page with its assets, and the documentation of the API."""
 
 import mimetypes
 from functools import cache
@@ -9,7 +9,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from shared.api.parts import Parts
+from shared.api.context import Context
 
 _PAGE = Path(__file__).parent / "page"
 _ASSETS = {"app.css", "app.js", "icon.svg", "docs.js", "receipt.js"}
@@ -22,18 +22,17 @@ _POLICY = (
 _OWN_IMAGES = "'self' data: blob:"
 
 FILE_POLICY = _POLICY.format(styles="'self'", images=_OWN_IMAGES)
-# Swagger UI sets styles of elements from its script.
+# The script of Swagger UI sets the styles of elements.
 DOCS_POLICY = _POLICY.format(styles="'self' 'unsafe-inline'", images=_OWN_IMAGES)
 
 
-# None of them stands in the document.
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-async def page(request: Request, parts: Parts) -> Response:
-    """Return the page, which shows pictures of the API and of where it redirects to."""
-    origin = parts.image_store.origin
+async def page(request: Request, api: Context) -> Response:
+    """Return the page, whose policy allows pictures of the API and of the image store."""
+    origin = api.services.image_store.origin
     images = _OWN_IMAGES if origin is None else f"{_OWN_IMAGES} {origin}"
     policy = _POLICY.format(styles="'self'", images=images)
     return _serve(request, _PAGE / "index.html", policy)
@@ -82,5 +81,5 @@ def _load(path: Path) -> tuple[bytes, str]:
 
 @cache
 def _docs_folder() -> Path:
-    """Return where the files of Swagger UI lie, which fastapi-offline brings along."""
+    """Return the folder of the files of Swagger UI, a part of fastapi-offline."""
     return Path(str(files("fastapi_offline") / "static"))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 from fastapi import APIRouter, Response
 
-from shared.api.parts import ApiParts, Parts
+from shared.api.context import ApiContext, Context
 from shared.api.problems import MEDIA_TYPE, problem
 from shared.api.schemas import (
     ErrorTitleBody,
@@ -36,15 +36,15 @@ _STYLES = [
 _SCRIPTS = [ScriptBody(tag=script.example, meaning=script.meaning) for script in SCRIPTS]
 
 
-@router.get("/v1/styles", summary="List the style presets")
-async def list_styles(parts: Parts) -> StylesBody:
-    """Return the presets for product pictures that a request may name."""
-    return StylesBody(items=_STYLES, default=DEFAULT_STYLE, scripts=_scripts_of(parts.settings))
+@router.get("/v1/styles", summary="List styles")
+async def list_styles(api: Context) -> StylesBody:
+    """Return the presets of scene and light that a request may name."""
+    return StylesBody(items=_STYLES, default=DEFAULT_STYLE, scripts=_scripts_of(api.settings))
 
 
-@router.get("/v1/options", summary="List what a request may ask for, and all codes")
-async def list_options(parts: Parts) -> OptionsBody:
-    """Return the sizes, styles and limits of a request, every status, and every error code."""
+@router.get("/v1/options", summary="List options")
+async def list_options(api: Context) -> OptionsBody:
+    """Return the sizes, styles and limits of requests, the statuses of jobs, and error codes."""
     return OptionsBody(
         sizes=SIZE_NAMES,
         default_size=DEFAULT_SIZE,
@@ -60,7 +60,7 @@ async def list_options(parts: Parts) -> OptionsBody:
             for kind in _kinds_of(DarkroomError)
             if kind.title
         ],
-        scripts=_scripts_of(parts.settings),
+        scripts=_scripts_of(api.settings),
     )
 
 
@@ -75,37 +75,37 @@ def _kinds_of(root: type[DarkroomError]) -> list[type[DarkroomError]]:
     return sorted(kinds, key=lambda kind: kind.code)
 
 
-@router.get("/healthz", summary="Does the process answer?")
+@router.get("/healthz", summary="Check the process")
 async def healthz() -> HealthBody:
-    """Answer, asking nobody else."""
+    """Respond without a request to any other server."""
     return HealthBody(status="ok")
 
 
 @router.get(
     "/readyz",
-    summary="Can jobs be taken?",
+    summary="Check all servers",
     response_model=ReadyBody,
     responses={
         503: {
-            "description": "Something that is needed is away: `checks` says what.",
+            "description": "A server is unavailable; `checks` names it.",
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
         }
     },
 )
-async def readyz(parts: Parts) -> Response | ReadyBody:
-    """Make a round trip to each server that is needed."""
-    found = {name: await _check(parts, ask) for name, ask in parts.checks.items()}
+async def readyz(api: Context) -> Response | ReadyBody:
+    """Make a round trip to each server that requests need."""
+    found = {name: await _check(api, ask) for name, ask in api.services.checks().items()}
     if all(state == "ok" for state in found.values()):
         return ReadyBody(status="ready", checks=found)
-    away = ", ".join(name for name, state in found.items() if state != "ok")
-    return problem(503, "service_unavailable", f"away: {away}", checks=found)
+    down = ", ".join(name for name, state in found.items() if state != "ok")
+    return problem(503, "service_unavailable", f"unavailable: {down}", checks=found)
 
 
-async def _check(parts: ApiParts, ask: Callable[[], None]) -> str:
+async def _check(api: ApiContext, ask: Callable[[], None]) -> str:
     try:
-        await parts.threads.run(ask)
+        await api.run(ask)
     except DarkroomError as error:
-        # What went wrong names servers: for operators, not for everybody.
+        # The reason names servers: it is for operators, not for clients.
         log.warning("not ready", reason=str(error))
         return "away"
     return "ok"

@@ -1,9 +1,12 @@
-"""How a job is shown to clients: with its ledger, its pictures and signed addresses."""
+"""Jobs and assets as clients see them: with attempts, images and signed addresses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
+
+from fastapi import Response
+from pydantic import BaseModel
 
 from shared.access.signatures import AddressSigner
 from shared.api.schemas import (
@@ -27,8 +30,8 @@ from shared.settings import Settings
 from shared.status import JobStatus
 
 
-class Representer:
-    """Shows jobs; signs the addresses that browsers open without headers."""
+class Presenter:
+    """Shows jobs and assets; signs the addresses that browsers open without headers."""
 
     def __init__(self, settings: Settings) -> None:
         self._base = settings.public_base_url or ""
@@ -47,7 +50,7 @@ class Representer:
         return f"{self._base}/v1/assets/{asset_id}"
 
     def show_asset(self, asset: Asset) -> AssetBody:
-        """Return an uploaded picture as clients see it."""
+        """Return an asset as clients see it."""
         token = self.asset_signer.sign(asset.id)
         url = f"{self.path_of_asset(asset.id)}/content?token={token}"
         return AssetBody.model_validate({**asdict(asset), "url": url})
@@ -102,7 +105,7 @@ class Representer:
     def _preview_of(self, preview: Mapping[str, Any]) -> PreviewBody:
         preview_id = UUID(preview["id"])
         token = self.preview_signer.sign(preview_id)
-        # The number makes another address of a newer one, which browsers then ask for.
+        # Each newer preview has another address, so that browsers load it.
         query = f"number={preview['number']}&token={token}"
         url = f"{self._base}/v1/previews/{preview_id}?{query}"
         shown = {name: value for name, value in preview.items() if name != "id"}
@@ -141,7 +144,7 @@ def _error_of(error: Mapping[str, Any]) -> ErrorBody:
     return ErrorBody(**error)
 
 
-# A foreign producer may have written anything into the params of its row.
+# A foreign producer may have written any params into its row.
 
 
 def _integer_of(value: Any, default: int | None) -> Any:
@@ -150,3 +153,11 @@ def _integer_of(value: Any, default: int | None) -> Any:
 
 def _mapping_of(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def json_response(
+    body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a body that holds signed addresses, and so must not be cached."""
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return Response(body.model_dump_json(), status, headers, media_type="application/json")
