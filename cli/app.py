@@ -148,24 +148,16 @@ def sweep() -> None:
 
 @app.command()
 def doctor(
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            file_okay=False,
-            help="Where docker-compose.yml and template.yaml are; default: with this program.",
-        ),
-    ] = None,
-    only_broken: Annotated[
-        bool, typer.Option("--only-broken", help="Print no rule that holds.")
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Print every rule, recovery times and versions."),
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Check that settings, code, docker-compose.yml, template.yaml and the servers agree.
+    """Check the settings of this environment, Celery's options and the servers.
 
-    Prints each rule with what was found, what is wrong and how to mend it, and how long a job
-    waits at worst when something dies. Ends with 0 if no rule is broken, 1 if one is, 2 if a
-    file cannot be read.
+    The first line is the verdict. Ends with 0 if no rule is broken and 1 if one is.
     """
     from cli.doctor.command import run_doctor
 
-    run_doctor(folder, only_broken=only_broken)
+    run_doctor(is_verbose=verbose, as_json=as_json)

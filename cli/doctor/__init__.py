@@ -1,4 +1,5 @@
-"""The rules by which settings, code, docker-compose.yml and template.yaml agree, and their check.
+"""`darkroom doctor`: checks the settings, Celery's options and the servers of a deployment.
 
-`darkroom doctor` prints them; tests/architecture/test_agreement.py holds the project to them.
+`command` is its entry point. `facts` gathers what the rules look at; `setting_rules`,
+`celery_rules` and `server_rules` hold the rules, and `report` prints what they found.
 """

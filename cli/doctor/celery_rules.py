@@ -1,33 +1,28 @@
-"""Rules on Celery and on the Redis behind it."""
+"""Rules on Celery's effective options."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cli.doctor.facts import Facts
-from cli.doctor.quantities import bytes_of, in_megabytes, in_seconds
-from cli.doctor.rule import NotChecked, Reading, Rule, judged
-from cli.doctor.template_file import Resource
-from shared.adapters.celery_broker import JOB_QUEUE, MAINTENANCE_QUEUE, TASK_NAME
-from shared.settings import RETRY_AFTER_MAX_SECONDS
+from cli.doctor.rule import NotChecked, Observation, known, rule
+from cli.doctor.setting_rules import longest_hold_seconds
+from shared.adapters.celery_broker import QUEUES, TASK_NAME
 
 BLOCKING_READ_SECONDS = 1.0
 """How long kombu waits in Redis for a message (kombu/transport/redis.py, `brpop_timeout`)."""
-
-POLICY = "noeviction"
 
 WANTED = {
     "task_acks_late": (True, "a job of a dead worker would not be delivered again"),
     "task_reject_on_worker_lost": (False, "what kills its worker would be delivered without end"),
     "task_acks_on_failure_or_timeout": (True, "what reached the limit would come without end"),
     "task_ignore_result": (True, "Celery would write over the records of the event script"),
-    "task_create_missing_queues": (False, "a wrong name would make a queue that nobody reads"),
+    "task_create_missing_queues": (False, "a wrong name would make a queue that no worker reads"),
     "worker_prefetch_multiplier": (1, "short jobs would wait behind a long one"),
     "worker_cancel_long_running_tasks_on_connection_loss": (
         False,
         "losing the broker would throw away paid provider calls",
     ),
-    "broker_connection_max_retries": (None, "a worker would end when Redis is away for long"),
+    "broker_connection_max_retries": (None, "a long outage of Redis would end the worker"),
     "broker_connection_retry_on_startup": (True, "a worker would not wait for Redis"),
     "accept_content": (["json"], "a message could run code"),
 }
@@ -35,267 +30,153 @@ WANTED = {
 TRANSPORTS = ("broker_transport_options", "result_backend_transport_options")
 
 
-def _limits(facts: Facts) -> Iterable[Reading]:
-    for option, name in (
-        ("task_soft_time_limit", "SOFT_TIME_LIMIT"),
-        ("task_time_limit", "TIME_LIMIT"),
-    ):
-        found, wanted = facts.celery_options[option], facts.environment.find_number(name)
-        yield judged(
-            "celery", f"{option} {found}", holds=found == wanted, fault=f"{name} is {wanted}"
-        )
-    never = facts.celery_options["never_retried"]
-    yield judged(
-        "celery",
-        f"never retried: {', '.join(never) or 'nothing'}",
-        holds="SoftTimeLimitExceeded" in never,
-        fault="a job that reached the soft limit would be paid for again",
+@rule(
+    "celery-version",
+    "Celery is a release that survives a restart of Redis",
+    mend="Install celery>=5.6.3,<5.7 (requirements.lock).",
+)
+def celery_version(facts: Facts) -> Iterable[Observation]:
+    """Check the release that is installed."""
+    if "celery" not in facts.versions:
+        raise NotChecked("Celery is not installed")
+    version = facts.versions["celery"]
+    numbers = tuple(int(word) for word in version.split(".")[:3] if word.isdecimal())
+    yield (
+        f"celery {version}",
+        (5, 6, 3) <= numbers < (5, 7),
+        "5.7.0 ends when Redis restarts under a job, 5.6.2 never consumes again",
     )
 
 
-def _acknowledgement(facts: Facts) -> Iterable[Reading]:
+@rule(
+    "celery-limits",
+    "Celery has the limits of the settings, and retries no job that reached them",
+    mend="Take them from the settings in local/celery_app.py and local/worker/tasks.py.",
+)
+def celery_limits(facts: Facts) -> Iterable[Observation]:
+    """Compare Celery's limits with the settings."""
+    options = known(facts.celery)
+    for name in ("soft_time_limit", "time_limit"):
+        found, wanted = options[f"task_{name}"], getattr(facts.settings, name)
+        yield f"task_{name} {found}", found == wanted, f"{name.upper()} is {wanted:g}"
+    never = options["never_retried"]
+    yield (
+        f"never retried: {', '.join(never) or 'nothing'}",
+        "SoftTimeLimitExceeded" in never,
+        "a job that reached the soft limit would be paid for again",
+    )
+
+
+@rule(
+    "celery-acknowledgement",
+    "Celery acknowledges, retries and prefetches as the sweep expects",
+    mend="Set the option in local/celery_app.py.",
+)
+def celery_acknowledgement(facts: Facts) -> Iterable[Observation]:
+    """Check each option that the recovery of jobs depends on."""
     for option, (wanted, consequence) in WANTED.items():
-        found = facts.celery_options[option]
-        yield judged(
-            "celery",
-            f"{option} {found}",
-            holds=found == wanted,
-            fault=f"{option} is {found}, not {wanted}: {consequence}",
-        )
+        found = known(facts.celery)[option]
+        fault = f"{option} is {found}, not {wanted}: {consequence}"
+        yield f"{option} {found}", found == wanted, fault
 
 
-def _connection(facts: Facts) -> Iterable[Reading]:
-    options = facts.celery_options["broker_transport_options"]
+@rule(
+    "celery-connection",
+    "Celery notices a Redis that is frozen or gone",
+    mend="Set broker_transport_options in local/celery_app.py.",
+)
+def celery_connection(facts: Facts) -> Iterable[Observation]:
+    """Check the timeouts of the connection."""
+    options = known(facts.celery)["broker_transport_options"]
     timeout = options.get("socket_timeout")
-    yield judged(
-        "celery",
+    yield (
         f"socket_timeout {timeout}",
-        holds=timeout is not None and timeout > BLOCKING_READ_SECONDS,
-        fault=f"a frozen Redis hangs a worker; kombu itself waits {BLOCKING_READ_SECONDS:g} s",
+        timeout is not None and timeout > BLOCKING_READ_SECONDS,
+        f"a frozen Redis hangs a worker; kombu itself waits {BLOCKING_READ_SECONDS:g} s",
     )
     for name in ("socket_connect_timeout", "socket_keepalive", "health_check_interval"):
-        yield judged(
-            "celery",
-            f"{name} {options.get(name)}",
-            holds=bool(options.get(name)),
-            fault=f"{name} is not set: a lost peer would go unnoticed",
-        )
+        found = options.get(name)
+        yield f"{name} {found}", bool(found), f"{name} is not set: a lost peer would go unnoticed"
 
 
-def _visibility(facts: Facts) -> Iterable[Reading]:
-    options = facts.celery_options
+@rule(
+    "broker-visibility",
+    "The broker hides a message for longer than a job holds it",
+    mend="Make TIME_LIMIT or RETRY_BACKOFF_MAX less; all visibility timeouts must be the same.",
+)
+def broker_visibility(facts: Facts) -> Iterable[Observation]:
+    """Compare the shortest visibility timeout with an attempt and the wait after it."""
+    options = known(facts.celery)
     found = {name: options[name].get("visibility_timeout") for name in TRANSPORTS}
     found["visibility_timeout"] = options["visibility_timeout"]
     shortest = min(float(seconds or 0) for seconds in found.values())
-    yield judged(
-        "celery",
+    yield (
         f"visibility timeout {shortest:g} s in {len(found)} places",
-        holds=len(set(found.values())) == 1,
-        fault=f"the shortest one counts: {found}",
+        len(set(found.values())) == 1,
+        f"the shortest one counts: {found}",
     )
-    for part in facts.parts:
-        known = part.numbers("TIME_LIMIT", "RETRY_BACKOFF_MAX")
-        if known is not None and "AWS_LAMBDA_FUNCTION_NAME" not in part.variables:
-            hold = known[0] + max(known[1], RETRY_AFTER_MAX_SECONDS)
-            yield judged(
-                part.where,
-                f"{shortest:g} > {hold:g} s",
-                holds=shortest > hold,
-                fault=f"a message held for {hold:g} s (TIME_LIMIT and the longest wait) comes again"
-                f" after {shortest:g} s while the first is at work",
-            )
+    hold = longest_hold_seconds(known(facts.settings))
+    yield (
+        f"{shortest:g} > {hold:g} s",
+        shortest > hold,
+        f"a message held for {hold:g} s (TIME_LIMIT and the longest wait) comes again after "
+        f"{shortest:g} s while the first is at work",
+    )
 
 
-def _queues(facts: Facts) -> Iterable[Reading]:
-    options = facts.celery_options
-    wanted = [JOB_QUEUE, MAINTENANCE_QUEUE]
-    yield judged(
-        "celery",
+@rule(
+    "queues",
+    "Workers consume the queues that producers know",
+    mend="Take them from shared/adapters/celery_broker.py.",
+)
+def queues(facts: Facts) -> Iterable[Observation]:
+    """Compare the names of queues and task with those that producers use."""
+    options = known(facts.celery)
+    yield (
         f"queues {', '.join(options['queues'])}; task {options['task']}",
-        holds=options["queues"] == wanted and options["task"] == TASK_NAME,
-        fault=f"producers know {TASK_NAME} and {', '.join(wanted)}",
+        options["queues"] == list(QUEUES) and options["task"] == TASK_NAME,
+        f"producers know {TASK_NAME} and {', '.join(QUEUES)}",
     )
-    worker = None if facts.compose is None else facts.compose.find("worker")
-    if worker is not None:
-        words = worker.command
-        named = worker.find_option("queues") or next(
-            (after for word, after in pairwise(words) if word == "-Q"), None
-        )
-        yield judged(
-            worker.where,
-            f"consumes {named or 'all queues'}",
-            holds=named is None or set(named.split(",")) == set(wanted),
-            fault=f"it must consume {', '.join(wanted)}: nothing else does",
-        )
 
 
-def _cluster(facts: Facts) -> Iterable[Reading]:
-    if not isinstance(facts.celery, str):
-        yield from _key_prefixes(facts.celery)
-    redis = None if facts.compose is None else facts.compose.find("redis")
-    if redis is not None:
-        yield _off(redis.where, (redis.find_option("cluster-enabled") or "no") != "no")
-    for template in facts.templates:
-        for resource in template.of_type(
-            "AWS::ElastiCache::ReplicationGroup",
-            "AWS::ElastiCache::ServerlessCache",
-            "AWS::MemoryDB::Cluster",
-        ):
-            yield _off(resource.where, _is_cluster(resource))
-    if not isinstance(facts.servers.redis, str):
-        yield _off("redis server", facts.servers.redis.is_cluster)
-
-
-def _key_prefixes(options: Mapping[str, Any]) -> Iterator[Reading]:
+@rule(
+    "key-prefix",
+    "Celery writes its keys without a prefix of its own",
+    mend="Leave global_keyprefix out of local/celery_app.py.",
+)
+def key_prefix(facts: Facts) -> Iterable[Observation]:
+    """Check both connections to Redis."""
     for name in TRANSPORTS:
-        prefix = options[name].get("global_keyprefix")
-        yield judged(
-            "celery",
-            f"{name}: {f'prefix {prefix!r}' if prefix else 'no key prefix'}",
-            holds=not prefix,
-            fault=f"global_keyprefix {prefix!r} hides queues and records from everybody else",
+        prefix = known(facts.celery)[name].get("global_keyprefix")
+        yield (
+            f"{name}: {f'prefix {prefix!r}' if prefix else 'no prefix'}",
+            not prefix,
+            f"global_keyprefix {prefix!r} hides queues and records from every other program",
         )
 
 
-def _is_cluster(resource: Resource) -> bool:
-    if resource.type != "AWS::ElastiCache::ReplicationGroup":
-        return True  # These know no other mode.
-    properties = resource.properties
-    return (
-        str(properties.get("ClusterMode", "disabled")).lower() != "disabled"
-        or (resource.find_number("NumNodeGroups", 1) or 1) > 1
-        or str(properties.get("CacheParameterGroupName", "")).endswith(".cluster.on")
-    )
+def effective_celery_options() -> Mapping[str, Any]:
+    """Return how the Celery application is configured, with its queues and the job's task."""
+    # It reads the settings when it is imported.
+    from local.celery_app import celery_app
 
-
-def _off(where: str, is_on: bool) -> Reading:
-    return judged(
-        where,
-        f"cluster mode {'on' if is_on else 'off'}",
-        holds=not is_on,
-        fault="the keys of one job lie in several slots, and kombu follows no redirection",
-    )
-
-
-def _memory(facts: Facts) -> Iterable[Reading]:
-    redis = None if facts.compose is None else facts.compose.find("redis")
-    if redis is not None:
-        limit = bytes_of(redis.find_option("maxmemory") or "0") or 0
-        yield _kept(redis.where, redis.find_option("maxmemory-policy"), limit)
-    for template in facts.templates:
-        for resource in template.of_type("AWS::ElastiCache::ParameterGroup"):
-            policy = (resource.properties.get("Properties") or {}).get("maxmemory-policy")
-            yield _kept(resource.where, policy, None)
-        groups = template.of_type("AWS::ElastiCache::ParameterGroup")
-        for resource in template.of_type("AWS::ElastiCache::ReplicationGroup"):
-            if not groups:
-                yield Reading(resource.where, "default parameters", "these evict: volatile-lru")
-    if not isinstance(facts.servers.redis, str):
-        server = facts.servers.redis
-        yield _kept("redis server", server.policy, server.limit_bytes or None)
-
-
-def _kept(where: str, policy: object, limit_bytes: int | None) -> Reading:
-    size = "" if limit_bytes is None else f", maxmemory {in_megabytes(limit_bytes)}"
-    fault = None
-    if policy != POLICY:
-        fault = f"maxmemory-policy is {policy}: a full memory throws away queue and events"
-    elif limit_bytes == 0:
-        fault = "maxmemory is not set: it grows until the machine ends it"
-    return Reading(where, f"{policy}{size}", fault)
-
-
-def _persistence(facts: Facts) -> Iterable[Reading]:
-    redis = None if facts.compose is None else facts.compose.find("redis")
-    if redis is not None:
-        found = redis.find_option("appendonly") or "no"
-        yield judged(
-            redis.where,
-            f"appendonly {found}",
-            holds=found == "yes",
-            fault="a restart forgets queue and events; only the sweep brings jobs back",
-        )
-    if isinstance(facts.servers.redis, str):
-        if redis is None:
-            raise NotChecked(facts.servers.redis)
-        return
-    server = facts.servers.redis
-    yield judged(
-        "redis server",
-        f"append-only file {'on' if server.has_append_only_file else 'off'}, "
-        f"{server.replicas} replicas",
-        holds=server.has_append_only_file or server.replicas > 0,
-        fault="a restart forgets queue and events; only the sweep brings jobs back",
-    )
-
-
-def _version(facts: Facts) -> Iterable[Reading]:
-    version = facts.installed.get("celery")
-    if version is None:
-        raise NotChecked("Celery is not installed")
-    numbers = tuple(int(word) for word in version.split(".")[:3] if word.isdecimal())
-    yield judged(
-        "installed",
-        f"celery {version}",
-        holds=(5, 6, 3) <= numbers < (5, 7),
-        fault="5.7.0 ends when Redis restarts under a job, 5.6.2 never consumes again",
-    )
+    celery_app.loader.import_default_modules()
+    task = celery_app.tasks.get(TASK_NAME)
+    names = (*WANTED, *TRANSPORTS, "visibility_timeout", "task_soft_time_limit", "task_time_limit")
+    return {
+        **{name: celery_app.conf[name] for name in names},
+        "queues": [queue.name for queue in celery_app.conf.task_queues],
+        "task": getattr(task, "name", None),
+        "never_retried": [error.__name__ for error in getattr(task, "dont_autoretry_for", ())],
+    }
 
 
 CELERY_RULES = (
-    Rule(
-        "celery-version",
-        "Celery is a release that survives a restart of Redis",
-        "Install celery>=5.6.3,<5.7 (requirements.lock).",
-        _version,
-    ),
-    Rule(
-        "celery-limits",
-        "Celery has the limits of the settings, and retries no job that reached them",
-        "Take them from the settings in local/celery_app.py and local/worker/tasks.py.",
-        _limits,
-    ),
-    Rule(
-        "celery-acknowledgement",
-        "Celery acknowledges, retries and prefetches as the sweep expects",
-        "Set the option in local/celery_app.py.",
-        _acknowledgement,
-    ),
-    Rule(
-        "celery-connection",
-        "Celery notices a Redis that is frozen or gone",
-        "Set broker_transport_options in local/celery_app.py.",
-        _connection,
-    ),
-    Rule(
-        "broker-visibility",
-        "The broker hides a message for longer than a job holds it",
-        f"Make TIME_LIMIT less; RETRY_BACKOFF_MAX counts from {in_seconds(RETRY_AFTER_MAX_SECONDS)}"
-        " on. All three visibility timeouts must be the same.",
-        _visibility,
-    ),
-    Rule(
-        "queues",
-        "Workers consume the queues that producers know",
-        "Give the worker no --queues, or both; names stand in shared/adapters/celery_broker.py.",
-        _queues,
-    ),
-    Rule(
-        "redis-cluster",
-        "Cluster mode of Redis is off, and no keys have a prefix",
-        "Use one primary with replicas (ElastiCache: cluster mode disabled, not serverless).",
-        _cluster,
-    ),
-    Rule(
-        "redis-memory",
-        "A full Redis refuses writes and evicts nothing",
-        f"Set maxmemory, and maxmemory-policy {POLICY}.",
-        _memory,
-    ),
-    Rule(
-        "redis-persistence",
-        "Redis keeps queue and events over a restart",
-        "Set appendonly yes, or give it a replica.",
-        _persistence,
-    ),
+    celery_version,
+    celery_limits,
+    celery_acknowledgement,
+    celery_connection,
+    broker_visibility,
+    queues,
+    key_prefix,
 )

@@ -1,41 +1,67 @@
-"""`darkroom doctor`: every rule held against this environment, these files and these servers."""
+"""`darkroom doctor`: every rule checked against this environment and its servers."""
 
 import os
-import sys
-from pathlib import Path
+import platform
+from importlib.metadata import PackageNotFoundError, version
 
 import typer
-from rich.console import Console
 
-from cli.doctor.gathering import PROJECT, RULES, gather
+from cli.doctor.celery_rules import CELERY_RULES, effective_celery_options
+from cli.doctor.facts import Facts
 from cli.doctor.recovery import recovery_times
-from cli.doctor.report import describe, recovery_table, verdict_of
-from cli.doctor.rule import Verdict, examine
+from cli.doctor.report import json_of, lines_of
+from cli.doctor.rule import Rule
+from cli.doctor.server_rules import SERVER_RULES
+from cli.doctor.servers import ask_servers
+from cli.doctor.setting_rules import SETTING_RULES
+from shared.errors import ConfigurationError
+from shared.jobs.migrate import newest_revision
+from shared.settings import load_settings
 
-WIDTH_OF_FILES = 200
-"""Columns where standard output is no terminal."""
+RULES: tuple[Rule, ...] = (*SETTING_RULES, *CELERY_RULES, *SERVER_RULES)
+
+STAND_INS = {
+    "DATABASE_URL": "postgresql://user@localhost/name",
+    "REDIS_URL": "redis://localhost:6379/0",
+}
+"""For checking all other settings where a server is not named."""
+
+PACKAGES = ("darkroom", "celery", "kombu", "redis", "sqlalchemy", "psycopg2-binary", "pydantic")
 
 
-def run_doctor(folder: Path | None, *, only_broken: bool) -> None:
-    """Print each rule and the recovery times; end with 1 if a rule is broken.
-
-    Args:
-        folder: Where docker-compose.yml and template.yaml are; None takes that of this code.
-        only_broken: Leave out rules that hold.
-
-    Raises:
-        ConfigurationError: A file is there but cannot be read.
-    """
-    facts = gather(folder or PROJECT, os.environ)
-    findings = examine(RULES, facts)
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES, highlight=False)
-    for finding in findings:
-        if not only_broken or finding.verdict is Verdict.BROKEN:
-            for line in describe(finding):
-                console.print(line, soft_wrap=True)
-    if not only_broken:
-        console.print()
-        console.print(recovery_table(recovery_times(facts)))
-    console.print(verdict_of(findings), soft_wrap=True)
-    if any(finding.verdict is Verdict.BROKEN for finding in findings):
+def run_doctor(*, is_verbose: bool, as_json: bool) -> None:
+    """Print what the rules find; end with 1 if one is broken."""
+    facts = gather()
+    findings = [rule.examine(facts) for rule in RULES]
+    times = [] if isinstance(facts.settings, str) else list(recovery_times(facts.settings))
+    if as_json:
+        typer.echo(json_of(facts, findings, times))
+    else:
+        for line in lines_of(facts, findings, times, is_verbose=is_verbose):
+            typer.echo(line)
+    if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
+
+
+def gather() -> Facts:
+    """Return the facts of this environment; it gets stand-ins for servers that it does not name."""
+    named = [n for n in STAND_INS if os.environ.get(n) or os.environ.get(f"{n}_FILE")]
+    os.environ.update({name: url for name, url in STAND_INS.items() if name not in named})
+    versions = running_versions()
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        return Facts(str(error), versions=versions)
+    postgres, redis, queue = ask_servers(settings, named)
+    return Facts(settings, effective_celery_options(), postgres, redis, queue, versions)
+
+
+def running_versions() -> dict[str, str]:
+    """Return the versions of what runs here, and the revision of the schema that it needs."""
+    found = {"python": platform.python_version(), "schema": str(newest_revision())}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

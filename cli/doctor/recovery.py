@@ -1,24 +1,22 @@
-"""How long a job waits, at worst, until somebody goes on with it."""
+"""How long a job waits, at worst, until it is dispatched again or has ended."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cli.doctor.facts import Facts
-from cli.doctor.parts import Part
-from cli.doctor.setting_rules import sweep_periods
+from shared.settings import Settings
 
 HANDED_BACK_SECONDS = 5.0
 """A Celery parent sees its child's end within 4 s and hands the row back at once."""
 
+REAPER_SECONDS = 60.0
+"""The schedule of the reaper in template.yaml, the shortest that EventBridge has."""
+
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class RecoveryTime:
     """The worst case of one accident.
 
     Attributes:
-        runtime: Where, as the report calls it.
-        accident: What happened.
-        seconds: Until the job is dispatched again, or has ended.
         why: What it is made of.
     """
 
@@ -28,49 +26,24 @@ class Recovery:
     why: str
 
 
-def recovery_times(facts: Facts) -> list[Recovery]:
-    """Return the worst cases of each runtime, for every part that sweeps."""
-    times: list[Recovery] = []
-    for part, source, period in sweep_periods(facts):
-        is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in part.variables
-        if is_lambda or part is facts.environment or part.where == "compose worker":
-            times += _cases(part, source, period, is_lambda=is_lambda)
-        if part is facts.environment and not is_lambda:
-            # The local Lambda host runs the reaper as often as a worker sweeps.
-            times += _cases(part, source, period, is_lambda=True)
-    return times
+def recovery_times(settings: Settings) -> Iterator[RecoveryTime]:
+    """Yield the worst cases of each runtime.
 
-
-def _cases(part: Part, source: str, period: float, *, is_lambda: bool) -> Iterator[Recovery]:
-    known = part.numbers("LEASE_SECONDS", "TIME_LIMIT", "DISPATCH_GRACE_SECONDS")
-    if known is None:
-        return
-    lease, limit, grace = known
-    runtime = f"{'lambda' if is_lambda else 'celery'} ({part.where})"
-    sweep = f"{source} {period:g}" if source.isupper() else f"{source}: {period:g}"
-    if not is_lambda:
-        yield Recovery(
-            runtime,
-            "child killed",
-            HANDED_BACK_SECONDS,
-            "the parent sees it and hands the row back; the sweep is the net below it",
-        )
-    yield Recovery(
-        runtime,
-        "sandbox killed" if is_lambda else "worker or machine lost",
-        lease + period,
-        f"LEASE_SECONDS {lease:g} + {sweep}; the broker's visibility timeout plays no part",
+    The broker's own visibility timeout plays no part: the row is the queue, the sweep finds it.
+    """
+    parent = f"the parent sees it within {HANDED_BACK_SECONDS:g} s"
+    limit = f"TIME_LIMIT {settings.time_limit:g}"
+    yield RecoveryTime("celery", "child killed", HANDED_BACK_SECONDS, parent)
+    seconds = settings.time_limit + HANDED_BACK_SECONDS
+    yield RecoveryTime("celery", "hard limit", seconds, f"{limit} + {parent}")
+    sweep, reaper = settings.sweep_seconds, f"the reaper's schedule {REAPER_SECONDS:g}"
+    yield RecoveryTime(
+        "lambda", "hard limit", settings.time_limit + REAPER_SECONDS, f"{limit} + {reaper}"
     )
-    yield Recovery(
-        runtime,
-        "hard limit",
-        limit + (period if is_lambda else HANDED_BACK_SECONDS),
-        f"counted from the start: TIME_LIMIT {limit:g} + "
-        + (sweep if is_lambda else "the parent ends the job when it kills the child"),
-    )
-    yield Recovery(
-        runtime,
-        "envelope lost",
-        grace + period,
-        f"DISPATCH_GRACE_SECONDS {grace:g} + {sweep}; the first time: the grace doubles",
-    )
+    for accident, name, wait in (
+        ("worker or machine lost", "LEASE_SECONDS", settings.lease_seconds),
+        ("envelope lost", "DISPATCH_GRACE_SECONDS", settings.dispatch_grace_seconds),
+    ):
+        why = f"{name} {wait:g} + "
+        yield RecoveryTime("celery", accident, wait + sweep, f"{why}SWEEP_SECONDS {sweep:g}")
+        yield RecoveryTime("lambda", accident, wait + REAPER_SECONDS, f"{why}{reaper}")

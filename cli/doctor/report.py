@@ -1,68 +1,76 @@
-"""What `darkroom doctor` prints."""
+"""What `darkroom doctor` prints: for people, and as JSON."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
-from cli.doctor.recovery import Recovery
-from cli.doctor.rule import Finding, Verdict
-
-PLACES_SHOWN = 4
-
-STYLES = {Verdict.HOLDS: "green", Verdict.BROKEN: "bold red", Verdict.NOT_CHECKED: "yellow"}
-
-
-def describe(finding: Finding) -> Iterator[Text]:
-    """Yield the lines on one rule: its verdict, what was found, what is wrong, how to mend it."""
-    verdict = finding.verdict
-    yield Text.assemble(
-        (f"{verdict.value:<12}", STYLES[verdict]), (f"{finding.rule.name:<24}", "bold"),
-        finding.rule.title,
-    )  # fmt: skip
-    if verdict is Verdict.NOT_CHECKED:
-        yield Text(f"{'':12}not checked: {finding.reason}", "dim")
-    found = ((reading.found, reading.where) for reading in finding.readings)
-    for value, places in _together(found):
-        yield Text(f"{'':12}{value}  ({_shortened(places)})", "dim")
-    faults = ((str(reading.fault), reading.where) for reading in finding.faults)
-    for fault, places in _together(faults):
-        yield Text(f"{'':12}wrong: {fault}  ({', '.join(places)})", "red")
-    if finding.faults:
-        yield Text(f"{'':12}mend:  {finding.rule.mend}")
-
-
-def _together(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each text once, with all places that it was found in."""
-    places: dict[str, list[str]] = {}
-    for text, where in pairs:
-        known = places.setdefault(text, [])
-        if where not in known:
-            known.append(where)
-    yield from places.items()
-
-
-def _shortened(places: Sequence[str]) -> str:
-    first, rest = places[:PLACES_SHOWN], len(places) - PLACES_SHOWN
-    return ", ".join(first) + (f" and {rest} more" if rest > 0 else "")
-
-
-def recovery_table(times: Sequence[Recovery]) -> Table:
-    """Return the worst-case recovery time of each runtime."""
-    table = Table("runtime", "what happens", "at worst", "why", box=SIMPLE_HEAD)
-    for time in times:
-        table.add_row(time.runtime, time.accident, f"{time.seconds:g} s", time.why)
-    return table
+from cli.doctor.facts import Facts
+from cli.doctor.recovery import RecoveryTime
+from cli.doctor.rule import Finding
 
 
 def verdict_of(findings: Sequence[Finding]) -> str:
-    """Return the last line: how many rules hold, are broken, and were not checked."""
-    counts = dict.fromkeys(Verdict, 0)
+    """Return the first line: which rules are broken, and how many hold or were not checked."""
+    states = [finding.state for finding in findings]
+    broken = [finding.rule.name for finding in findings if finding.state == "broken"]
+    verdict = f"broken: {', '.join(broken)}; " if broken else "ok: "
+    holding, unknown = states.count("holds"), states.count("not checked")
+    counts = f"{holding} of {len(findings)} rules hold"
+    return f"{verdict}{counts}, {unknown} not checked" if unknown else f"{verdict}{counts}"
+
+
+def lines_of(
+    facts: Facts, findings: Sequence[Finding], times: Sequence[RecoveryTime], *, is_verbose: bool
+) -> Iterator[str]:
+    """Yield the report for people: the verdict, what is broken, and on request everything."""
+    yield verdict_of(findings)
     for finding in findings:
-        counts[finding.verdict] += 1
-    words = [f"{counts[Verdict.HOLDS]} rules hold"]
-    broken = [finding.rule.name for finding in findings if finding.verdict is Verdict.BROKEN]
-    words.append(f"{len(broken)} broken{': ' if broken else ''}{', '.join(broken)}")
-    words.append(f"{counts[Verdict.NOT_CHECKED]} not checked")
-    return "; ".join(words)
+        if finding.state == "broken":
+            yield from ("", *_describe(finding))
+    if not is_verbose:
+        return
+    yield ""
+    for finding in findings:
+        if finding.state != "broken":
+            yield from _describe(finding)
+    yield from ("", "recovery at worst")
+    for time in times:
+        yield f"  {time.runtime:<8}{time.accident:<24}{time.seconds:>6g} s   {time.why}"
+    versions = (f"{name} {version}" for name, version in facts.versions.items())
+    yield from ("", f"versions: {', '.join(versions)}")
+
+
+def _describe(finding: Finding) -> Iterator[str]:
+    yield f"{finding.state:<12}{finding.rule.name:<24}{finding.rule.title}"
+    for word, texts in (
+        ("found", finding.found),
+        ("wrong", finding.faults),
+        ("mend", (finding.rule.mend,) if finding.faults else ()),
+        ("why", (finding.not_checked,) if finding.not_checked else ()),
+    ):
+        yield from (f"{'':12}{word:<6}{text}" for text in texts)
+
+
+def json_of(facts: Facts, findings: Sequence[Finding], times: Sequence[RecoveryTime]) -> str:
+    """Return the report for machines."""
+    is_broken = any(finding.state == "broken" for finding in findings)
+    return json.dumps(
+        {
+            "verdict": "broken" if is_broken else "ok",
+            "rules": [
+                {
+                    "name": finding.rule.name,
+                    "title": finding.rule.title,
+                    "state": finding.state,
+                    "found": finding.found,
+                    "faults": finding.faults,
+                    "mend": finding.rule.mend if finding.faults else None,
+                    "not_checked": finding.not_checked,
+                }
+                for finding in findings
+            ],
+            "recovery": [asdict(time) for time in times],
+            "versions": facts.versions,
+        },
+        indent=2,
+    )

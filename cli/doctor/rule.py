@@ -1,39 +1,45 @@
-"""What a rule is, and what comes of holding facts against it."""
+"""What a rule is, and what comes of checking it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from cli.doctor.facts import Facts
 
+Observation = tuple[str, bool, str]
+"""A value as a person reads it, whether it may be so, and what is wrong if it may not."""
 
-class Verdict(StrEnum):
-    """What is known of a rule."""
+Check = Callable[["Facts"], Iterable[Observation]]
 
-    HOLDS = "holds"
-    BROKEN = "broken"
-    NOT_CHECKED = "not checked"
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One value that a rule looked at.
-
-    Attributes:
-        where: The file, service, function or server that it was found in.
-        found: The value, as a person reads it.
-        fault: What is wrong with it; None if nothing is.
-    """
-
-    where: str
-    found: str
-    fault: str | None = None
+T = TypeVar("T")
 
 
 class NotChecked(Exception):
-    """Why a rule cannot be held against these facts; raised by its check."""
+    """Why a rule cannot be checked; raised by its check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule found.
+
+    Attributes:
+        found: The values that it looked at.
+        faults: What is wrong with them.
+        not_checked: Why it looked at nothing; None if it did.
+    """
+
+    rule: "Rule"
+    found: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    not_checked: str | None = None
+
+    @property
+    def state(self) -> Literal["holds", "broken", "not checked"]:
+        """Whether the rule holds."""
+        if self.not_checked is not None:
+            return "not checked"
+        return "broken" if self.faults else "holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Rule:
     """Something that must hold.
 
     Attributes:
-        name: Short and stable, as `soft-limit`.
+        name: Short and stable, as `lease`.
         title: The rule as a sentence.
         mend: What to do when it is broken.
         check: Yields what it looks at; pure. Raises NotChecked if there is nothing to look at.
@@ -50,47 +56,32 @@ class Rule:
     name: str
     title: str
     mend: str
-    check: Callable[["Facts"], Iterable[Reading]]
+    check: Check
+
+    def examine(self, facts: "Facts") -> Finding:
+        """Check the rule."""
+        try:
+            observations = tuple(self.check(facts))
+        except NotChecked as reason:
+            return Finding(self, not_checked=str(reason))
+        return Finding(
+            self,
+            tuple(found for found, _, _ in observations),
+            tuple(fault for _, is_right, fault in observations if not is_right),
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A rule and what was found.
+def rule(name: str, title: str, *, mend: str) -> Callable[[Check], Rule]:
+    """Make a rule of a function."""
+    return lambda check: Rule(name, title, mend, check)
 
-    Attributes:
-        reason: Why it was not checked; None if it was.
+
+def known(fact: T | str) -> T:
+    """Return a fact.
+
+    Raises:
+        NotChecked: It is not known; holds the reason.
     """
-
-    rule: Rule
-    readings: tuple[Reading, ...]
-    reason: str | None = None
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether the rule holds."""
-        if self.faults:
-            return Verdict.BROKEN
-        return Verdict.HOLDS if self.readings else Verdict.NOT_CHECKED
-
-    @property
-    def faults(self) -> tuple[Reading, ...]:
-        """The readings that are wrong."""
-        return tuple(reading for reading in self.readings if reading.fault is not None)
-
-
-def examine(rules: Sequence[Rule], facts: "Facts") -> list[Finding]:
-    """Hold the facts against each rule."""
-    return [_examine(rule, facts) for rule in rules]
-
-
-def _examine(rule: Rule, facts: "Facts") -> Finding:
-    try:
-        readings = tuple(rule.check(facts))
-    except NotChecked as reason:
-        return Finding(rule, (), str(reason))
-    return Finding(rule, readings, None if readings else "nothing here that it speaks of")
-
-
-def judged(where: str, found: str, *, holds: bool, fault: str) -> Reading:
-    """Return a reading that is wrong, for this reason, unless it holds."""
-    return Reading(where, found, None if holds else fault)
+    if isinstance(fact, str):
+        raise NotChecked(fact)
+    return fact

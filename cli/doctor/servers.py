@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +13,21 @@ from redis import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from cli.doctor.parts import Part
 from shared.database.session import create_unpooled_engine, reporting_unavailability
 from shared.errors import ServiceUnavailable, one_line
 from shared.events.connection import connect_redis
 from shared.settings import Settings
+
+# Reserved for superusers, and since PostgreSQL 16 for others.
+_POSTGRES = text(
+    """
+    SELECT current_setting('server_version_num')::int,
+           current_setting('max_connections')::int
+           - current_setting('superuser_reserved_connections')::int
+           - coalesce(current_setting('reserved_connections', true), '0')::int
+           - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +37,13 @@ class PostgresFacts:
     Attributes:
         version: Its major version.
         revision: The revision that its schema is at; None before the first migration.
-        newest: The revision that this code needs.
+        free_connections: How many more may be opened by a user who is not a superuser.
         skew_seconds: How far its clock is ahead of this machine's; negative behind it.
     """
 
     version: int
     revision: str | None
-    newest: str | None
+    free_connections: int
     skew_seconds: float
 
 
@@ -68,83 +80,77 @@ class QueueFacts:
     max_receives: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """What each server answered, or why there is no answer."""
-
-    postgres: PostgresFacts | str
-    redis: RedisFacts | str
-    queue: QueueFacts | str
-
-
-NO_SERVERS = Servers("no server was asked", "no server was asked", "no server was asked")
-
-
-def ask_servers(environment: Part, variables: Mapping[str, str]) -> Servers:
-    """Ask the servers that the environment names.
+def ask_servers(
+    settings: Settings, named: Collection[str]
+) -> tuple[PostgresFacts | str, RedisFacts | str, QueueFacts | str]:
+    """Ask PostgreSQL, Redis and SQS, all at once; a text says why there is no answer.
 
     Args:
-        environment: This process; its settings are sound.
-        variables: All its variables: boto3 has its own.
+        settings: The settings of this environment.
+        named: Which of DATABASE_URL and REDIS_URL it names; the others are stand-ins.
     """
-    settings = environment.load()
-
-    def answer_of(name: str, ask: Callable[[], Any]) -> Any:
-        if not environment.gives(name):
-            return f"{name} is not set"
-        try:
-            return ask()
-        except (ServiceUnavailable, RedisError, SQLAlchemyError) as error:
-            return one_line(f"no answer: {error}")[:160]
-
-    return Servers(
-        answer_of("DATABASE_URL", lambda: _ask_postgres(settings)),
-        answer_of("REDIS_URL", lambda: _ask_redis(settings)),
-        answer_of("QUEUE_URL", lambda: _ask_queue(settings, variables)),
+    asked: tuple[tuple[str, bool, Callable[[Settings], Any]], ...] = (
+        ("DATABASE_URL", "DATABASE_URL" in named, _ask_postgres),
+        ("REDIS_URL", "REDIS_URL" in named, _ask_redis),
+        ("QUEUE_URL", settings.queue_url is not None, _ask_queue),
     )
+    with ThreadPoolExecutor() as executor:
+        answers = [
+            executor.submit(_answer, ask, settings) if is_named else f"{name} is not set"
+            for name, is_named, ask in asked
+        ]
+    postgres, redis, queue = (one if isinstance(one, str) else one.result() for one in answers)
+    return postgres, redis, queue
+
+
+def _answer(ask: Callable[[Settings], Any], settings: Settings) -> Any:
+    try:
+        return ask(settings)
+    except (ServiceUnavailable, RedisError, SQLAlchemyError) as error:
+        return one_line(f"no answer: {error}")[:160]
 
 
 def _ask_postgres(settings: Settings) -> PostgresFacts:
-    # Alembic takes a while to import, and most examinations have no database.
-    from shared.jobs.migrate import current_revision, newest_revision
+    # Alembic takes a while to import, and most checks have no database.
+    from shared.jobs.migrate import current_revision
 
     engine = create_unpooled_engine(settings.database_url, "darkroom doctor")
     with reporting_unavailability(), engine.connect() as connection:
-        version = int(str(connection.scalar(text("SHOW server_version_num"))))
+        version, free = connection.execute(_POSTGRES).one()
         asked_at = time.time()
         now = float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
         skew_seconds = _skew_seconds(asked_at, now)
         revision = current_revision(connection)
-    return PostgresFacts(version // 10_000, revision, newest_revision(), skew_seconds)
+    return PostgresFacts(version // 10_000, revision, free, skew_seconds)
 
 
 def _ask_redis(settings: Settings) -> RedisFacts:
     with connect_redis(settings.redis_url) as redis:
-        # Managed servers refuse CONFIG GET; INFO tells the same.
-        told: dict[str, Any] = redis.info("everything")
+        # Managed servers refuse CONFIG GET; INFO says the same.
+        info: dict[str, Any] = redis.info("everything")
         asked_at = time.time()
         seconds, microseconds = redis.time()
         skew_seconds = _skew_seconds(asked_at, seconds + microseconds / 1e6)
     return RedisFacts(
-        policy=str(told.get("maxmemory_policy", "unknown")),
-        limit_bytes=int(told.get("maxmemory", 0)),
-        has_append_only_file=told.get("aof_enabled") == 1,
-        replicas=int(told.get("connected_slaves", 0)),
-        is_cluster=told.get("cluster_enabled") == 1,
+        policy=str(info.get("maxmemory_policy", "unknown")),
+        limit_bytes=int(info.get("maxmemory", 0)),
+        has_append_only_file=info.get("aof_enabled") == 1,
+        replicas=int(info.get("connected_slaves", 0)),
+        is_cluster=info.get("cluster_enabled") == 1,
         skew_seconds=skew_seconds,
     )
 
 
-def _ask_queue(settings: Settings, variables: Mapping[str, str]) -> QueueFacts | str:
+def _ask_queue(settings: Settings) -> QueueFacts | str:
     if importlib.util.find_spec("boto3") is None:
         return "boto3 is not installed (the extra `cloud`)"
-    import boto3  # half a second, for those alone who have a queue
+    import boto3  # half a second, only where there is a queue
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
     from devkit.environment import with_aws_variables
 
-    aws = with_aws_variables(variables, str(settings.queue_url))
+    aws = with_aws_variables(os.environ, str(settings.queue_url))
     try:
         client = boto3.client(
             "sqs",
@@ -160,15 +166,14 @@ def _ask_queue(settings: Settings, variables: Mapping[str, str]) -> QueueFacts |
         )["Attributes"]
     except (BotoCoreError, ClientError) as error:
         raise ServiceUnavailable(f"SQS: {error}") from error
-    redrive = json.loads(attributes.get("RedrivePolicy", "{}"))
-    receives = redrive.get("maxReceiveCount")
+    receives = json.loads(attributes.get("RedrivePolicy", "{}")).get("maxReceiveCount")
     return QueueFacts(
         float(attributes["VisibilityTimeout"]), None if receives is None else int(receives)
     )
 
 
 def _skew_seconds(asked_at: float, server_clock: float) -> float:
-    # The server looked at its clock somewhere between the question and the answer.
+    # The server read its clock somewhere between the question and the answer.
     answered_at = time.time()
     if asked_at <= server_clock <= answered_at:
         return 0.0

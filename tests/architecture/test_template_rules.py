@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.doctor.recovery import REAPER_SECONDS
 from shared.api.generation_routes import WAIT_MAX_SECONDS
 from shared.errors import ConfigurationError
 from shared.jobs.migrate import newest_revision
@@ -46,9 +47,6 @@ source")."""
 GATEWAY_SECONDS = 30
 """The longest integration timeout of an HTTP API (API Gateway Developer Guide, "Quotas for
 configuring and running an HTTP API")."""
-
-REAPER_SECONDS = 60
-"""EventBridge knows no shorter rate."""
 
 CACHES = ("AWS::ElastiCache::ServerlessCache", "AWS::MemoryDB::Cluster")
 """These are always in cluster mode."""
@@ -164,7 +162,7 @@ def schedule(stack: Stack) -> Iterator[str]:
     rates = [
         rule["ScheduleExpression"] for rule in rules if "ReaperFunction" in str(rule["Targets"])
     ]
-    if rates != ["rate(1 minute)"]:
+    if rates != [f"rate({REAPER_SECONDS / 60:g} minute)"]:
         yield f"the reaper does not run each minute: {rates}"
 
 

@@ -58,7 +58,6 @@ UNFINISHED = (
     "docs/architecture.md",
     "docs/cloud.md",
     "docs/decisions",
-    "docs/doctor.md",
     "docs/operations.md",
     "docs/performance.md",
     "docs/providers.md",

@@ -21,7 +21,7 @@ import yaml
 from pydantic_core import PydanticUndefined
 
 from cli.app import app
-from cli.doctor.gathering import RULES
+from cli.doctor.command import RULES
 from shared.imaging.scripts import SCRIPTS, ScriptTag
 from shared.settings import Settings
 from tests.support.images_api import FAULTS

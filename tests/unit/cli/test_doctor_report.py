@@ -1,108 +1,107 @@
-"""What `darkroom doctor` says of rules and of recovery."""
+"""What `darkroom doctor` prints of rules and of recovery."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+import json
+from typing import Any
 
 import pytest
 
 from cli.doctor.facts import Facts
-from cli.doctor.parts import Part, part_of
 from cli.doctor.recovery import recovery_times
-from cli.doctor.report import describe, verdict_of
-from cli.doctor.rule import Finding, NotChecked, Reading, Rule, Verdict, examine
+from cli.doctor.report import json_of, lines_of, verdict_of
+from cli.doctor.rule import NotChecked, Observation, Rule
+from tests.support.builders import build_settings
 
-FACTS = Facts(environment=part_of({}), celery="not asked")
-
-
-def rule(*readings: Reading) -> Rule:
-    """Return a rule that looks at these values."""
-
-    def check(_facts: Facts) -> Iterable[Reading]:
-        return readings
-
-    return Rule("limits", "Limits are limits", "Change them.", check)
+FACTS = Facts("refused", versions={"python": "3.13.1", "celery": "5.6.3"})
 
 
-def refusing(_facts: Facts) -> Iterable[Reading]:
-    """Look at nothing."""
-    raise NotChecked("there is no file")
+def finding_of(*observations: Observation, unknown: str = "") -> Any:
+    """Return what comes of a rule that looks at these values, or cannot."""
+
+    def check(_facts: Facts) -> tuple[Observation, ...]:
+        if unknown:
+            raise NotChecked(unknown)
+        return observations
+
+    return Rule("limits", "Limits are limits", "Change them.", check).examine(FACTS)
 
 
-def text_of(finding: Finding) -> list[str]:
-    """Return the lines on a finding."""
-    return [" ".join(line.plain.split()) for line in describe(finding)]
+HOLDS = finding_of(("1", True, "too much"))
+BROKEN = finding_of(("1", True, "too much"), ("2", False, "too much"))
+UNKNOWN = finding_of(unknown="no server was named")
 
 
-def test_a_broken_rule_is_told_with_its_mend() -> None:
-    """Equal values and equal faults stand in one line, with all their places."""
-    readings = (Reading("a", "1"), Reading("b", "1"), *(Reading(x, "2", "too much") for x in "cd"))
-    [finding] = examine([rule(*readings)], FACTS)
-    assert finding.verdict is Verdict.BROKEN
-    assert text_of(finding) == [
+def report(*findings: Any, is_verbose: bool = False) -> list[str]:
+    """Return the lines of a report, each with single spaces."""
+    times = list(recovery_times(build_settings()))[:1]
+    lines = lines_of(FACTS, findings, times, is_verbose=is_verbose)
+    return [" ".join(line.split()) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("findings", "verdict"),
+    [
+        ([HOLDS], "ok: 1 of 1 rules hold"),
+        ([HOLDS, UNKNOWN], "ok: 1 of 2 rules hold, 1 not checked"),
+        ([HOLDS, BROKEN, UNKNOWN], "broken: limits; 1 of 3 rules hold, 1 not checked"),
+    ],
+)
+def test_the_verdict_is_one_line(findings: list[Any], verdict: str) -> None:
+    """It names what is broken."""
+    assert verdict_of(findings) == verdict
+
+
+def test_a_broken_rule_comes_with_its_mend() -> None:
+    """After the verdict; what holds is left out."""
+    assert report(HOLDS, BROKEN, UNKNOWN)[1:] == [
+        "",
         "broken limits Limits are limits",
-        "1 (a, b)",
-        "2 (c, d)",
-        "wrong: too much (c, d)",
-        "mend: Change them.",
+        "found 1",
+        "found 2",
+        "wrong too much",
+        "mend Change them.",
     ]
 
 
-def test_a_rule_that_was_not_checked_says_why() -> None:
-    """Whether it refused, or found nothing to look at."""
-    refused, empty = examine([replace(rule(), check=refusing), rule()], FACTS)
-    assert text_of(refused)[1] == "not checked: there is no file"
-    assert text_of(empty)[1] == "not checked: nothing here that it speaks of"
+def test_everything_is_printed_on_request() -> None:
+    """What holds, why a rule was not checked, recovery times, versions."""
+    assert report(HOLDS, UNKNOWN, is_verbose=True)[2:] == [
+        "holds limits Limits are limits",
+        "found 1",
+        "not checked limits Limits are limits",
+        "why no server was named",
+        "",
+        "recovery at worst",
+        "celery child killed 5 s the parent sees it within 5 s",
+        "",
+        "versions: python 3.13.1, celery 5.6.3",
+    ]
 
 
-def test_the_last_line_counts_and_names() -> None:
-    """For whoever reads no further."""
-    bad = rule(Reading("a", "1", "wrong"))
-    findings = examine([rule(Reading("a", "1")), bad, rule()], FACTS)
-    assert verdict_of(findings) == "1 rules hold; 1 broken: limits; 1 not checked"
+def test_machines_read_json() -> None:
+    """The same, with a verdict of one word."""
+    times = list(recovery_times(build_settings()))
+    read = json.loads(json_of(FACTS, [HOLDS, BROKEN, UNKNOWN], times))
+    assert (read["verdict"], read["versions"]) == ("broken", FACTS.versions)
+    assert [one["state"] for one in read["rules"]] == ["holds", "broken", "not checked"]
+    assert read["rules"][1]["faults"] == ["too much"]
+    assert read["rules"][1]["mend"] == "Change them."
+    assert read["rules"][2]["not_checked"] == "no server was named"
+    assert len(read["recovery"]) == len(times)
+    assert json.loads(json_of(FACTS, [HOLDS], []))["verdict"] == "ok"
 
 
-@pytest.mark.parametrize(
-    ("environment", "seconds"),
-    [
-        ({}, {"worker or machine lost": 75, "sandbox killed": 75, "envelope lost": 75}),
-        ({"LEASE_SECONDS": "20", "SWEEP_SECONDS": "5"}, {"worker or machine lost": 25}),
-        ({"DISPATCH_GRACE_SECONDS": "100"}, {"envelope lost": 115}),
-    ],
-)
-def test_recovery_is_computed_from_the_settings(
-    environment: dict[str, str], seconds: dict[str, float]
-) -> None:
-    """The lease or the grace, and a sweep."""
-    times = recovery_times(replace(FACTS, environment=part_of(environment)))
-    told = {time.accident: time.seconds for time in times}
-    assert {accident: told[accident] for accident in seconds} == seconds
-
-
-def test_a_part_knows_defaults_and_what_is_given_otherwise() -> None:
-    """A file or a secret store gives a value, too; which one, only a deployment knows."""
-    part = Part("x", {"SIGNING_KEY_FILE": "/run/secrets/key"}, frozenset({"DATABASE_URL"}))
-    assert (part.gives("SIGNING_KEY"), part.gives("DATABASE_URL")) == (True, True)
-    assert (part.gives("REDIS_URL"), part.find_text("DATABASE_URL")) == (False, None)
-    assert part.find_number("TIME_LIMIT") == 330
-    assert part.find_refusal() is None
-
-
-@pytest.mark.parametrize(
-    ("variables", "refusal"),
-    [
-        ({"REDIS_URL": "http://h", "REDIS_URL_FILE": "/run/f"}, "settings: REDIS_URL must begin"),
-        ({"REDIS_URL": "", "REDIS_URL_FILE": "/run/f"}, None),
-        ({"DATABASE_URL": "postgresql://u:p@h/d", "DATABASE_PASSWORD_FILE": "/run/f"}, None),
-        (
-            {"DATABASE_URL": "postgresql://u:p@h/d", "DATABASE_PASSWORD": "q"},
-            "settings: DATABASE_PASSWORD is set, and DATABASE_URL holds a password",
-        ),
-    ],
-    ids=str,
-)
-def test_a_part_is_refused_as_its_process_would_refuse_it(
-    variables: dict[str, str], refusal: str | None
-) -> None:
-    """Of its files of secrets only the names are known: one is empty where its secret is given."""
-    found = Part("x", variables).find_refusal()
-    assert found is None if refusal is None else (found or "").startswith(refusal)
+def test_recovery_is_computed_from_the_settings() -> None:
+    """A lease or a grace, and a sweep; the hard limit, and what ends the job."""
+    settings = build_settings(
+        lease_seconds=20, sweep_seconds=5, dispatch_grace_seconds=100, time_limit=400
+    )
+    seconds = {(time.runtime, time.accident): time.seconds for time in recovery_times(settings)}
+    assert seconds == {
+        ("celery", "child killed"): 5,
+        ("celery", "worker or machine lost"): 25,
+        ("celery", "envelope lost"): 105,
+        ("celery", "hard limit"): 405,
+        ("lambda", "worker or machine lost"): 80,
+        ("lambda", "envelope lost"): 160,
+        ("lambda", "hard limit"): 460,
+    }
