@@ -24,6 +24,7 @@ from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
+from shared.generation.previews import PreviewKeeper
 from shared.generation.sender import EnvelopeSender
 from shared.imaging.mock import MockProvider
 from shared.imaging.prices import PriceTable
@@ -140,6 +141,7 @@ class Services(AbstractContextManager["Services"]):
         """Return what runs jobs; one a process, made after its last fork."""
         settings = self.settings
         provider = build_provider(settings)
+        charges = ChargePolicy(settings.on_unknown_charge, self._price_of)
         attempts = AttemptStore(
             self.engine,
             runtime=self._runtime,
@@ -153,15 +155,11 @@ class Services(AbstractContextManager["Services"]):
             attempts,
             self.publisher,
             LeaseKeeper(attempts, settings.lease_seconds, interrupt),
+            PreviewKeeper(self.image_store, PreviewStore(self.engine)),
             ImageService(provider),
             self.image_store,
-            PreviewStore(self.engine),
-            AttemptEnding(
-                attempts,
-                self.announcer,
-                RetryPolicy.from_settings(settings),
-                ChargePolicy(settings.on_unknown_charge, self._price_of),
-            ),
+            charges,
+            AttemptEnding(attempts, self.announcer, RetryPolicy.from_settings(settings), charges),
             traits,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, exc
 
-from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
+from shared.database.statements import Statements
 from shared.errors import DarkroomError, InvalidRequest
 
 _ID_BYTES = 6
@@ -17,8 +17,6 @@ _SECRET_BYTES = 32
 _KEY = re.compile(r"dk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 _WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_MAX_CHARS = 255
-
-_SQL = SqlFiles(__file__)
 
 
 class Unauthorized(DarkroomError):
@@ -69,7 +67,7 @@ class ApiKeyStore:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._run = Statements(engine, __file__)
 
     def create(
         self, workspace_id: str, name: str, *, makes_workspace: bool = False
@@ -89,16 +87,16 @@ class ApiKeyStore:
             "key_sha256": _hash(text),
         }
         if makes_workspace:
-            execute(self._engine, _SQL["make_workspace"], parameters)
+            self._run("make_workspace", parameters)
         try:
-            [row] = fetch_all(self._engine, _SQL["insert_key"], parameters)
+            [row] = self._run("insert_key", parameters)
         except exc.IntegrityError as error:
             raise InvalidRequest(f"workspace: no workspace {workspace_id!r}") from error
         return _key_of(row), text
 
     def list(self, workspace_id: str | None = None) -> list[IssuedKey]:
         """Return all keys, or those of a workspace, oldest first; with the revoked ones."""
-        rows = fetch_all(self._engine, _SQL["list_keys"], {"workspace_id": workspace_id})
+        rows = self._run("list_keys", {"workspace_id": workspace_id})
         return [_key_of(row) for row in rows]
 
     def revoke(self, key_id: str) -> None:
@@ -107,7 +105,7 @@ class ApiKeyStore:
         Raises:
             UnknownKey: It does not exist, or was revoked before.
         """
-        if execute(self._engine, _SQL["revoke_key"], {"id": key_id}) == 0:
+        if not self._run("revoke_key", {"id": key_id}):
             raise UnknownKey(key_id)
 
     def identify(self, text: str) -> Caller:
@@ -117,12 +115,10 @@ class ApiKeyStore:
             Unauthorized: It is no key, or was revoked.
         """
         # Searched by its hash: how long that takes says nothing about any key.
-        row = None
-        if _KEY.fullmatch(text):
-            row = fetch_one(self._engine, _SQL["find_key"], {"key_sha256": _hash(text)})
-        if row is None:
+        rows = self._run("find_key", {"key_sha256": _hash(text)}) if _KEY.fullmatch(text) else ()
+        if not rows:
             raise Unauthorized("this API key is not valid")
-        return Caller(row.workspace_id, row.id)
+        return Caller(rows[0].workspace_id, rows[0].id)
 
 
 def _check_names(workspace_id: str, name: str) -> None:

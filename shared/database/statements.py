@@ -1,60 +1,67 @@
-"""Running one SQL statement as one transaction, for the stores; the statements are `.sql` files."""
+"""Running the SQL statements of the stores: one statement, one transaction, one round trip."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from shared.database.session import reporting_unavailability
 
 Parameters = Mapping[str, Any]
+Run = Callable[[str, Parameters], Sequence[Any]]
 
 
-class SqlFiles(dict[str, str]):
-    """The statements in the folder `sql` beside a module, each read once, at its first use.
+class Statements:
+    """Runs the statements of a store by name, from the folder `sql` beside its module.
 
     They go to psycopg2 as they are, with `%(name)s` parameters: for each job, the compilation of
     an expression would cost more than the statement.
     """
 
-    def __init__(self, module_file: str) -> None:
-        super().__init__()
-        self._folder = Path(module_file).with_name("sql")
+    def __init__(self, engine: Engine, store_file: str) -> None:
+        self._engine = engine
+        self._folder = Path(store_file).with_name("sql")
 
-    def __missing__(self, name: str) -> str:
-        text = (self._folder / f"{name}.sql").read_text(encoding="utf-8")
-        # Comments are for readers: PostgreSQL would parse them, psycopg2 their percent signs.
-        lines = (line for line in text.splitlines() if not line.lstrip().startswith("--"))
-        self[name] = "\n".join(lines)
-        return self[name]
+    def __call__(self, name: str, parameters: Parameters) -> Sequence[Any]:
+        """Run one statement in a transaction of its own and return its rows, if it has any.
 
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.
+        """
+        return fetch_all(self._engine, _read(self._folder, name), parameters)
 
-def execute(engine: Engine, sql: str, parameters: Parameters) -> int:
-    """Run one statement in a transaction of its own and return how many rows it changed.
+    @contextmanager
+    def transaction(self) -> Iterator[Run]:
+        """Run the statements of the body in one transaction; an error undoes it.
 
-    Raises:
-        ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.
-    """
-    with reporting_unavailability(), engine.connect() as connection:
-        return connection.exec_driver_sql(sql, parameters).rowcount
-
-
-def fetch_one(engine: Engine, sql: str, parameters: Parameters) -> Any | None:
-    """Run one statement in a transaction of its own and return its first row, if any.
-
-    Raises:
-        ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.
-    """
-    with reporting_unavailability(), engine.connect() as connection:
-        return connection.exec_driver_sql(sql, parameters).first()
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.
+        """
+        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
+        with reporting_unavailability(), transactional.begin() as connection:
+            yield lambda name, values: _rows(connection, _read(self._folder, name), values)
 
 
 def fetch_all(engine: Engine, sql: str, parameters: Parameters) -> Sequence[Any]:
-    """Run one statement in a transaction of its own and return its rows.
+    """Run one statement in a transaction of its own and return its rows, if it has any.
 
     Raises:
         ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.
     """
     with reporting_unavailability(), engine.connect() as connection:
-        return connection.exec_driver_sql(sql, parameters).all()
+        return _rows(connection, sql, parameters)
+
+
+def _rows(connection: Connection, sql: str, parameters: Parameters) -> Sequence[Any]:
+    result = connection.exec_driver_sql(sql, parameters)
+    return result.all() if result.returns_rows else ()
+
+
+@cache
+def _read(folder: Path, name: str) -> str:
+    text = (folder / f"{name}.sql").read_text(encoding="utf-8")
+    # Comments are for readers: PostgreSQL would parse them, psycopg2 their percent signs.
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))

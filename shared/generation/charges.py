@@ -1,18 +1,15 @@
-"""Whether something may be paid twice, or at all: what a call may follow on. Pure."""
+"""Whether another call may be paid for, after calls that may have been billed. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from shared.imaging.params import DEFAULT_SIZE
+from shared.errors import ChargeUnknown, CostLimitReached
+from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState
-from shared.jobs.model import Claim, EarlierCalls
-
-RETRY = "retry"
-FAIL = "fail"
+from shared.jobs.model import EarlierCalls
 
 PriceOf = Callable[[str, int], int | None]
-"""The price of so many images of a size, in micro-dollars; None where nobody knows it."""
+"""The price of so many images of a size, in micro-dollars; None where it is not known."""
 
 
 def _unpriced(_size: str, _images: int) -> int | None:
@@ -31,23 +28,30 @@ class ChargePolicy:
     on_unknown: str
     price_of: PriceOf = _unpriced
 
-    def accepts_double(self, params: Mapping[str, Any]) -> bool:
+    def accepts_double(self, params: ImageParams) -> bool:
         """Return whether a job may call again after a call that may have been billed."""
-        wanted = params.get("on_unknown_charge")
-        return (wanted if wanted in (RETRY, FAIL) else self.on_unknown) == RETRY
+        return (params.on_unknown_charge or self.on_unknown) == "retry"
 
-    def allows_another(self, params: Mapping[str, Any], charge_state: ChargeState) -> bool:
+    def allows_another(self, params: ImageParams, charge_state: ChargeState) -> bool:
         """Return whether an attempt with this bill may be followed by another."""
         return charge_state is not ChargeState.UNKNOWN or self.accepts_double(params)
 
-    def exceeds_limit(self, claim: Claim, earlier: EarlierCalls, wanted: int, missing: int) -> bool:
-        """Return whether a call for the missing images may cost more than `max_cost` allows.
+    def check_call(self, params: ImageParams, earlier: EarlierCalls, missing: int) -> None:
+        """Let an attempt call the provider for the missing images.
 
-        A call whose bill nobody knows counts as one for all images that the job wants.
+        An earlier call whose bill is not known counts as one for all images of the job.
+
+        Raises:
+            ChargeUnknown: An earlier call may have been billed, and that is not accepted.
+            CostLimitReached: With the earlier calls it may cost more than the request allows.
         """
-        most = claim.params.get("max_cost")
-        size = str(claim.params.get("size") or DEFAULT_SIZE)
-        whole, rest = self.price_of(size, wanted), self.price_of(size, missing)
-        if not isinstance(most, int) or isinstance(most, bool) or whole is None or rest is None:
-            return False
-        return earlier.spent_microdollars + earlier.unknown * whole + rest > most
+        if earlier.unknown and not self.accepts_double(params):
+            raise ChargeUnknown("Not tried again: an earlier call may have been billed")
+        most = params.max_cost_microdollars
+        if most is None:
+            return
+        whole, rest = self.price_of(params.size, params.n), self.price_of(params.size, missing)
+        if whole is None or rest is None:
+            return
+        if earlier.spent_microdollars + earlier.unknown * whole + rest > most:
+            raise CostLimitReached("The provider was not called: it may cost more than max_cost")

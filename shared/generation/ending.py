@@ -1,12 +1,11 @@
 """How attempts end: completed, failed, to be tried again, released, or left to the sweep.
 
-The second half of `shared.generation.handler`: whatever writes the row's next state, and tells
-it after the commit.
+Called by `shared.generation.handler`. The row is written first, then the event is published.
 """
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -18,30 +17,24 @@ from shared.errors import (
     LeaseLost,
     ServiceUnavailable,
     SoftTimeLimitReached,
-    StorageUnavailable,
     error_record,
     one_line,
 )
 from shared.generation.announce import Announcer
-from shared.generation.attempt import RunningAttempt, image_rows, result_of
+from shared.generation.attempt import RunningAttempt
 from shared.generation.charges import ChargePolicy
+from shared.generation.outages import repeat_to_settle, repeat_to_soft_limit
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
+from shared.imaging.store import StoredImage
 from shared.jobs.attempts import AttemptStore
-from shared.jobs.model import ending_of
+from shared.jobs.model import LedgerFacts
 from shared.jobs.retry import RetryPolicy
-from shared.status import COMPLETED, failed, waiting
-
-SETTLE_SECONDS = 5.0
-"""How long an ending is tried after the deadline has passed."""
-
-FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 1.0
+from shared.status import Ending, failed, waiting
 
 _ENDS_OF_MONEY = (ChargeUnknown, CostLimitReached)
-"""After these a job is completed with the pictures that it has."""
+"""After these a job is completed with the images that it has."""
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 
 class AttemptEnding:
@@ -59,54 +52,32 @@ class AttemptEnding:
         self._policy = policy
         self._charges = charges
 
-    def check_charge(self, attempt: RunningAttempt) -> None:
-        """Let an attempt call the provider, unless that may cost what nobody has agreed to.
-
-        Raises:
-            ChargeUnknown: An earlier call may have been billed, and that is not accepted.
-            CostLimitReached: With the earlier calls it may cost more than the request allows.
-            SoftTimeLimitReached: PostgreSQL did not tell of them before the soft limit.
-            LeaseLost: The job was found to be somebody else's meanwhile.
-        """
-        claim = attempt.claim
-        earlier = self.insist(attempt, lambda: self._attempts.earlier_calls(claim))
-        if earlier.unknown and not self._charges.accepts_double(claim.params):
-            raise ChargeUnknown("Not tried again: an earlier call may have been billed")
-        missing = len(attempt.missing_positions())
-        if self._charges.exceeds_limit(claim, earlier, attempt.wanted, missing):
-            raise CostLimitReached("The provider was not called: it may cost more than max_cost")
-
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
         """Record the images that are saved; `error` says why others are missing.
 
         Raises:
-            LeaseLost: The job belongs to somebody else; the saved bytes stay unused.
-            SoftTimeLimitReached: PostgreSQL did not take the rows before the soft limit.
+            LeaseLost: Another attempt has taken the job over; the saved bytes stay unused.
+            SoftTimeLimitReached: PostgreSQL stayed unavailable up to the soft limit.
         """
         claim = attempt.claim
         missing = len(attempt.missing_positions())
-        rows = image_rows(attempt.saved)
-        result = result_of(rows, missing)
+        rows = [_image_row(image, uuid4()) for _, image in sorted(attempt.saved.items())]
+        result = _result_of(rows, missing)
+        facts = _facts_of(attempt)
         record = None if error is None else error_record(error, claim.attempt)
-        finished_at = self.insist(
-            attempt,
-            lambda: self._attempts.complete(claim, rows, result, attempt.ledger_facts(), record),
+        ending = repeat_to_soft_limit(
+            attempt, lambda: self._attempts.complete(claim, rows, result, facts, record)
         )
-        attempt.events.flush_before_end()
-        self._announcer.announce(
-            ending_of(
-                claim.job_id, claim.task_id, claim.token, COMPLETED, finished_at, result=result
-            )
-        )
+        self._announce(attempt, ending)
         return Completed(missing)
 
     def settle(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
-        """Record an error: another attempt, what images there are, or the end."""
-        attempt.note_charge(error)
+        """Record an error: another attempt, the images that there are, or the end."""
+        attempt.note_error(error)
         log.warning("attempt failed", code=error.code, reason=one_line(str(error)))
         try:
             if error.retryable and not attempt.claim.is_last:
-                if self._charges.allows_another(attempt.claim.params, attempt.charge_state):
+                if self._charges.allows_another(attempt.params, attempt.charge_state):
                     return self._retry(attempt, error)
                 error = ChargeUnknown(
                     f"{error}; not tried again, as the call may have been billed ({error.code})",
@@ -121,7 +92,7 @@ class AttemptEnding:
             log.warning("attempt overtaken", reason=str(lost))
             return NothingToDo("lease_lost")
         except ServiceUnavailable as unavailable:
-            log.error(  # noqa: TRY400 - a server is away, the code is right
+            log.error(  # noqa: TRY400 - a server is unavailable, the code is right
                 "ending left to the sweep", reason=str(unavailable)
             )
             return NothingToDo("left_to_sweep")
@@ -137,8 +108,8 @@ class AttemptEnding:
     def hand_back(self, attempt: RunningAttempt) -> None:
         """Let go of the job in a process that is being ended, as quickly as possible.
 
-        Past the deadline the process is being killed at its time limit, and whoever kills it
-        ends the job.
+        Past the deadline the process is being killed at its time limit, and the job is ended by
+        the killer or the sweep.
         """
         try:
             if not attempt.is_sent:
@@ -149,37 +120,6 @@ class AttemptEnding:
         except ServiceUnavailable as error:
             log.warning("lease left to run out", reason=str(error))
 
-    def insist(self, attempt: RunningAttempt, write: Callable[[], T]) -> T:
-        """Repeat an idempotent write while its server is away, up to the soft limit.
-
-        Raises:
-            LeaseLost: The job was found to be somebody else's meanwhile.
-            SoftTimeLimitReached: PostgreSQL or the image store stayed away.
-        """
-        try:
-            return self._repeat(attempt, write, attempt.deadline.seconds_to_soft_limit())
-        except (ServiceUnavailable, StorageUnavailable) as error:
-            raise SoftTimeLimitReached(attempt.deadline.soft_limit_seconds) from error
-
-    def _insist_on_ending(self, attempt: RunningAttempt, write: Callable[[], T]) -> T:
-        seconds = max(attempt.deadline.remaining_seconds(), SETTLE_SECONDS)
-        return self._repeat(attempt, write, seconds)
-
-    def _repeat(self, attempt: RunningAttempt, write: Callable[[], T], at_most_seconds: float) -> T:
-        give_up_at = time.monotonic() + at_most_seconds
-        pause_seconds = FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                return write()
-            except (ServiceUnavailable, StorageUnavailable) as error:
-                if time.monotonic() + pause_seconds >= give_up_at:
-                    raise
-                log.warning("write repeated", reason=str(error))
-            if isinstance(attempt.lease.stop_reason, LeaseLost):
-                raise attempt.lease.stop_reason
-            time.sleep(pause_seconds)
-            pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)
-
     def _retry(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
         claim = attempt.claim
         delay_seconds = self._policy.delay_seconds(
@@ -187,29 +127,49 @@ class AttemptEnding:
         )
         step = waiting(claim.attempt + 1, claim.max_attempts)
         record = error_record(error, claim.attempt)
-        facts = attempt.ledger_facts()
+        facts = _facts_of(attempt)
         try:
-            self._insist_on_ending(
-                attempt,
-                lambda: self._attempts.retry(claim, step, record, facts, delay_seconds),
+            repeat_to_settle(
+                attempt, lambda: self._attempts.retry(claim, step, record, facts, delay_seconds)
             )
         except LeaseLost:
-            # Refused because the job was cancelled in the meantime, or is somebody else's: the
-            # fence tells, as it lets only the owner fail it.
+            # Refused because the job was cancelled meanwhile, or was taken over. The fence
+            # knows: it lets only the owner fail the job.
             return self._fail(attempt, JobCancelled())
         attempt.events.publish_waiting(claim.attempt + 1)
         return RetryAfter(delay_seconds)
 
     def _fail(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
         claim = attempt.claim
-        step = failed(attempt.progress.last_progress, one_line(str(error)))
+        step = failed(attempt.lease.step.progress, one_line(str(error)))
         record = error_record(error, claim.attempt)
-        facts = attempt.ledger_facts()
-        finished_at = self._insist_on_ending(
-            attempt, lambda: self._attempts.fail(claim, step, record, facts)
-        )
-        attempt.events.flush_before_end()
-        self._announcer.announce(
-            ending_of(claim.job_id, claim.task_id, claim.token, step, finished_at, error=record)
-        )
+        facts = _facts_of(attempt)
+        ending = repeat_to_settle(attempt, lambda: self._attempts.fail(claim, step, record, facts))
+        self._announce(attempt, ending)
         return Failed(error.code)
+
+    def _announce(self, attempt: RunningAttempt, ending: Ending) -> None:
+        attempt.events.flush_before_end()
+        self._announcer.announce(ending)
+
+
+def _facts_of(attempt: RunningAttempt) -> LedgerFacts:
+    receipt = attempt.receipt
+    if receipt is None:
+        return LedgerFacts(attempt.charge_state.value, attempt.request_id)
+    return LedgerFacts(
+        attempt.charge_state.value,
+        receipt.request_id or attempt.request_id,
+        receipt.units,
+        receipt.price_microdollars,
+    )
+
+
+def _result_of(rows: list[dict[str, Any]], missing: int) -> dict[str, Any]:
+    """Return the `result` of a job: its images as clients see them, and how many are missing."""
+    shown = ("id", "position", "url", "media_type", "width_px", "height_px")
+    return {"images": [{name: row[name] for name in shown} for row in rows], "missing": missing}
+
+
+def _image_row(image: StoredImage, image_id: UUID) -> dict[str, Any]:
+    return {"id": str(image_id), "url": f"/v1/images/{image_id}", **asdict(image)}

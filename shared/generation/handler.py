@@ -5,7 +5,7 @@ called by the Celery task and by the Lambda handler, in the main thread of a pro
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -26,17 +26,18 @@ from shared.errors import (
 from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import EventPublisher
 from shared.generation.attempt import RunningAttempt
+from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.lease import LeaseKeeper
+from shared.generation.outages import repeat_to_soft_limit
 from shared.generation.outcome import NothingToDo, Outcome, RetryAfter
-from shared.generation.previews import AttemptPreviews
-from shared.generation.progress import AttemptProgress
+from shared.generation.previews import AttemptPreviews, PreviewKeeper
+from shared.imaging.params import ImageParams
 from shared.imaging.provider import GeneratedImage
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempts import AttemptStore
-from shared.jobs.model import Claim, ClaimRefused
-from shared.jobs.previews import PreviewStore
+from shared.jobs.model import Claim, ClaimRefused, EarlierCalls
 from shared.status import PREPARING, SAVING, STARTING
 
 log = structlog.get_logger(__name__)
@@ -55,143 +56,139 @@ class RuntimeTraits:
     is_stopping: Callable[[], bool]
 
 
+@dataclass(frozen=True, slots=True)
 class GenerationHandler:
     """Runs jobs: claim, generate, save, record, announce."""
 
-    def __init__(
-        self,
-        attempts: AttemptStore,
-        publisher: EventPublisher,
-        keeper: LeaseKeeper,
-        images: ImageService,
-        image_store: ImageStore,
-        previews: PreviewStore,
-        ending: AttemptEnding,
-        traits: RuntimeTraits,
-    ) -> None:
-        self._attempts = attempts
-        self._publisher = publisher
-        self._keeper = keeper
-        self._images = images
-        self._image_store = image_store
-        self._previews = previews
-        self._ending = ending
-        self._traits = traits
+    attempts: AttemptStore
+    publisher: EventPublisher
+    keeper: LeaseKeeper
+    previews: PreviewKeeper
+    images: ImageService
+    image_store: ImageStore
+    charges: ChargePolicy
+    ending: AttemptEnding
+    traits: RuntimeTraits
 
     def handle(self, job_id: str, deadline: Deadline) -> Outcome:
-        """Run one attempt of the job, if it is due and nobody else has it.
+        """Run one attempt of the job, if it is due and not owned by another worker.
 
         Raises:
             MalformedEnvelope: This is no job id.
             UnknownJob: There is no such job.
-            ServiceUnavailable: PostgreSQL was away at the claim; nothing has happened yet.
+            ServiceUnavailable: PostgreSQL was unavailable at the claim; nothing has happened yet.
         """
         with shielded(), bound_contextvars(job_id=str(job_id)[:64]):
-            claim = self._attempts.claim(_parse_job_id(job_id))
+            claim = self.attempts.claim(_parse_job_id(job_id))
             if isinstance(claim, ClaimRefused):
                 return _outcome_of_refusal(claim)
             with bound_contextvars(task_id=claim.task_id, attempt=claim.attempt):
-                return self._run(claim, deadline)
+                started_at = time.monotonic()
+                log.info("attempt started", max_attempts=claim.max_attempts)
+                outcome = self._run(claim, deadline)
+                seconds = round(time.monotonic() - started_at, 3)
+                log.info("attempt ended", outcome=outcome.name, seconds=seconds)
+                return outcome
 
     def _run(self, claim: Claim, deadline: Deadline) -> Outcome:
-        started_at = time.monotonic()
-        log.info("attempt started", max_attempts=claim.max_attempts)
-        previews = AttemptPreviews(self._image_store, self._previews, claim, deadline)
-        with self._keeper.holding(claim) as lease:
+        with (
+            self.previews.showing(claim, deadline) as previews,
+            self.keeper.holding(claim) as lease,
+        ):
             events = AttemptEvents(
-                self._publisher,
+                self.publisher,
                 claim.task_id,
                 token=claim.token,
                 attempt=claim.attempt,
                 max_attempts=claim.max_attempts,
             )
-            progress = AttemptProgress(events, lease, deadline)
-            attempt = RunningAttempt(claim, deadline, lease, events, progress, previews)
-            outcome = self._try(attempt)
-        previews.forget()
-        seconds = round(time.monotonic() - started_at, 3)
-        log.info("attempt ended", outcome=outcome.name, seconds=seconds)
-        return outcome
-
-    def _try(self, attempt: RunningAttempt) -> Outcome:
-        try:
-            self._prepare(attempt)
-            if self._traits.is_stopping():
-                return self._ending.release(attempt)
-            self._generate(attempt)
-            return self._ending.complete(attempt)
-        except LeaseLost as error:
-            log.warning("attempt overtaken", reason=str(error))
-            return NothingToDo("lease_lost")
-        except Exception as error:  # The attempt boundary: every error gets a row.
-            return self._ending.settle(attempt, self._name_error(error, attempt))
-        except BaseException:
-            self._ending.hand_back(attempt)
-            raise
+            attempt = RunningAttempt(claim, deadline, lease, events)
+            try:
+                self._prepare(attempt)
+                if self.traits.is_stopping():
+                    return self.ending.release(attempt)
+                self._generate(attempt, previews)
+                return self.ending.complete(attempt)
+            except LeaseLost as error:
+                log.warning("attempt overtaken", reason=str(error))
+                return NothingToDo("lease_lost")
+            except Exception as error:  # The attempt boundary: every error gets a row.
+                return self.ending.settle(attempt, self._name_error(error, attempt))
+            except BaseException:
+                self.ending.hand_back(attempt)
+                raise
 
     def _prepare(self, attempt: RunningAttempt) -> None:
-        attempt.progress.tell(STARTING)
-        attempt.progress.tell(PREPARING)
-        if attempt.claim.attempt > 1:
-            for image in self._image_store.find_saved(attempt.claim.job_id):
-                if image.position < attempt.wanted:
+        attempt.publish(STARTING)
+        attempt.publish(PREPARING)
+        claim = attempt.claim
+        attempt.params = ImageParams.from_row(claim.params, claim.job_id)
+        if claim.attempt > 1:
+            for image in self.image_store.find_saved(claim.job_id):
+                if image.position < attempt.params.n:
                     attempt.saved[image.position] = image
 
-    def _generate(self, attempt: RunningAttempt) -> None:
+    def _generate(self, attempt: RunningAttempt, previews: AttemptPreviews) -> None:
         missing = attempt.missing_positions()
         if not missing:
-            attempt.progress.tell(SAVING)
+            attempt.publish(SAVING)
             return
         attempt.deadline.check()
-        self._ending.check_charge(attempt)
+        self._check_charge(attempt, len(missing))
         reference = self._load_reference(attempt)
         # Servers may have been waited for: past the deadline there is no call, and so no bill.
         attempt.deadline.check()
         attempt.note_sent()
         with interruptible():
-            answer = self._images.process_generation(
+            answer = self.images.process_generation(
                 attempt.claim.job_id,
-                attempt.claim.params,
+                attempt.params,
                 positions=missing,
                 attempt=attempt.claim.attempt,
                 reference=reference,
                 deadline=attempt.deadline,
-                on_progress=attempt.progress.tell_rendering,
+                on_progress=attempt.publish_rendering,
                 on_bill=attempt.note_bill,
                 on_image=partial(self._keep, attempt),
-                on_preview=attempt.previews.keep,
+                on_preview=previews.keep,
             )
         attempt.note_bill(answer.charge_state, answer.receipt)
-        self._save(attempt, answer.images)
+        # What was paid for is kept first; only then may the attempt stop.
+        result = attempt.show(SAVING)
+        for image in answer.images:
+            if image.position not in attempt.saved:
+                self._keep(attempt, image)
+        attempt.check(result)
         still_missing = len(attempt.missing_positions())
         if still_missing:
             raise ImagesMissing(
-                attempt.wanted, still_missing, charge_state=answer.charge_state.value
+                attempt.params.n, still_missing, charge_state=answer.charge_state.value
             )
 
-    def _load_reference(self, attempt: RunningAttempt) -> bytes | None:
+    def _check_charge(self, attempt: RunningAttempt, missing: int) -> None:
         claim = attempt.claim
-        key = self._ending.insist(attempt, lambda: self._attempts.source_key(claim))
-        return None if key is None else self._image_store.load(key)
+        earlier = EarlierCalls()
+        if claim.attempt > 1:
+            earlier = repeat_to_soft_limit(attempt, lambda: self.attempts.earlier_calls(claim))
+        self.charges.check_call(attempt.params, earlier, missing)
 
-    def _save(self, attempt: RunningAttempt, images: Sequence[GeneratedImage]) -> None:
-        # What was paid for is kept first; only then is a request to stop heeded.
-        delivery = attempt.progress.show(SAVING)
-        for image in images:
-            if image.position not in attempt.saved:
-                self._keep(attempt, image)
-        attempt.progress.heed(delivery)
+    def _load_reference(self, attempt: RunningAttempt) -> bytes | None:
+        asset_id = attempt.claim.source_asset_id
+        if asset_id is None:
+            return None
+        key = repeat_to_soft_limit(attempt, lambda: self.attempts.source_key(asset_id))
+        return None if key is None else self.image_store.load(key)
 
     def _keep(self, attempt: RunningAttempt, image: GeneratedImage) -> None:
         claim = attempt.claim
-        save = partial(self._image_store.save, claim.job_id, claim.attempt, image)
+        save = partial(self.image_store.save, claim.job_id, claim.attempt, image)
         with shielded():
-            attempt.saved[image.position] = self._ending.insist(attempt, save)
+            attempt.saved[image.position] = repeat_to_soft_limit(attempt, save)
 
     def _name_error(self, error: BaseException, attempt: RunningAttempt) -> DarkroomError:
         if isinstance(error, DarkroomError):
             return error
-        if isinstance(error, self._traits.soft_limit_errors):
+        if isinstance(error, self.traits.soft_limit_errors):
             return SoftTimeLimitReached(attempt.deadline.soft_limit_seconds)
         if isinstance(error, OSError):
             return ProviderUnavailable(f"Network error ({type(error).__name__})")

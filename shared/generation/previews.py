@@ -6,7 +6,8 @@ attempt as it always does.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 
@@ -80,6 +81,22 @@ class AttemptPreviews:
             self._rows.forget(self._claim)
         finally:
             self._image_store.delete_previews(sorted(self._keys))
+
+
+class PreviewKeeper:
+    """Keeps the previews of running attempts: their bytes in the image store, then their rows."""
+
+    def __init__(self, image_store: ImageStore, rows: PreviewStore) -> None:
+        self._image_store = image_store
+        self._rows = rows
+
+    @contextmanager
+    def showing(self, claim: Claim, deadline: Deadline) -> Iterator[AttemptPreviews]:
+        """Show the previews of an attempt, up to the end of the body."""
+        previews = AttemptPreviews(self._image_store, self._rows, claim, deadline)
+        yield previews
+        # In a process that is being ended they stay, and go with the job.
+        previews.forget()
 
 
 class _Errand:

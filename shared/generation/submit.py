@@ -59,18 +59,19 @@ class Submitter:
         return accepted
 
     def _new_job(self, request: "GenerationRequest") -> NewJob:
+        params = request.params()
         if self._offer is not None:
             self._offer.check(
-                request.size,
-                request.n,
-                request.max_cost,
+                params.size,
+                params.n,
+                params.max_cost_microdollars,
                 has_reference=request.source_asset_id is not None,
             )
         return NewJob(
             workspace_id=request.workspace_id,
             user_id=request.user_id,
             product_id=request.product_id,
-            params=request.params(),
+            params=params.as_row(),
             max_attempts=self._max_attempts,
             source_asset_id=request.source_asset_id,
         )

@@ -1,12 +1,12 @@
-"""What a job's row says about the pictures to make, and the limits that requests share.
+"""The parameters of a job: which images to make, and on which conditions.
 
-Written by `shared.imaging.request`, or by a foreign producer straight into the row; read back
-by the image service. Free of pydantic models, which a worker does not need.
+Parsed once: at submission from a `GenerationRequest`, at the claim from the row, whose `params`
+a foreign producer may have written. Free of pydantic, which a worker does not need.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 from uuid import UUID
 
@@ -55,7 +55,15 @@ def image_seed(seed: int, position: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ImageParams:
-    """The pictures one job asks for."""
+    """The images that one job asks for.
+
+    Attributes:
+        n: How many images.
+        seed: Of the image at position 0; see `image_seed`.
+        on_unknown_charge: `retry` or `fail`; None follows the setting ON_UNKNOWN_CHARGE.
+        max_cost_microdollars: The most that the job may cost; None for any amount.
+        metadata: The caller's own labels, kept and not interpreted.
+    """
 
     prompt: str
     style: str
@@ -63,13 +71,16 @@ class ImageParams:
     height_px: int
     n: int
     seed: int
+    on_unknown_charge: str | None = None
+    max_cost_microdollars: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_row(cls, params: Mapping[str, Any], job_id: UUID) -> Self:
-        """Read the `params` of a row, which a foreign producer may have written.
+        """Parse the `params` of a row, which a foreign producer may have written.
 
         Only the prompt is required. A missing seed follows from the job's id, so that every
-        attempt draws the same pictures.
+        attempt asks for the same images. Conditions that cannot be read count as absent.
 
         Raises:
             InvalidRequest: The params cannot be served; one line names the field.
@@ -83,21 +94,31 @@ class ImageParams:
             height_px=height_px,
             n=_read_integer(params, "n", 1, least=1, most=IMAGES_MAX),
             seed=_read_integer(params, "seed", default_seed, least=0, most=SEED_LIMIT - 1),
+            on_unknown_charge=_read_on_unknown_charge(params),
+            max_cost_microdollars=_read_max_cost(params),
+            metadata=_read_metadata(params),
         )
 
-    def asked(self, positions: Sequence[int] | None) -> tuple[int, ...]:
-        """Return the positions to make: these, or all of the job's."""
-        return tuple(range(self.n) if positions is None else positions)
+    @property
+    def size(self) -> str:
+        """The size by its name, such as `1024x1024`."""
+        return f"{self.width_px}x{self.height_px}"
 
-    def picture(self) -> dict[str, Any]:
-        """Return what every picture of the job has in common, as a provider is told it."""
-        return {
+    def as_row(self) -> dict[str, Any]:
+        """Return what the row keeps in `params`; `from_row` reads it back."""
+        row: dict[str, Any] = {
             "prompt": self.prompt,
             "style": self.style,
-            "width_px": self.width_px,
-            "height_px": self.height_px,
+            "size": self.size,
+            "n": self.n,
             "seed": self.seed,
+            "metadata": dict(self.metadata),
         }
+        if self.on_unknown_charge is not None:
+            row["on_unknown_charge"] = self.on_unknown_charge
+        if self.max_cost_microdollars is not None:
+            row["max_cost"] = self.max_cost_microdollars
+        return row
 
 
 def _read_prompt(params: Mapping[str, Any]) -> str:
@@ -116,6 +137,21 @@ def _read_size(params: Mapping[str, Any]) -> tuple[int, int]:
     size = _read_choice(params, "size", DEFAULT_SIZE, SIZE_NAMES)
     width, height = size.split("x")
     return int(width), int(height)
+
+
+def _read_on_unknown_charge(params: Mapping[str, Any]) -> str | None:
+    value = params.get("on_unknown_charge")
+    return value if value in ("retry", "fail") else None
+
+
+def _read_max_cost(params: Mapping[str, Any]) -> int | None:
+    value = params.get("max_cost")
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _read_metadata(params: Mapping[str, Any]) -> Mapping[str, str]:
+    value = params.get("metadata")
+    return value if isinstance(value, dict) else {}
 
 
 def _read_choice(

@@ -4,8 +4,7 @@ Built by the API, the CLI and Python callers; `shared.generation.submit` writes 
 """
 
 import secrets
-from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import (
@@ -23,6 +22,7 @@ from shared.imaging.params import (
     IMAGES_MAX,
     PROMPT_MAX_CHARS,
     SEED_LIMIT,
+    ImageParams,
     SizeName,
     check_printable,
     clean_prompt,
@@ -105,24 +105,24 @@ class GenerationRequest(ImageOrder):
         except ValidationError as error:
             raise InvalidRequest(_describe(error)) from None
 
-    def params(self) -> dict[str, Any]:
-        """Return what goes into the row's `params`.
+    def params(self) -> ImageParams:
+        """Return the parameters of a job.
 
         Without a seed, each call draws one: call it once a job, so that all attempts of the
         job share the seed.
         """
-        return {
-            "prompt": self.prompt,
-            "style": self.style,
-            "size": self.size,
-            "n": self.n,
-            "seed": secrets.randbelow(SEED_LIMIT) if self.seed is None else self.seed,
-            "metadata": dict(self.metadata),
-            **{name: value for name, value in self._terms() if value is not None},
-        }
-
-    def _terms(self) -> Iterable[tuple[str, Any]]:
-        return (("on_unknown_charge", self.on_unknown_charge), ("max_cost", self.max_cost))
+        width_px, height_px = (int(side) for side in self.size.split("x"))
+        return ImageParams(
+            prompt=self.prompt,
+            style=self.style,
+            width_px=width_px,
+            height_px=height_px,
+            n=self.n,
+            seed=secrets.randbelow(SEED_LIMIT) if self.seed is None else self.seed,
+            on_unknown_charge=self.on_unknown_charge,
+            max_cost_microdollars=self.max_cost,
+            metadata=self.metadata,
+        )
 
 
 def _describe(error: ValidationError) -> str:

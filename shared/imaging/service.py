@@ -3,8 +3,8 @@
 Called by `shared.generation.handler`, once an attempt.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -45,7 +45,7 @@ class ImageService:
     def process_generation(
         self,
         job_id: UUID,
-        params: Mapping[str, Any],
+        params: ImageParams,
         *,
         positions: Sequence[int] | None = None,
         attempt: int = 1,
@@ -61,8 +61,8 @@ class ImageService:
         The answer has at least one, unless none was asked for; never one that was not.
 
         Args:
-            job_id: The job, whose id also stands in for a seed that its row lacks.
-            params: The row's `params`.
+            job_id: The job.
+            params: Which images.
             positions: The images to make; None means all. For none, no provider is called.
             attempt: The attempt this belongs to, from 1.
             reference: The file of a picture that the images shall show.
@@ -73,14 +73,19 @@ class ImageService:
             on_preview: Receives each picture in the making, before the progress that it is.
 
         Raises:
-            InvalidRequest, AttemptError: It cannot be served; or what the provider reported.
+            InvalidRequest, AttemptError: The reference is no picture; or what the provider
+                reported.
         """
-        wanted = ImageParams.from_row(params, job_id)
-        if not (asked := wanted.asked(positions)):
+        asked = tuple(range(params.n) if positions is None else positions)
+        if not asked:
             return ProviderAnswer((), ChargeState.NONE)
         call = ProviderCall(
             job_id=job_id,
-            **wanted.picture(),
+            prompt=params.prompt,
+            style=params.style,
+            width_px=params.width_px,
+            height_px=params.height_px,
+            seed=params.seed,
             positions=asked,
             attempt=attempt,
             reference=None if reference is None else _reference_of(reference),

@@ -8,11 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Engine, exc
 
-from shared.database.session import reporting_unavailability
-from shared.database.statements import SqlFiles, fetch_one
+from shared.database.statements import Statements
 from shared.errors import AssetInUse, InvalidRequest, UnknownAsset
-
-_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ class AssetStore:
     """Writes and reads assets. Every method raises ServiceUnavailable without PostgreSQL."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._run = Statements(engine, __file__)
 
     def insert(self, new: NewAsset) -> Asset:
         """Write the row of an uploaded picture.
@@ -62,7 +59,7 @@ class AssetStore:
             name: getattr(new, name) for name in NewAsset.__dataclass_fields__
         }
         try:
-            row = fetch_one(self._engine, _SQL["insert_asset"], {**parameters, "id": str(new.id)})
+            [row] = self._run("insert_asset", {**parameters, "id": str(new.id)})
         except exc.IntegrityError as error:
             raise InvalidRequest(_explain(new)) from error
         return _asset_of(row)
@@ -74,10 +71,10 @@ class AssetStore:
             UnknownAsset: There is none.
         """
         parameters = {"id": str(asset_id), "workspace_id": workspace_id}
-        row = fetch_one(self._engine, _SQL["find_asset"], parameters)
-        if row is None:
+        rows = self._run("find_asset", parameters)
+        if not rows:
             raise UnknownAsset(asset_id)
-        return _asset_of(row)
+        return _asset_of(rows[0])
 
     def delete(self, asset_id: UUID, workspace_id: str, before: Callable[[], None]) -> None:
         """Delete an asset; jobs that have ended forget it.
@@ -93,10 +90,9 @@ class AssetStore:
             AssetInUse: A job that has not ended needs it.
         """
         parameters = {"id": str(asset_id), "workspace_id": workspace_id}
-        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
         try:
-            with reporting_unavailability(), transactional.begin() as connection:
-                if connection.exec_driver_sql(_SQL["delete_asset"], parameters).rowcount == 0:
+            with self._run.transaction() as run:
+                if not run("delete_asset", parameters):
                     raise UnknownAsset(asset_id)
                 before()
         except exc.IntegrityError as error:

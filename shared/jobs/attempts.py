@@ -1,8 +1,4 @@
-"""The rows of jobs as their workers see them: claimed, kept, finished; every write fenced.
-
-Claim and endings are one statement each (a data-modifying CTE), and so one round trip and one
-commit. All times are the database's.
-"""
+"""The rows of jobs as their workers see them: claimed, kept, finished; every write fenced."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,17 +9,15 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
+from shared.database.statements import Statements
 from shared.errors import LeaseLost, UnknownJob, WorkerLost
-from shared.jobs.model import Claim, ClaimRefused, EarlierCalls, LedgerFacts
-from shared.status import COMPLETED, STARTING, JobStatus, Step
-
-_SQL = SqlFiles(__file__)
+from shared.jobs.model import Claim, ClaimRefused, EarlierCalls, LedgerFacts, ending_of
+from shared.status import COMPLETED, STARTING, Ending, JobStatus, Step
 
 
 @dataclass(frozen=True, slots=True)
 class KeptLease:
-    """A lease to be extended, with what the row shall show until then."""
+    """A lease to extend, with the step that the row shows until the next extension."""
 
     job_id: UUID
     token: int
@@ -31,14 +25,14 @@ class KeptLease:
 
 
 class AttemptStore:
-    """Claims jobs and writes what their attempts come to; each method is one statement.
+    """Claims jobs and writes the results of their attempts; each method is one statement.
 
     Args:
         runtime: `celery` or `lambda`, for the ledger.
-        owner: Who holds the leases, as `host:pid`.
+        owner: The process that holds the leases, as `host:pid`.
         lease_seconds: How long a lease lasts without extension.
-        time_limit_seconds: No lease outlasts the attempt's start by more.
-        provider: Who will be called, for the ledger.
+        time_limit_seconds: No lease lasts longer after the attempt's start.
+        provider: Who is called, for the ledger.
         model: Which of the provider's models.
 
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached; each may then be
@@ -56,7 +50,7 @@ class AttemptStore:
         provider: str | None = None,
         model: str | None = None,
     ) -> None:
-        self._engine = engine
+        self._run = Statements(engine, __file__)
         self._lease_seconds = lease_seconds
         self._claim_parameters = {
             "runtime": runtime,
@@ -77,9 +71,10 @@ class AttemptStore:
         Raises:
             UnknownJob: There is no such row.
         """
-        row = fetch_one(self._engine, _SQL["claim"], {**self._claim_parameters, "id": str(job_id)})
-        if row is None:
+        rows = self._run("claim", {**self._claim_parameters, "id": str(job_id)})
+        if not rows:
             raise UnknownJob(job_id)
+        row = rows[0]
         if row.lease_token is None:
             return _refusal(JobStatus[row.status], row.due_in or 0.0)
         return Claim(
@@ -94,18 +89,13 @@ class AttemptStore:
 
     def earlier_calls(self, claim: Claim) -> EarlierCalls:
         """Return what the attempts before this one may have cost; their lines are closed."""
-        if claim.attempt == 1:
-            return EarlierCalls()
-        keys = {"id": str(claim.job_id), "attempt": claim.attempt}
-        row = fetch_one(self._engine, _SQL["earlier_calls"], keys)
-        return EarlierCalls() if row is None else EarlierCalls(row.unknown_calls, row.spent)
+        [row] = self._run("earlier_calls", {"id": str(claim.job_id), "attempt": claim.attempt})
+        return EarlierCalls(row.unknown_calls, row.spent)
 
-    def source_key(self, claim: Claim) -> str | None:
-        """Return where the picture lies that the images shall show; None if there is none."""
-        if claim.source_asset_id is None:
-            return None
-        row = fetch_one(self._engine, _SQL["find_source"], {"asset_id": str(claim.source_asset_id)})
-        return None if row is None else str(row.storage_key)
+    def source_key(self, asset_id: UUID) -> str | None:
+        """Return where the bytes of an asset are stored; None if it does not exist."""
+        rows = self._run("find_source", {"asset_id": str(asset_id)})
+        return str(rows[0].storage_key) if rows else None
 
     def extend(self, leases: Iterable[KeptLease]) -> dict[tuple[UUID, int], bool]:
         """Extend leases; return those still held, by job and token: is the job cancelled?"""
@@ -119,7 +109,7 @@ class AttemptStore:
             for lease in leases
         ]
         parameters = {"lease_seconds": self._lease_seconds, "kept": json.dumps(kept)}
-        rows = fetch_all(self._engine, _SQL["extend_leases"], parameters)
+        rows = self._run("extend_leases", parameters)
         return {(UUID(str(row.id)), row.lease_token): row.is_cancelled for row in rows}
 
     def complete(
@@ -129,44 +119,35 @@ class AttemptStore:
         result: Mapping[str, Any],
         facts: LedgerFacts,
         error: Mapping[str, Any] | None = None,
-    ) -> datetime:
-        """Write the rows of the images and COMPLETED, all or nothing; return the end.
+    ) -> Ending:
+        """Write the rows of the images and COMPLETED, all or nothing.
 
         Args:
             claim: Names the job and the token.
-            images: The columns of each row of `images`, but for the job's.
+            images: The columns of each row of `images`, except the job's id.
             result: What clients see of them.
             facts: What is known of the provider's bill.
-            error: Why this last attempt did not bring the images that are missing.
+            error: Why this last attempt did not make the images that are missing.
 
         Raises:
-            LeaseLost: Another has taken the job over, or ended it.
+            LeaseLost: Another attempt has taken the job over, or it has ended.
         """
-        parameters = {
-            "progress": COMPLETED.progress,
-            "message": COMPLETED.message,
-            "result": json.dumps(result),
-            "images": json.dumps(images),
-            **facts.as_parameters(),
-            "error": None if error is None else json.dumps(error),
-        }
-        return self._end("complete", claim, parameters)
+        written = {"result": json.dumps(result), "images": json.dumps(images)}
+        ended_at = self._end("complete", claim, COMPLETED, facts, error, written)
+        return ending_of(
+            claim.job_id, claim.task_id, claim.token, COMPLETED, ended_at, result=result
+        )
 
     def fail(
         self, claim: Claim, step: Step, error: Mapping[str, Any], facts: LedgerFacts
-    ) -> datetime:
-        """Write FAILED and its reason; return the end.
+    ) -> Ending:
+        """Write FAILED and its reason.
 
         Raises:
-            LeaseLost: Another has taken the job over, or ended it.
+            LeaseLost: Another attempt has taken the job over, or it has ended.
         """
-        parameters = {
-            "progress": step.progress,
-            "message": step.message,
-            "error": json.dumps(error),
-            **facts.as_parameters(),
-        }
-        return self._end("fail", claim, parameters)
+        ended_at = self._end("fail", claim, step, facts, error, {})
+        return ending_of(claim.job_id, claim.task_id, claim.token, step, ended_at, error=error)
 
     def retry(
         self,
@@ -179,38 +160,48 @@ class AttemptStore:
         """Let the job wait for its next attempt.
 
         Raises:
-            LeaseLost: Another has taken the job over, or ended it; or it was cancelled.
+            LeaseLost: Another attempt has taken the job over, or it has ended or was cancelled.
         """
-        parameters = {
-            "progress": step.progress,
-            "message": step.message,
-            "error": json.dumps(error),
-            **facts.as_parameters(),
-            "delay": delay_seconds,
-        }
-        self._end("retry", claim, parameters)
+        self._end("retry", claim, step, facts, error, {"delay": delay_seconds})
 
     def release(self, claim: Claim, step: Step) -> bool:
-        """Undo a claim whose provider call was not sent; False if lost or cancelled meanwhile."""
-        parameters = {
-            "id": str(claim.job_id),
-            "token": claim.token,
-            "progress": step.progress,
-            "message": step.message,
-        }
-        return execute(self._engine, _SQL["release"], parameters) > 0
+        """Undo a claim whose provider was not called; False if lost or cancelled meanwhile."""
+        shown = {"progress": step.progress, "message": step.message}
+        return bool(self._run("release", _keys(claim) | shown))
 
     def give_up(self, claim: Claim) -> None:
-        """Let the lease run out now: whoever comes next takes over with the next attempt."""
-        execute(self._engine, _SQL["give_up"], {"id": str(claim.job_id), "token": claim.token})
+        """Let the lease run out now: the next delivery takes over with the next attempt."""
+        self._run("give_up", _keys(claim))
 
-    def _end(self, name: str, claim: Claim, parameters: Mapping[str, Any]) -> datetime:
-        keys = {"id": str(claim.job_id), "token": claim.token}
-        row = fetch_one(self._engine, _SQL[name], {**keys, **parameters})
-        if row is None:
+    def _end(
+        self,
+        statement: str,
+        claim: Claim,
+        step: Step,
+        facts: LedgerFacts,
+        error: Mapping[str, Any] | None,
+        others: Mapping[str, Any],
+    ) -> datetime:
+        parameters = {
+            **_keys(claim),
+            "progress": step.progress,
+            "message": step.message,
+            "error": None if error is None else json.dumps(error),
+            "charge_state": facts.charge_state,
+            "request_id": facts.request_id,
+            "units": None if facts.units is None else json.dumps(facts.units),
+            "price_microdollars": facts.price_microdollars,
+            **others,
+        }
+        rows = self._run(statement, parameters)
+        if not rows:
             raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} lost its lease")
-        ended_at: datetime = row[0]
+        ended_at: datetime = rows[0][0]
         return ended_at
+
+
+def _keys(claim: Claim) -> dict[str, Any]:
+    return {"id": str(claim.job_id), "token": claim.token}
 
 
 def _refusal(status: JobStatus, due_in_seconds: float) -> ClaimRefused:

@@ -1,6 +1,5 @@
 """What a job is at the moment it was read, and what becomes of one that lost its worker. Pure."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -74,15 +73,6 @@ class LedgerFacts:
     request_id: str | None = None
     units: Mapping[str, int] | None = None
     price_microdollars: int | None = None
-
-    def as_parameters(self) -> dict[str, Any]:
-        """Return what a statement writes into the columns of the ledger."""
-        return {
-            "charge_state": self.charge_state,
-            "request_id": self.request_id,
-            "units": None if self.units is None else json.dumps(self.units),
-            "price_microdollars": self.price_microdollars,
-        }
 
 
 @dataclass(frozen=True, slots=True)

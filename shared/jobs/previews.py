@@ -9,11 +9,9 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from shared.database.statements import SqlFiles, execute
+from shared.database.statements import Statements
 from shared.errors import LeaseLost
 from shared.jobs.model import Claim
-
-_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class PreviewStore:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._run = Statements(engine, __file__)
 
     def note(self, claim: Claim, preview: StoredPreview) -> None:
         """Note a preview in place of the one that its position had.
@@ -52,11 +50,9 @@ class PreviewStore:
             "width_px": preview.width_px,
             "height_px": preview.height_px,
         }
-        if not execute(self._engine, _SQL["note_preview"], parameters):
+        if not self._run("note_preview", parameters):
             raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} lost its lease")
 
     def forget(self, claim: Claim) -> None:
         """Forget what this attempt had to show."""
-        execute(
-            self._engine, _SQL["forget_previews"], {"id": str(claim.job_id), "token": claim.token}
-        )
+        self._run("forget_previews", {"id": str(claim.job_id), "token": claim.token})

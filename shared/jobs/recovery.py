@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from shared.database.session import reporting_unavailability
-from shared.database.statements import SqlFiles, execute, fetch_all
+from shared.database.statements import Run, Statements
 from shared.errors import error_record, one_line
 from shared.jobs.model import LostJob, Verdict
 from shared.jobs.store import IDEMPOTENCY_SECONDS, job_of
 from shared.status import Ending, Step, failed, waiting
-
-_SQL = SqlFiles(__file__)
 
 ANNOUNCE_AFTER_SECONDS = 1.0
 """A job that ended less long ago is being announced by whoever ended it."""
@@ -56,7 +53,7 @@ class RecoveryStore:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._run = Statements(engine, __file__)
 
     def recover_expired(self, judge: Callable[[LostJob], tuple[Verdict, int]]) -> Recovered | None:
         """Settle one job whose lease ran out; None when there is none left.
@@ -64,17 +61,17 @@ class RecoveryStore:
         Args:
             judge: Decides, and says the progress that followers have seen.
         """
-        return self._recover(_SQL["find_expired"], {}, judge)
+        return self._recover("find_expired", {}, judge)
 
     def recover_of_dead_owner(
         self, job_id: UUID, owner: str, judge: Callable[[LostJob], tuple[Verdict, int]]
     ) -> Recovered | None:
         """Settle a job whose worker process is known to be dead; None if it held no lease."""
-        return self._recover(_SQL["find_of_dead_owner"], {"id": str(job_id), "owner": owner}, judge)
+        return self._recover("find_of_dead_owner", {"id": str(job_id), "owner": owner}, judge)
 
     def forget_dispatch(self, job_id: UUID) -> None:
         """Count a waiting job's envelope as gone, so that it is dispatched again at once."""
-        execute(self._engine, _SQL["forget_dispatch"], {"id": str(job_id)})
+        self._run("forget_dispatch", {"id": str(job_id)})
 
     def take_due(self, grace_seconds: float, limit: int) -> list[DueJob]:
         """Return jobs to dispatch now, and count them as dispatched."""
@@ -83,19 +80,17 @@ class RecoveryStore:
             DueJob(
                 UUID(str(row.id)), row.task_id, row.attempt + 1, row.max_attempts, row.lease_token
             )
-            for row in fetch_all(self._engine, _SQL["take_due"], parameters)
+            for row in self._run("take_due", parameters)
         ]
 
     def find_unannounced(self, limit: int) -> list[Ending]:
         """Return ended jobs of whose end no follower may have heard."""
         parameters = {"settle": ANNOUNCE_AFTER_SECONDS, "limit": limit}
-        rows = fetch_all(self._engine, _SQL["find_unannounced"], parameters)
-        return [job_of(row).ending for row in rows]
+        return [job_of(row).ending for row in self._run("find_unannounced", parameters)]
 
-    def forget_idempotency_keys(self, limit: int) -> int:
-        """Delete idempotency keys that bind nobody any more; return how many."""
-        parameters = {"kept_seconds": IDEMPOTENCY_SECONDS, "limit": limit}
-        return execute(self._engine, _SQL["forget_keys"], parameters)
+    def forget_idempotency_keys(self, limit: int) -> None:
+        """Delete idempotency keys that have expired."""
+        self._run("forget_keys", {"kept_seconds": IDEMPOTENCY_SECONDS, "limit": limit})
 
     def _recover(
         self,
@@ -103,15 +98,14 @@ class RecoveryStore:
         parameters: dict[str, Any],
         judge: Callable[[LostJob], tuple[Verdict, int]],
     ) -> Recovered | None:
-        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
-        with reporting_unavailability(), transactional.begin() as connection:
-            row = connection.exec_driver_sql(find, parameters).first()
-            if row is None:
+        with self._run.transaction() as run:
+            rows = run(find, parameters)
+            if not rows:
                 return None
-            lost = _lost_of(row)
+            lost = _lost_of(rows[0])
             verdict, progress = judge(lost)
             settle = _revive if verdict.revives else _end
-            return Recovered(lost, verdict, settle(connection, lost, verdict, progress))
+            return Recovered(lost, verdict, settle(run, lost, verdict, progress))
 
 
 def _lost_of(row: Any) -> LostJob:
@@ -127,9 +121,9 @@ def _lost_of(row: Any) -> LostJob:
     )
 
 
-def _end(connection: Connection, lost: LostJob, verdict: Verdict, progress: int) -> Ending:
+def _end(run: Run, lost: LostJob, verdict: Verdict, progress: int) -> Ending:
     step = failed(progress, one_line(str(verdict.error)))
-    row = connection.exec_driver_sql(_SQL["end_lost"], _settled(lost, verdict, step)).one()
+    [row] = run("end_lost", _settled(lost, verdict, step))
     return Ending(
         lost.job_id,
         row.task_id,
@@ -140,9 +134,9 @@ def _end(connection: Connection, lost: LostJob, verdict: Verdict, progress: int)
     )
 
 
-def _revive(connection: Connection, lost: LostJob, verdict: Verdict, _progress: int) -> None:
+def _revive(run: Run, lost: LostJob, verdict: Verdict, _progress: int) -> None:
     step = waiting(lost.attempt + 1, lost.max_attempts)
-    connection.exec_driver_sql(_SQL["revive_lost"], _settled(lost, verdict, step))
+    run("revive_lost", _settled(lost, verdict, step))
 
 
 def _settled(lost: LostJob, verdict: Verdict, step: Step) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, exc
 
-from shared.database.session import reporting_unavailability
-from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
+from shared.database.statements import Statements
 from shared.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
@@ -25,8 +24,6 @@ IDEMPOTENCY_SECONDS = 24 * 3600
 
 MARGIN = 100
 """Requests that may be under way at once: this close to the limit they are counted one by one."""
-
-_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class JobStore:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._run = Statements(engine, __file__)
 
     def insert(self, new: NewJob) -> Job:
         """Accept a job without conditions; see `accept`."""
@@ -112,15 +109,15 @@ class JobStore:
         Raises:
             UnknownJob: There is none (in that workspace).
         """
-        row = fetch_one(self._engine, _SQL["find_job"], _keys(job_id, workspace_id))
-        if row is None:
+        rows = self._run("find_job", _keys(job_id, workspace_id))
+        if not rows:
             raise UnknownJob(job_id)
-        return job_of(row)
+        return job_of(rows[0])
 
     def find_ended(self, job_ids: Sequence[UUID]) -> list[Job]:
         """Return those of the jobs whose end is announced, or should be by now."""
         parameters = {"ids": [str(job_id) for job_id in job_ids]}
-        return [job_of(row) for row in fetch_all(self._engine, _SQL["find_ended"], parameters)]
+        return [job_of(row) for row in self._run("find_ended", parameters)]
 
     def request_cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
         """End a waiting job at once; leave a note for the worker of a running one.
@@ -136,40 +133,38 @@ class JobStore:
             "message": str(cancelled),
             "error": json.dumps(error_record(cancelled, attempt=0)),
         }
-        row = fetch_one(self._engine, _SQL["request_cancel"], parameters)
-        return self.get(job_id, workspace_id) if row is None else job_of(row)
+        rows = self._run("request_cancel", parameters)
+        return job_of(rows[0]) if rows else self.get(job_id, workspace_id)
 
     def find_outdated(self, days: float, limit: int) -> list[UUID]:
         """Return jobs that ended longer ago, the oldest first."""
         parameters = {"seconds": days * 86_400, "limit": limit}
-        rows = fetch_all(self._engine, _SQL["find_outdated"], parameters)
-        return [UUID(str(row.id)) for row in rows]
+        return [UUID(str(row.id)) for row in self._run("find_outdated", parameters)]
 
     def delete(self, job_id: UUID) -> bool:
         """Delete an ended job with all its rows; False if there is none."""
-        return execute(self._engine, _SQL["delete_job"], {"id": str(job_id)}) > 0
+        return bool(self._run("delete_job", {"id": str(job_id)}))
 
     def mark_announced(self, job_id: UUID) -> None:
         """Note that the last event and the result record of an ended job are published."""
-        execute(self._engine, _SQL["mark_announced"], {"id": str(job_id)})
+        self._run("mark_announced", {"id": str(job_id)})
 
     def mark_undispatched(self, *job_ids: UUID) -> None:
         """Note that envelopes of waiting jobs were not sent, so that the next sweep sends them."""
         if job_ids:
-            execute(self._engine, _SQL["mark_undispatched"], {"ids": [*map(str, job_ids)]})
+            self._run("mark_undispatched", {"ids": [*map(str, job_ids)]})
 
     def _accept(self, parameters: dict[str, Any], terms: Terms) -> Accepted:
         limit = terms.open_limit
         if limit is None or limit > MARGIN:
-            roughly = {**parameters, "open_limit": limit and limit - MARGIN}
-            row = fetch_one(self._engine, _SQL["accept"], roughly)
-            if row is not None:
-                return Accepted(job_of(row), is_new=True)
+            rows = self._run("accept", {**parameters, "open_limit": limit and limit - MARGIN})
+            if rows:
+                return Accepted(job_of(rows[0]), is_new=True)
         repeated = self._find_repeated(parameters, terms)
         if repeated is None:
-            row = self._accept_near_limit({**parameters, "open_limit": limit})
-            if row is not None:
-                return Accepted(job_of(row), is_new=True)
+            rows = self._accept_near_limit({**parameters, "open_limit": limit})
+            if rows:
+                return Accepted(job_of(rows[0]), is_new=True)
             # It lost the race against the same request, or there is no room.
             repeated = self._find_repeated(parameters, terms)
         if repeated is None:
@@ -179,19 +174,18 @@ class JobStore:
     def _find_repeated(self, parameters: Mapping[str, Any], terms: Terms) -> Accepted | None:
         if terms.key is None:
             return None
-        row = fetch_one(self._engine, _SQL["find_by_key"], parameters)
-        if row is None:
+        rows = self._run("find_by_key", parameters)
+        if not rows:
             return None
-        if row.request_sha256 != terms.request_sha256:
-            raise IdempotencyKeyReused(row.id)
-        return Accepted(job_of(row), is_new=False)
+        if rows[0].request_sha256 != terms.request_sha256:
+            raise IdempotencyKeyReused(rows[0].id)
+        return Accepted(job_of(rows[0]), is_new=False)
 
-    def _accept_near_limit(self, parameters: Mapping[str, Any]) -> Any | None:
+    def _accept_near_limit(self, parameters: Mapping[str, Any]) -> Sequence[Any]:
         """Count and insert while no other request of the workspace does."""
-        transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
-        with reporting_unavailability(), transactional.begin() as connection:
-            connection.exec_driver_sql(_SQL["lock_workspace"], parameters)
-            return connection.exec_driver_sql(_SQL["accept"], parameters).first()
+        with self._run.transaction() as run:
+            run("lock_workspace", parameters)
+            return run("accept", parameters)
 
 
 def job_of(row: Any) -> Job:

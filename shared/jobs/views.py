@@ -8,13 +8,11 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from shared.database.statements import SqlFiles, execute, fetch_all, fetch_one
+from shared.database.statements import Statements
 from shared.errors import UnknownImage, UnknownJob, UnknownPreview
 from shared.jobs.model import Job
 from shared.jobs.store import job_of
 from shared.status import JobStatus
-
-_SQL = SqlFiles(__file__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class JobViews:
     """Reads jobs; every method raises ServiceUnavailable when PostgreSQL cannot be reached."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._run = Statements(engine, __file__)
 
     def get(self, job_id: UUID, workspace_id: str) -> JobView:
         """Return a job of the workspace.
@@ -99,7 +97,7 @@ class JobViews:
             "before_id": before_id and str(before_id),
             "limit": query.limit,
         }
-        return [_view_of(row) for row in fetch_all(self._engine, _SQL["find_views"], parameters)]
+        return [_view_of(row) for row in self._run("find_views", parameters)]
 
     def get_image(self, image_id: UUID, workspace_id: str | None = None) -> ImageView:
         """Return an image; with a workspace, only if it belongs to it.
@@ -108,9 +106,10 @@ class JobViews:
             UnknownImage: There is none.
         """
         parameters = {"id": str(image_id), "workspace_id": workspace_id}
-        row = fetch_one(self._engine, _SQL["find_image"], parameters)
-        if row is None:
+        rows = self._run("find_image", parameters)
+        if not rows:
             raise UnknownImage(image_id)
+        row = rows[0]
         return ImageView(
             UUID(str(row.id)),
             UUID(str(row.job_id)),
@@ -127,14 +126,14 @@ class JobViews:
             UnknownPreview: There is none (any more).
         """
         parameters = {"id": str(preview_id), "workspace_id": workspace_id}
-        row = fetch_one(self._engine, _SQL["find_preview"], parameters)
-        if row is None:
+        rows = self._run("find_preview", parameters)
+        if not rows:
             raise UnknownPreview(preview_id)
-        return PreviewView(row.storage_key, row.media_type)
+        return PreviewView(rows[0].storage_key, rows[0].media_type)
 
     def check(self) -> None:
         """Make a round trip to PostgreSQL and to the tables of this version."""
-        execute(self._engine, _SQL["check_schema"], {})
+        self._run("check_schema", {})
 
 
 def _view_of(row: Any) -> JobView:

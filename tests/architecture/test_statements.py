@@ -39,15 +39,15 @@ def test_a_file_holds_one_statement_and_says_what_it_guarantees(path: Path) -> N
 def test_a_store_names_only_statements_that_there_are() -> None:
     """They are read at their first use: a wrong name would be noticed late."""
     missing = [
-        (str(path), node.slice.value)
+        (str(path), ast.unparse(node))
         for path in (PROJECT / "shared").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "_SQL"
-        and isinstance(node.slice, ast.Constant)
-        and isinstance(node.slice.value, str)
-        and not path.with_name("sql").joinpath(f"{node.slice.value}.sql").is_file()
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("run", "self._run")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+        and not path.with_name("sql").joinpath(f"{node.args[0].value}.sql").is_file()
     ]
     assert missing == []
 

@@ -201,11 +201,12 @@ def test_completing_writes_rows_and_end_together(
     """Job, ledger and images tell one story."""
     images = [image_row(position, uuid4()) for position in range(2)]
     result = {"images": [{"url": image["url"]} for image in images], "missing": 0}
-    finished_at = attempts.complete(claim, images, result, PAID)
+    ending = attempts.complete(claim, images, result, PAID)
     row = database.job(claim.job_id)
     assert (row["status"], row["progress"], row["message"]) == ("COMPLETED", 100, "Completed")
     assert row["result"] == result
-    assert row["finished_at"] == finished_at
+    assert row["finished_at"] == ending.finished_at
+    assert ending.image_urls == tuple(image["url"] for image in images)
     assert (row["lease_until"], row["lease_owner"], row["time_limit_at"]) == (None, None, None)
     (attempt,) = database.attempts(claim.job_id)
     assert (attempt["outcome"], attempt["charge_state"]) == ("completed", "charged")
@@ -290,7 +291,9 @@ def test_failing_writes_the_reason_and_is_idempotent(
     assert row["error"] == ERROR
     assert (ledger[0]["outcome"], ledger[0]["error"]) == ("failed", ERROR)
     assert ledger[0]["charge_state"] == "charged"
-    assert attempts.fail(claim, failed(99, "Other"), ERROR, UNPAID) == first
+    again = attempts.fail(claim, failed(50, "No luck"), ERROR, UNPAID)
+    assert again == first
+    assert database.attempts(claim.job_id) == ledger
     assert (database.job(claim.job_id), database.attempts(claim.job_id)) == (row, ledger)
 
 

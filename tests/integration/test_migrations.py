@@ -16,7 +16,7 @@ from sqlalchemy import CheckConstraint, Engine, NullPool, create_engine, inspect
 from devkit.stack import EmbeddedPostgres
 from shared.database.session import LOCK_TIMEOUT_SECONDS as PATIENCE_OF_OTHERS_SECONDS
 from shared.database.session import create_pooled_engine
-from shared.database.statements import fetch_one
+from shared.database.statements import fetch_all
 from shared.errors import ServiceUnavailable
 from shared.jobs.migrate import (
     LOCK_TIMEOUT_SECONDS,
@@ -181,7 +181,7 @@ def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(older: str, emp
         migration = threads.submit(migrate, older, lock_tries=2)
         for _ in range(2):
             wait_until(lambda: waits_behind(empty, pid), 10, "the migration to wait")
-            assert fetch_one(others, "SELECT count(*) FROM generation_jobs", {}) == (0,)
+            assert fetch_all(others, "SELECT count(*) FROM generation_jobs", {}) == [(0,)]
         assert isinstance(migration.exception(30), ServiceUnavailable)
     others.dispose()
 

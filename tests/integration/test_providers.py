@@ -17,6 +17,7 @@ from shared.errors import (
 from shared.imaging.decoding import measure
 from shared.imaging.mock import MockProvider
 from shared.imaging.openai import OpenAIOptions, OpenAIProvider
+from shared.imaging.params import ImageParams
 from shared.imaging.prices import PriceTable
 from shared.imaging.provider import (
     ChargeState,
@@ -196,9 +197,10 @@ def test_what_a_preview_raises_ends_the_call(provider: ImageProvider) -> None:
 def test_the_service_passes_on_what_a_provider_tells(provider: ImageProvider) -> None:
     """Bill and pictures, as soon as they are there."""
     billed: list[tuple[ChargeState, Receipt | None]] = []
+    job_id = uuid4()
     answer: ProviderAnswer = ImageService(provider).process_generation(
-        uuid4(),
-        {"prompt": "a mug", "size": "1024x1024", "n": 2},
+        job_id,
+        ImageParams.from_row({"prompt": "a mug", "size": "1024x1024", "n": 2}, job_id),
         deadline=Deadline(20),
         on_progress=lambda _progress: None,
         on_bill=lambda state, receipt: billed.append((state, receipt)),

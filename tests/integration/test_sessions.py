@@ -15,7 +15,7 @@ from shared.database.session import (
     create_unpooled_engine,
     get_db_context,
 )
-from shared.database.statements import execute, fetch_all, fetch_one
+from shared.database.statements import fetch_all
 from shared.errors import ServiceUnavailable
 from shared.jobs.tables import Workspace
 from tests.support.builders import build_settings
@@ -35,7 +35,7 @@ def engine_of(url: str, name: str) -> Iterator[Engine]:
 
 def backend_pid(engine: Engine) -> int:
     """Return the server process of the connection that the engine uses next."""
-    row = fetch_one(engine, "SELECT pg_backend_pid() AS pid", {})
+    [row] = fetch_all(engine, "SELECT pg_backend_pid() AS pid", {})
     assert row is not None
     pid: int = row.pid
     return pid
@@ -103,7 +103,7 @@ def test_a_statement_that_takes_too_long_is_a_server_that_is_away(engine: Engine
     """psycopg2 itself cannot be interrupted, so the server must."""
     slow = "SET statement_timeout = '50ms'; SELECT pg_sleep(20)"
     with pytest.raises(ServiceUnavailable, match="statement timeout"):
-        execute(engine, slow, {})
+        fetch_all(engine, slow, {})
     engine.dispose()
 
 
@@ -161,7 +161,7 @@ def test_a_server_that_is_down_is_told_without_its_password() -> None:
         server = EmbeddedPostgres(folder / "postgres")
         url = server.url
         with engine_of(url, "down-test") as engine, pytest.raises(ServiceUnavailable) as caught:
-            execute(engine, "SELECT 1", {})
+            fetch_all(engine, "SELECT 1", {})
     password = url.partition("://darkroom:")[2].partition("@")[0]
     assert password
     assert password not in str(caught.value)
@@ -173,13 +173,13 @@ def test_a_failover_to_a_read_only_server_is_a_server_that_is_away(
 ) -> None:
     """The old primary refuses writes for a while, with an error class of its own."""
     with engine_of(database_url, "read-only-test") as engine:
-        execute(engine, "SET default_transaction_read_only = on", {})
+        fetch_all(engine, "SET default_transaction_read_only = on", {})
         with pytest.raises(ServiceUnavailable, match="read-only transaction"):
-            execute(engine, "DELETE FROM generation_jobs", {})
+            fetch_all(engine, "DELETE FROM generation_jobs", {})
 
 
 def test_a_statement_that_is_wrong_is_no_server_that_is_away(engine: Engine) -> None:
     """A fault of ours is not repeated until the deadline."""
     for wrong in ("SELECT no_such_column FROM workspaces", "SELECT 1/0"):
         with pytest.raises(SQLAlchemyError):
-            execute(engine, wrong, {})
+            fetch_all(engine, wrong, {})

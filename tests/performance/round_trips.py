@@ -111,7 +111,7 @@ def _measure(services: Services, stack: EmbeddedStack) -> JobCost:
 
 def _accept(services: Services, count: int) -> list[str]:
     request = GenerationRequest(prompt="a red mug", size="256x256", style="minimal", seed=7)
-    new = NewJob("default", None, None, request.params(), 3)
+    new = NewJob("default", None, None, request.params().as_row(), 3)
     return [str(services.jobs.insert(new).id) for _ in range(count)]
 
 

@@ -101,7 +101,7 @@ def compare_streams(streams: int = STREAMS, rounds: int = ROUNDS) -> StreamCompa
 
 def _insert_jobs(count: int) -> list[Job]:
     request = GenerationRequest(prompt="a red mug", size="256x256", style="minimal", seed=7)
-    new = NewJob("default", None, None, request.params(), 3)
+    new = NewJob("default", None, None, request.params().as_row(), 3)
     with Services(load_settings()) as services:
         return [services.jobs.insert(new) for _ in range(count)]
 

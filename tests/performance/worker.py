@@ -107,7 +107,7 @@ def _accept(services: Services) -> list[tuple[UUID, str]]:
     with closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection:
         connection.autocommit = True
         connection.cursor().execute("TRUNCATE generation_jobs CASCADE")
-    new = NewJob("default", None, None, request.params(), 3)
+    new = NewJob("default", None, None, request.params().as_row(), 3)
     jobs = [services.jobs.insert(new) for _ in range(JOBS)]
     return [(job.id, job.task_id) for job in jobs]
 

@@ -106,7 +106,13 @@ class Runtime:
         """Commit a job's row and nothing else, as a process that dies right after does."""
         wanted = GenerationRequest(prompt=prompt, **{**_SMALL, **request})
         return self.services.jobs.insert(
-            NewJob(wanted.workspace_id, None, None, wanted.params(), self.settings.max_attempts)
+            NewJob(
+                wanted.workspace_id,
+                None,
+                None,
+                wanted.params().as_row(),
+                self.settings.max_attempts,
+            )
         )
 
     def write_row(self, params: Mapping[str, Any]) -> Job:

@@ -15,6 +15,7 @@ from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
 from shared.generation.outcome import Outcome
+from shared.generation.previews import PreviewKeeper
 from shared.imaging.provider import ImageProvider
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
@@ -68,14 +69,16 @@ class Worker:
             time_limit_seconds=lease_seconds * 4,
         )
         announcer = Announcer(JobStore(engine), publisher)
+        charges = ChargePolicy("retry")
         self._handler = GenerationHandler(
             attempts,
             publisher,
             LeaseKeeper(attempts, lease_seconds, MainThreadInterrupt()),
+            PreviewKeeper(image_store, PreviewStore(engine)),
             ImageService(provider),
             image_store,
-            PreviewStore(engine),
-            AttemptEnding(attempts, announcer, RetryPolicy(0, 0), ChargePolicy("retry")),
+            charges,
+            AttemptEnding(attempts, announcer, RetryPolicy(0, 0), charges),
             RuntimeTraits((RuntimeLimit,), is_stopping),
         )
 

@@ -5,35 +5,46 @@ from uuid import UUID
 
 import pytest
 
+from shared.errors import ChargeUnknown, CostLimitReached
 from shared.generation.charges import ChargePolicy
+from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState
-from shared.jobs.model import Claim, EarlierCalls
+from shared.jobs.model import EarlierCalls
+
+
+def params_of(**conditions: Any) -> ImageParams:
+    """Return the parameters of a job for three images."""
+    return ImageParams.from_row({"prompt": "a mug", "n": 3, **conditions}, UUID(int=1))
 
 
 @pytest.mark.parametrize(
-    ("setting", "params", "accepts"),
+    ("setting", "conditions", "accepts"),
     [
         ("retry", {}, True),
         ("fail", {}, False),
         ("retry", {"on_unknown_charge": "fail"}, False),
         ("fail", {"on_unknown_charge": "retry"}, True),
         ("fail", {"on_unknown_charge": None}, False),
-        ("fail", {"on_unknown_charge": ["retry"]}, False),
     ],
 )
 def test_the_request_decides_before_the_setting(
-    setting: str, params: dict[str, Any], accepts: bool
+    setting: str, conditions: dict[str, Any], accepts: bool
 ) -> None:
-    """What a foreign producer wrote, and is neither word, counts as nothing."""
-    policy = ChargePolicy(setting)
-    assert policy.accepts_double(params) is accepts
+    """Before the call and after it."""
+    policy, params = ChargePolicy(setting), params_of(**conditions)
     assert policy.allows_another(params, ChargeState.UNKNOWN) is accepts
+    if accepts:
+        policy.check_call(params, EarlierCalls(unknown=1), missing=3)
+    else:
+        with pytest.raises(ChargeUnknown):
+            policy.check_call(params, EarlierCalls(unknown=1), missing=3)
 
 
 @pytest.mark.parametrize("charge_state", [ChargeState.NONE, ChargeState.CHARGED])
-def test_a_bill_that_is_known_hinders_nobody(charge_state: ChargeState) -> None:
-    """Only doubt does."""
-    assert ChargePolicy("fail").allows_another({}, charge_state)
+def test_a_known_bill_allows_another_call(charge_state: ChargeState) -> None:
+    """Only an unknown one may not."""
+    assert ChargePolicy("fail").allows_another(params_of(), charge_state)
+    ChargePolicy("fail").check_call(params_of(), EarlierCalls(), missing=3)
 
 
 @pytest.mark.parametrize(
@@ -46,28 +57,21 @@ def test_a_bill_that_is_known_hinders_nobody(charge_state: ChargeState) -> None:
         (300, 0, 200, 1, False),
         (599, 1, 0, 3, True),
         (600, 1, 0, 3, False),
-        (True, 0, 0, 3, False),
-        ("1", 0, 0, 3, False),
     ],
 )
 def test_next_call_stays_within_what_the_request_allows(
-    most: Any, unknown_calls: int, spent: int, missing: int, exceeds: bool
+    most: int | None, unknown_calls: int, spent: int, missing: int, exceeds: bool
 ) -> None:
     """With all that was spent; a call in doubt counts as one for everything."""
     policy = ChargePolicy("retry", lambda _size, images: 100 * images)
-    claim = Claim(
-        UUID(int=1),
-        "task",
-        {"max_cost": most},
-        2,
-        3,
-        2,
-    )
-    earlier = EarlierCalls(unknown_calls, spent)
-    assert policy.exceeds_limit(claim, earlier, 3, missing) is exceeds
+    params, earlier = params_of(max_cost=most), EarlierCalls(unknown_calls, spent)
+    if exceeds:
+        with pytest.raises(CostLimitReached):
+            policy.check_call(params, earlier, missing)
+    else:
+        policy.check_call(params, earlier, missing)
 
 
-def test_limit_holds_nobody_up_where_nothing_has_a_price() -> None:
+def test_a_limit_stops_no_call_that_has_no_price() -> None:
     """As in mock mode."""
-    claim = Claim(UUID(int=1), "task", {"max_cost": 0}, 1, 3, 1)
-    assert not ChargePolicy("retry").exceeds_limit(claim, EarlierCalls(), 1, 1)
+    ChargePolicy("retry").check_call(params_of(max_cost=0), EarlierCalls(), missing=3)

@@ -8,3 +8,4 @@ WITH forgotten AS (
 )
 DELETE FROM assets WHERE id = %(id)s AND workspace_id = %(workspace_id)s
     AND (SELECT count(*) FROM forgotten) >= 0
+RETURNING 1

@@ -12,3 +12,4 @@ ON CONFLICT (job_id, position) DO UPDATE SET
     media_type = excluded.media_type, width_px = excluded.width_px,
     height_px = excluded.height_px, created_at = now()
 WHERE known.token <= excluded.token
+RETURNING 1

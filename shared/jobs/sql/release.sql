@@ -12,3 +12,4 @@ WITH released AS (
 )
 DELETE FROM generation_attempts
 WHERE job_id = %(id)s AND token = %(token)s AND EXISTS (SELECT FROM released)
+RETURNING 1

@@ -20,6 +20,7 @@ from shared.errors import (
 from shared.imaging.c_block import block_in_c
 from shared.imaging.mock import MockProvider
 from shared.imaging.mock_print import MockPrint, draw_png
+from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState, Preview, ProviderAnswer, ProviderCall
 from shared.imaging.service import ImageService
 
@@ -257,7 +258,7 @@ def test_short_of_all_images_is_images_missing() -> None:
     with pytest.raises(ImagesMissing, match=r"1 of 1 images"):
         ImageService(MockProvider(0, obeys_scripts=True)).process_generation(
             JOB_ID,
-            {"prompt": "a mug [[short:5]]", "size": "256x256"},
+            ImageParams.from_row({"prompt": "a mug [[short:5]]", "size": "256x256"}, JOB_ID),
             deadline=Deadline(60),
             on_progress=lambda _progress: None,
         )

@@ -14,10 +14,29 @@ JOB_ID = UUID("12345678-1234-5678-1234-567812345678")
 
 def test_params_of_a_request_are_read_back() -> None:
     """What submit wrote is what the service reads."""
-    request = GenerationRequest(prompt="a mug", style="outdoor", size="1536x1024", n=3, seed=5)
-    assert ImageParams.from_row(request.params(), JOB_ID) == ImageParams(
-        prompt="a mug", style="outdoor", width_px=1536, height_px=1024, n=3, seed=5
+    request = GenerationRequest(
+        prompt="a mug",
+        style="outdoor",
+        size="1536x1024",
+        n=3,
+        seed=5,
+        on_unknown_charge="fail",
+        max_cost=9,
+        metadata={"sku": "1"},
     )
+    params = ImageParams(
+        prompt="a mug",
+        style="outdoor",
+        width_px=1536,
+        height_px=1024,
+        n=3,
+        seed=5,
+        on_unknown_charge="fail",
+        max_cost_microdollars=9,
+        metadata={"sku": "1"},
+    )
+    assert request.params() == params
+    assert ImageParams.from_row(params.as_row(), JOB_ID) == params
 
 
 @pytest.mark.parametrize(
@@ -47,6 +66,14 @@ def test_missing_seed_follows_from_the_job() -> None:
     assert seed == ImageParams.from_row(params, JOB_ID).seed
     assert seed != ImageParams.from_row(params, UUID(int=JOB_ID.int + 1)).seed
     assert 0 <= seed < 2**31
+
+
+@pytest.mark.parametrize("name", ["on_unknown_charge", "max_cost"])
+@pytest.mark.parametrize("value", [None, True, "1", ["retry"], 1.5])
+def test_a_condition_that_is_none_counts_as_absent(name: str, value: Any) -> None:
+    """What a foreign producer wrote there must not end the job."""
+    params = ImageParams.from_row({"prompt": "a mug", name: value}, JOB_ID)
+    assert (params.on_unknown_charge, params.max_cost_microdollars) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_request_cannot_be_changed() -> None:
 def test_params_hold_what_the_row_keeps() -> None:
     """The row's params name prompt, style, size, n, seed and metadata, and no owners."""
     request = GenerationRequest(prompt="a mug", seed=7, user_id="u1", metadata={"sku": "9"})
-    assert request.params() == {
+    assert request.params().as_row() == {
         "prompt": "a mug",
         "style": "studio-white",
         "size": "1024x1024",
@@ -108,6 +108,6 @@ def test_params_hold_what_the_row_keeps() -> None:
 def test_params_draw_a_seed_where_none_was_given() -> None:
     """Two jobs without a seed get different ones, both within the limits."""
     request = GenerationRequest(prompt="a mug")
-    seeds = {request.params()["seed"] for _ in range(3)}
+    seeds = {request.params().seed for _ in range(3)}
     assert len(seeds) > 1
     assert all(0 <= seed < 2**31 for seed in seeds)

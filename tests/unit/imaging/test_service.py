@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from shared.deadline import Deadline
-from shared.errors import ImagesMissing, InvalidRequest, LeaseLost, UnexpectedError
+from shared.errors import ImagesMissing, LeaseLost, UnexpectedError
+from shared.imaging.params import ImageParams
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -69,7 +70,7 @@ def process(
     params = {"prompt": "a mug", "size": "512x512", "style": "outdoor", "n": 2, "seed": 40}
     return ImageService(provider).process_generation(
         JOB_ID,
-        params,
+        ImageParams.from_row(params, JOB_ID),
         positions=positions,
         attempt=attempt,
         deadline=Deadline(60),
@@ -192,7 +193,7 @@ def test_only_whole_previews_that_were_asked_for_are_handed_on() -> None:
     shown: list[Preview] = []
     ImageService(FakeProvider(build_image(0), previews=(*others, good))).process_generation(
         JOB_ID,
-        {"prompt": "a mug", "n": 2},
+        ImageParams.from_row({"prompt": "a mug", "n": 2}, JOB_ID),
         deadline=Deadline(60),
         on_progress=lambda _progress: None,
         on_preview=shown.append,
@@ -210,7 +211,7 @@ def test_what_on_preview_raises_ends_the_call() -> None:
     with pytest.raises(LeaseLost):
         ImageService(provider).process_generation(
             JOB_ID,
-            {"prompt": "a mug"},
+            ImageParams.from_row({"prompt": "a mug"}, JOB_ID),
             deadline=Deadline(60),
             on_progress=lambda _progress: None,
             on_preview=lose_lease,
@@ -221,13 +222,3 @@ def test_unknown_fault_of_a_provider_passes() -> None:
     """The attempt boundary of the handler is the place for it."""
     with pytest.raises(ZeroDivisionError):
         process(FakeProvider(error=ZeroDivisionError()))
-
-
-def test_bad_params_never_reach_the_provider() -> None:
-    """A row without a prompt costs nothing."""
-    provider = FakeProvider()
-    with pytest.raises(InvalidRequest):
-        ImageService(provider).process_generation(
-            JOB_ID, {}, deadline=Deadline(60), on_progress=lambda _progress: None
-        )
-    assert provider.calls == []
