@@ -58,27 +58,20 @@ class ImageService:
     ) -> ProviderAnswer:
         """Make the images of a job, or those still missing; blocks until they are there.
 
-        The answer has at least one, unless none was asked for; never one that was not.
+        The answer has at least one image, and only images that were asked for.
 
         Args:
-            job_id: The job.
-            params: Which images.
-            positions: The images to make; None means all. For none, no provider is called.
-            attempt: The attempt this belongs to, from 1.
+            positions: The images to make, at least one; None means all.
             reference: The file of a picture that the images shall show.
-            deadline: Bounds the provider's calls.
             on_progress: Receives 10 to 90, never falling, at each step; may raise to end the call.
             on_bill: Receives what is known of the bill, as soon as it is.
             on_image: Receives each usable picture as soon as it is whole; all are in the answer.
             on_preview: Receives each picture in the making, before the progress that it is.
 
         Raises:
-            InvalidRequest, AttemptError: The reference is no picture; or what the provider
-                reported.
+            InvalidRequest, AttemptError: The reference is no picture, or the provider failed.
         """
         asked = tuple(range(params.n) if positions is None else positions)
-        if not asked:
-            return ProviderAnswer((), ChargeState.NONE)
         call = ProviderCall(
             job_id=job_id,
             prompt=params.prompt,

@@ -97,13 +97,6 @@ def test_only_missing_positions_are_asked_for() -> None:
     assert provider.calls[0].positions == (1,)
 
 
-def test_no_provider_is_called_when_nothing_is_missing() -> None:
-    """No positions make no call and no charge."""
-    provider = FakeProvider()
-    assert process(provider, positions=()) == ProviderAnswer((), ChargeState.NONE)
-    assert provider.calls == []
-
-
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
