@@ -72,9 +72,9 @@ class RunningAttempt:
         with shielded():
             self.publish(rendering(progress))
 
-    def missing_positions(self) -> list[int]:
+    def missing_positions(self) -> tuple[int, ...]:
         """Return the positions whose bytes are not saved yet."""
-        return [position for position in range(self.params.n) if position not in self.saved]
+        return tuple(n for n in range(self.params.n) if n not in self.saved)
 
     def note_sent(self) -> None:
         """Note that the provider is being called; from now on there may be a bill."""

@@ -3,7 +3,7 @@
 Called by `shared.generation.handler`, once an attempt.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
@@ -47,7 +47,7 @@ class ImageService:
         job_id: UUID,
         params: ImageParams,
         *,
-        positions: Sequence[int] | None = None,
+        positions: tuple[int, ...],
         attempt: int = 1,
         reference: bytes | None = None,
         deadline: Deadline,
@@ -56,22 +56,23 @@ class ImageService:
         on_image: Callable[[GeneratedImage], None] = _ignore,
         on_preview: Callable[[Preview], None] = _ignore,
     ) -> ProviderAnswer:
-        """Make the images of a job, or those still missing; blocks until they are there.
-
-        The answer has at least one image, and only images that were asked for.
+        """Make images of a job; the answer has at least one, and none that was not asked for.
 
         Args:
-            positions: The images to make, at least one; None means all.
-            reference: The file of a picture that the images shall show.
+            job_id: The job.
+            params: What to show, and in which size.
+            positions: The images to make, at least one.
+            attempt: The attempt this belongs to, from 1.
+            reference: The file of the picture that the images are based on.
+            deadline: Bounds the provider's calls.
             on_progress: Receives 10 to 90, never falling, at each step; may raise to end the call.
             on_bill: Receives what is known of the bill, as soon as it is.
-            on_image: Receives each usable picture as soon as it is whole; all are in the answer.
-            on_preview: Receives each picture in the making, before the progress that it is.
+            on_image: Receives each usable image as soon as it is whole; the answer has them, too.
+            on_preview: Receives each preview, before the progress that it shows.
 
         Raises:
             InvalidRequest, AttemptError: The reference is no picture, or the provider failed.
         """
-        asked = tuple(range(params.n) if positions is None else positions)
         call = ProviderCall(
             job_id=job_id,
             prompt=params.prompt,
@@ -79,16 +80,16 @@ class ImageService:
             width_px=params.width_px,
             height_px=params.height_px,
             seed=params.seed,
-            positions=asked,
+            positions=positions,
             attempt=attempt,
             reference=None if reference is None else _reference_of(reference),
             step=_ProgressReport(on_progress),
             deadline=deadline,
             bill=on_bill,
-            keep=_only_usable(on_image, asked),
-            preview=_only_usable(on_preview, asked),
+            keep=_only_usable(on_image, positions),
+            preview=_only_usable(on_preview, positions),
         )
-        return _check_answer(self._provider.generate(call), asked)
+        return _check_answer(self._provider.generate(call), positions)
 
 
 def _reference_of(data: bytes) -> Reference:

@@ -201,6 +201,7 @@ def test_the_service_passes_on_what_a_provider_tells(provider: ImageProvider) ->
     answer: ProviderAnswer = ImageService(provider).process_generation(
         job_id,
         ImageParams.from_row({"prompt": "a mug", "size": "1024x1024", "n": 2}, job_id),
+        positions=(0, 1),
         deadline=Deadline(20),
         on_progress=lambda _progress: None,
         on_bill=lambda state, receipt: billed.append((state, receipt)),

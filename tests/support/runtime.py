@@ -105,15 +105,8 @@ class Runtime:
     def accept(self, prompt: str, **request: Any) -> Job:
         """Commit a job's row and nothing else, as a process that dies right after does."""
         wanted = GenerationRequest(prompt=prompt, **{**_SMALL, **request})
-        return self.services.jobs.insert(
-            NewJob(
-                wanted.workspace_id,
-                None,
-                None,
-                wanted.params().as_row(),
-                self.settings.max_attempts,
-            )
-        )
+        params, attempts = wanted.params().as_row(), self.settings.max_attempts
+        return self.services.jobs.insert(NewJob(wanted.workspace_id, None, None, params, attempts))
 
     def write_row(self, params: Mapping[str, Any]) -> Job:
         """Write a job's row as a foreign producer may: its params, and no word to anybody."""

@@ -259,6 +259,7 @@ def test_short_of_all_images_is_images_missing() -> None:
         ImageService(MockProvider(0, obeys_scripts=True)).process_generation(
             JOB_ID,
             ImageParams.from_row({"prompt": "a mug [[short:5]]", "size": "256x256"}, JOB_ID),
+            positions=(0,),
             deadline=Deadline(60),
             on_progress=lambda _progress: None,
         )

@@ -1,6 +1,6 @@
 """The image service, with providers that answer as told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -63,7 +63,7 @@ class FakeProvider:
 def process(
     provider: FakeProvider,
     on_progress: Callable[[int], None] = lambda _progress: None,
-    positions: Sequence[int] | None = None,
+    positions: tuple[int, ...] = (0, 1),
     attempt: int = 1,
 ) -> ProviderAnswer:
     """Run the service on two images of a mug."""
@@ -93,7 +93,7 @@ def test_provider_is_asked_for_what_the_params_say() -> None:
 def test_only_missing_positions_are_asked_for() -> None:
     """Images that are already saved are not paid for again."""
     provider = FakeProvider(build_image(1))
-    process(provider, positions=[1])
+    process(provider, positions=(1,))
     assert provider.calls[0].positions == (1,)
 
 
@@ -187,6 +187,7 @@ def test_only_whole_previews_that_were_asked_for_are_handed_on() -> None:
     ImageService(FakeProvider(build_image(0), previews=(*others, good))).process_generation(
         JOB_ID,
         ImageParams.from_row({"prompt": "a mug", "n": 2}, JOB_ID),
+        positions=(0, 1),
         deadline=Deadline(60),
         on_progress=lambda _progress: None,
         on_preview=shown.append,
@@ -205,6 +206,7 @@ def test_what_on_preview_raises_ends_the_call() -> None:
         ImageService(provider).process_generation(
             JOB_ID,
             ImageParams.from_row({"prompt": "a mug"}, JOB_ID),
+            positions=(0,),
             deadline=Deadline(60),
             on_progress=lambda _progress: None,
             on_preview=lose_lease,
