@@ -63,7 +63,7 @@ def test_boto3_is_given_what_it_needs_for_a_bucket(compose: dict[str, Any]) -> N
 def test_a_secret_comes_from_the_file_that_its_variable_names(compose: dict[str, Any]) -> None:
     """On this machine; from an empty one where none is named.
 
-    A variable that a shell has for something else would hand over what nobody meant to give.
+    A variable that a shell has for another purpose would reach the containers by accident.
     """
     variables = compose["x-darkroom"]["environment"]
     for name, source in compose["secrets"].items():
@@ -75,7 +75,7 @@ def test_a_secret_comes_from_the_file_that_its_variable_names(compose: dict[str,
 
 
 def test_no_secret_stands_in_the_environment_of_a_container(compose: dict[str, Any]) -> None:
-    """Whoever may inspect a container sees its environment."""
+    """A user who may inspect a container sees its environment."""
     for service in compose["services"].values():
         for name in service.get("environment", {}):
             assert name.endswith("_FILE") or not re.search("PASSWORD|KEY$|SECRET", name), name
@@ -84,7 +84,7 @@ def test_no_secret_stands_in_the_environment_of_a_container(compose: dict[str, A
 
 
 def test_a_server_that_is_not_ours_is_given_no_secret_but_its_own(compose: dict[str, Any]) -> None:
-    """PostgreSQL has its password, Redis nothing; whoever runs our image has all."""
+    """PostgreSQL has its password, Redis none, and our own services all of them."""
     whole = "secrets:/run/secrets:ro"
     for name, service in compose["services"].items():
         mounted = [mount for mount in service["volumes"] if "secret" in mount or "passw" in mount]
@@ -97,7 +97,7 @@ def test_a_server_that_is_not_ours_is_given_no_secret_but_its_own(compose: dict[
 
 
 def test_the_image_is_built_once_and_never_looked_for_elsewhere(compose: dict[str, Any]) -> None:
-    """Nobody waits for a registry, nor runs what it has under the same name."""
+    """No service waits for a registry, or runs what it has under the same name."""
     services = compose["services"].values()
     [built] = [service for service in services if "build" in service]
     ours = [service for service in services if service["image"] == built["image"]]

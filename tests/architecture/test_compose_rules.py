@@ -90,7 +90,7 @@ def environments(config: Config) -> Iterator[str]:
 
 
 def stopping(config: Config) -> Iterator[str]:
-    """A container that is told to stop has time to hand its work back."""
+    """A container that is stopped has time to hand its work back."""
     needed = {"api": GRACE_SECONDS + 5.0}
     for name, settings in settings_of(config)[0].items():
         if name == "worker":

@@ -76,7 +76,7 @@ def test_the_composition_root_knows_no_runtime() -> None:
 
 
 def test_importing_shared_needs_no_environment_and_makes_nothing() -> None:
-    """No client, engine or settings object exists before somebody asks for one."""
+    """No client, engine or settings object exists before it is used."""
     modules = sorted(
         ".".join(path.relative_to(PROJECT).with_suffix("").parts)
         for path in (PROJECT / "shared").rglob("*.py")
@@ -93,7 +93,7 @@ def test_importing_shared_needs_no_environment_and_makes_nothing() -> None:
 
 @pytest.mark.parametrize("entry", ["local.celery_app", "functions.worker"])
 def test_an_entry_point_says_in_one_line_what_is_not_set(entry: str) -> None:
-    """Whoever starts it learns the name of the setting."""
+    """The line names the setting."""
     done = run("-c", f"import {entry}", **AWS)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]

@@ -37,7 +37,7 @@ OF_OTHERS = {
 """Names of AWS, of its properties, and of redis-cli."""
 
 NOT_IN_A_ROW = {"lease_lost"}
-"""Codes of attempts that nobody sees: another one owns the job."""
+"""Codes that no row holds: another attempt owns the job."""
 
 
 def named(pattern: str) -> set[str]:

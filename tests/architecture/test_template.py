@@ -46,7 +46,7 @@ def resource(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_setting_that_nobody_chooses_has_the_default_of_the_code(function: str) -> None:
+def test_a_setting_that_is_not_chosen_has_the_default_of_the_code(function: str) -> None:
     """The parameter is then empty, which means not set."""
     parameters = read_template()["Parameters"]
     for value in environment_of(function).values():
@@ -62,7 +62,7 @@ def test_a_workspace_may_be_given_other_limits() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_function_is_told_of_a_changed_secret(function: str) -> None:
+def test_every_function_restarts_with_a_changed_secret(function: str) -> None:
     """A variable that has changed ends its sandboxes, which would keep what they have read."""
     assert environment_of(function)["SECRETS_VERSION"] == {"Ref": "SecretsVersion"}
 
@@ -88,7 +88,7 @@ def test_no_bound_switches_the_api_off(text: str) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_name_of_every_function_is_told(function: str) -> None:
+def test_the_name_of_every_function_is_an_output(function: str) -> None:
     """CloudFormation makes it up, and commands need it."""
     output = read_template()["Outputs"][f"{function}FunctionName"]
     assert output["Value"] == {"Ref": f"{function}Function"}
@@ -195,7 +195,7 @@ def test_the_template_translates() -> None:
 
 
 def test_the_bucket_is_private_and_cleans_up() -> None:
-    """Nothing in it can be made public; nothing stays for ever that nobody sees."""
+    """Nothing in it can be made public; invisible versions do not stay for ever."""
     bucket = resource("ImagesBucket")
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
@@ -223,7 +223,7 @@ def test_what_is_kept_on_deletion_is_not_kept_by_a_first_deployment_that_fails()
 
 
 def test_the_data_stack_is_given_all_that_can_be_chosen() -> None:
-    """With the same defaults, for whoever makes this stack alone."""
+    """With the same defaults, for this stack on its own."""
     parameters, given = read_template()["Parameters"], dict(resource("Data")["Parameters"])
     for name, parameter in read_template(DATA_TEMPLATE)["Parameters"].items():
         assert given.pop(name) == {"Ref": name}
@@ -239,7 +239,7 @@ def test_another_major_version_is_refused_at_once(version: str) -> None:
     assert re.search(parameter["AllowedPattern"], version) is None
 
 
-def test_somebody_is_told_of_what_goes_wrong() -> None:
+def test_every_alarm_notifies_a_topic() -> None:
     """Of dead letters, errors, old messages and throttles, each by an alarm with a reader."""
     found = read_template()["Resources"].values()
     alarms = [one["Properties"] for one in found if one["Type"] == "AWS::CloudWatch::Alarm"]

@@ -77,7 +77,7 @@ def test_the_worker_alone_reads_the_provider_s_secret(given: dict[str, str]) -> 
     ],
     ids=["given", "made", "both"],
 )
-def test_a_function_may_read_what_it_is_told_of(
+def test_a_function_may_read_the_secrets_that_it_names(
     function: str, given: dict[str, str], secrets: set[str]
 ) -> None:
     """With no secret of the provider, these are the same for all."""
@@ -87,7 +87,7 @@ def test_a_function_may_read_what_it_is_told_of(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_of_sam_local_is_told_of_no_secret(function: str) -> None:
+def test_a_function_of_sam_local_names_no_secret(function: str) -> None:
     """It has no role that could read one."""
     stack = Stack({**BOTH, "Environment": "local"})
     assert stack.variables(function)["SECRET_ARNS"] == ""
@@ -145,7 +145,7 @@ def test_uploads_and_previews_lie_where_the_roles_say() -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_lambda_may_bring_a_function_into_a_network_and_its_code_may_not(function: str) -> None:
-    """Within this account and region; without a network nobody may."""
+    """Within this account and region; without a network no function may."""
     interfaces = f"arn:aws:ec2:{REGION}:{ACCOUNT}:*/*"
     stack = Stack(IN_NETWORK)
     for action in INTERFACE_CALLS:
@@ -153,7 +153,7 @@ def test_lambda_may_bring_a_function_into_a_network_and_its_code_may_not(functio
         assert Stack(BOTH).allowed_to(function, action) == set()
     [denial] = [one for one in stack.statements_of(function) if one["Effect"] == "Deny"]
     assert (denial["Action"], denial["Resource"]) == ("ec2:*", "*")
-    # Nobody but these functions has the role, so that any function is one of them.
+    # Only these functions have the role, so that any function is one of them.
     [(key, pattern)] = denial["Condition"]["ArnLike"].items()
     assert key == "lambda:SourceFunctionArn"
     assert str(pattern).endswith(":function:*")

@@ -58,8 +58,8 @@ def browsing(
 ) -> Iterator[Browsing]:
     """Give tabs of their own to a test.
 
-    Ends by checking that the console told no error, the page's policy was kept, and nobody but
-    the API was asked for anything.
+    Ends by checking that the console has no error, the page's policy was kept, and no server
+    but the API received a request.
     """
     browsing = Browsing(browser, request.node.callspec.params["runtime"])
     yield browsing

@@ -5,7 +5,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tests.support.api import Told
+from tests.support.api import ReceivedEvent
 from tests.support.browser import Browsing
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
@@ -14,14 +14,14 @@ Sequence = list[tuple[str, str]]
 
 CUT_AT_EVERY_EVENT = """
 (url) => {
-  const told = (window.toldToCut = []);
+  const received = (window.receivedByCut = []);
   const connect = (after) => {
     const address = new URL(url, location.href);
     if (after) address.searchParams.set("last_event_id", after);
     const source = new EventSource(address);
     source.onmessage = ({ lastEventId, data }) => {
       source.close();
-      told.push([lastEventId, data]);
+      received.push([lastEventId, data]);
       if (!["completed", "failed"].includes(JSON.parse(data).status)) connect(lastEventId);
     };
   };
@@ -40,7 +40,7 @@ LEFT_ALONE = """
 """
 
 
-def _next_of_curl(url: str, after: str) -> Told | None:
+def _next_of_curl(url: str, after: str) -> ReceivedEvent | None:
     """Return the event after the given one; curl is killed as soon as it has come."""
     command = ["curl", "-sN", "--max-time", "40", "-H", f"Last-Event-ID: {after}", url]
     event_id = ""
@@ -52,21 +52,21 @@ def _next_of_curl(url: str, after: str) -> Told | None:
                 event_id = value
             elif name == "data":
                 curl.kill()
-                return Told(event_id, value)
+                return ReceivedEvent(event_id, value)
     return None
 
 
 def _follow_with_curl(url: str) -> Sequence:
-    told = [Told("0-0", "{}")]
-    while len(told) == 1 or not told[-1].is_last:
-        event = _next_of_curl(url, told[-1].id)
+    received = [ReceivedEvent("0-0", "{}")]
+    while len(received) == 1 or not received[-1].is_last:
+        event = _next_of_curl(url, received[-1].id)
         # Without one the answer's window was over: curl comes back.
-        told += [event] if event else []
-    return _pairs(told[1:])
+        received += [event] if event else []
+    return _pairs(received[1:])
 
 
-def _pairs(told: list[Told]) -> Sequence:
-    return [(event.id, event.data) for event in told]
+def _pairs(received: list[ReceivedEvent]) -> Sequence:
+    return [(event.id, event.data) for event in received]
 
 
 def test_curl_httpx_and_eventsource_see_the_identical_sequence(
@@ -85,7 +85,7 @@ def test_curl_httpx_and_eventsource_see_the_identical_sequence(
         sequences = {"curl": of_curl.result(), "httpx-sse": _pairs(of_httpx.result())}
     is_closed = "window.sourceAlone.readyState === EventSource.CLOSED"
     wait_until(lambda: page.evaluate(is_closed), 30, "the EventSource left alone to stop")
-    sequences["EventSource, cut"] = _in_page(page.evaluate("window.toldToCut"))
+    sequences["EventSource, cut"] = _in_page(page.evaluate("window.receivedByCut"))
     sequences["EventSource, left alone"] = _in_page(page.evaluate("window.toldAlone"))
     entries: Any = runtime.redis_client.xrange(f"task_events:{job['task_id']}")
     stream = [(event_id, fields["event"]) for event_id, fields in entries]
@@ -94,5 +94,5 @@ def test_curl_httpx_and_eventsource_see_the_identical_sequence(
     assert sequences == dict.fromkeys(sequences, stream)
 
 
-def _in_page(told: list[list[str]]) -> Sequence:
-    return [(event_id, data) for event_id, data in told]
+def _in_page(received: list[list[str]]) -> Sequence:
+    return [(event_id, data) for event_id, data in received]

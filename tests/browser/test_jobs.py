@@ -30,8 +30,8 @@ def test_job_is_submitted_followed_and_its_pictures_are_saved(
     expect(card.get_by_test_id("job-image")).to_have_count(3)
     job = tab.job_of(card)
     assert (job["style"], job["size"], job["n"]) == ("lifestyle", "512x512", 3)
-    told = [step.message for step in runtime.steps(runtime.services.get(job["id"]))]
-    assert set(told[:-1]) <= set(tab.noted_messages())
+    messages = [step.message for step in runtime.steps(runtime.services.get(job["id"]))]
+    assert set(messages[:-1]) <= set(tab.noted_messages())
     for index, image in enumerate(job["images"]):
         with tab.page.expect_download() as saving:
             card.get_by_test_id("job-download").nth(index).click()
@@ -57,7 +57,7 @@ def test_refused_form_says_which_field_is_wrong(runtime: Runtime, browsing: Brow
 
 
 def test_failed_job_ends_visibly_with_its_reason(runtime: Runtime, browsing: Browsing) -> None:
-    """In words, with the code that the API tells."""
+    """In words, with the code that the API returns."""
     tab = browsing.open(runtime.page_api)
     card = tab.submit("A ceramic mug [[reject]]")
     expect(card).to_have_attribute("data-status", "failed")

@@ -31,5 +31,5 @@ def test_key_is_asked_for_refused_and_accepted(runtime: Runtime, browsing: Brows
     tab.page.get_by_test_id("api-key-forget").click()
     expect(card).to_be_hidden()
     expect(field).to_be_visible()
-    told = [*browsing.addresses, tab.page.url]
-    assert [address for address in told if "dk_" in address] == []
+    addresses = [*browsing.addresses, tab.page.url]
+    assert [address for address in addresses if "dk_" in address] == []

@@ -18,7 +18,7 @@ def _expect_right_end(tab: Tab, card: Locator) -> None:
 def test_page_ends_right_though_the_api_was_restarted_halfway(
     runtime: Runtime, browsing: Browsing
 ) -> None:
-    """It says that the server is away, finds it again, and is never loaded again."""
+    """It says that the server is unavailable, reconnects, and is never loaded again."""
     browsing.allow(CONNECTION_LOST)
     api = runtime.page_api
     tab = browsing.open(api)

@@ -1,4 +1,4 @@
-"""What a job shows beside its course: pictures in the making, and what it cost."""
+"""What a job shows besides its progress: partial images, and what it cost."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def images_api() -> Iterator[ImagesApi]:
         yield api
 
 
-def test_running_job_shows_its_pictures_in_the_making(runtime: Runtime, browsing: Browsing) -> None:
+def test_running_job_shows_its_previews(runtime: Runtime, browsing: Browsing) -> None:
     """Blurred and called previews, each newer one by itself; then the pictures take their place."""
     browsing.allow(GONE_AT_THE_END)
     tab = browsing.open(runtime.page_api)
@@ -77,7 +77,7 @@ def test_job_without_previews_is_asked_for_once_while_it_renders(
     assert 2 <= len(asked) <= 3, asked
 
 
-def test_receipt_tells_in_words_what_was_charged(
+def test_receipt_says_in_words_what_was_charged(
     runtime: Runtime, browsing: Browsing, images_api: ImagesApi
 ) -> None:
     """Each attempt with its charge, price, model and the provider's own name for the call."""

@@ -45,7 +45,7 @@ def real(runtime: Runtime, images_api: ImagesApi) -> Iterator[Runtime]:
 
 
 @pytest.mark.timeout(240)
-def test_each_error_of_a_provider_is_told_in_words(real: Runtime, browsing: Browsing) -> None:
+def test_each_error_of_a_provider_is_shown_in_words(real: Runtime, browsing: Browsing) -> None:
     """With its code, and with what is known of the bill."""
     tab = browsing.open(real.page_api)
     jobs = {

@@ -17,7 +17,7 @@ def runtime(
     """Give a runtime whose servers and processes are up, with no job in it.
 
     Ends by checking that no key lacks a TTL, no lease is open, no connection is leaked, and
-    that rows and events tell the same story.
+    that rows and events agree.
     """
     with tidy(runtime_named(request.param)) as runtime:
         yield runtime

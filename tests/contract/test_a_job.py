@@ -31,7 +31,7 @@ def test_plain_job_publishes_exactly_the_messages_of_the_spec(runtime: Runtime) 
     assert [step.as_json() for step in runtime.steps(job)] == PLAIN_BYTES
 
 
-def test_rows_of_a_plain_job_tell_one_attempt_and_its_end(runtime: Runtime) -> None:
+def test_rows_of_a_plain_job_hold_one_attempt_and_its_end(runtime: Runtime) -> None:
     """One completed attempt that cost nothing, in order of time, with nothing left open."""
     job = runtime.submit("a red mug", metadata={"order": "7"})
     rows = runtime.finish(job)
@@ -114,7 +114,7 @@ def test_job_belongs_to_its_user_and_product(runtime: Runtime) -> None:
 
 
 def test_row_of_a_foreign_producer_runs_like_any_other(runtime: Runtime) -> None:
-    """Whoever writes a bare row and a bare envelope gets the same messages on the row's task id."""
+    """A bare row and a bare envelope give the same messages, on the row's task id."""
     job = runtime.write_row({"prompt": "a red mug", "size": "256x256"})
     runtime.queue.send(str(job.id))
     rows = runtime.finish(job)

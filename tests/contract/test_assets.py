@@ -111,7 +111,7 @@ def test_largest_picture_is_taken(runtime: Runtime) -> None:
     """Four mebibytes to the byte, through everything that lies between."""
     data = noise((1500, 1500), "JPEG", quality=97)
     assert len(data) < UPLOAD_MAX_BYTES
-    # What follows the end of a JPEG is nobody's picture.
+    # Bytes after the end of a JPEG belong to no picture.
     padded = data + bytes(UPLOAD_MAX_BYTES - len(data))
     asset = uploaded(runtime.api, padded, "image/jpeg")
     assert (asset["width_px"], asset["media_type"]) == (1500, "image/jpeg")
@@ -121,9 +121,9 @@ def test_largest_picture_is_taken(runtime: Runtime) -> None:
 def test_product_must_exist(runtime: Runtime) -> None:
     """And be of the same workspace; nothing is kept of what is refused."""
     api = runtime.api
-    refused = upload(api, png(9, 9), product_id="nobody")
+    refused = upload(api, png(9, 9), product_id="unknown")
     assert api.problem(refused) == (422, "invalid_request")
-    assert refused.json()["detail"] == "product_id: no product 'nobody' in workspace 'default'"
+    assert refused.json()["detail"] == "product_id: no product 'unknown' in workspace 'default'"
     assert list(runtime.image_dir.glob("assets/*")) == []
 
 
@@ -177,7 +177,9 @@ def test_unknown_asset_is_refused(runtime: Runtime) -> None:
     assert api.client.get("/v1/generations").json()["items"] == []
 
 
-def test_open_jobs_wait_for_a_store_that_is_away(runtime: Runtime, asset: dict[str, Any]) -> None:
+def test_open_jobs_wait_for_a_store_that_is_unavailable(
+    runtime: Runtime, asset: dict[str, Any]
+) -> None:
     """Nothing is paid for before the reference is there."""
     api = runtime.api
     folder = runtime.image_dir / "assets"

@@ -109,7 +109,7 @@ def test_reference_lies_in_the_bucket(keeping: Runtime, bucket: Bucket) -> None:
     assert bucket.keys == [f"{job['id']}/1/0"]
 
 
-def test_job_waits_for_a_bucket_that_is_away(keeping: Runtime, bucket: Bucket) -> None:
+def test_job_waits_for_a_bucket_that_is_unavailable(keeping: Runtime, bucket: Bucket) -> None:
     """Its picture is made once, and kept when the bucket is there again."""
     bucket.client.delete_bucket(Bucket=bucket.name)
     job = keeping.submit("a mug")

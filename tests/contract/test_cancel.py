@@ -18,7 +18,7 @@ SLACK_SECONDS = 1.0
 
 
 def test_job_cancelled_before_it_ran_ends_at_once(runtime: Runtime) -> None:
-    """Nobody has to agree, and no worker has to be there; its envelope changes nothing later."""
+    """No worker has to agree or to be running; its envelope changes nothing later."""
     with runtime.paused():
         job = runtime.submit("a blue mug")
         cancelled = runtime.services.cancel(job.id)
@@ -68,7 +68,7 @@ def test_job_cancelled_while_it_waits_for_a_retry_ends_at_once(runtime: Runtime)
 
 
 def test_job_that_is_cancelled_and_loses_its_worker_ends_cancelled(runtime: Runtime) -> None:
-    """Whoever finds the lost job heeds the request; no attempt follows."""
+    """The process that finds the lost job ends it; no attempt follows."""
     job = runtime.submit("a red mug [[block:3]]")
     runtime.wait_for_step(job, 30)
     runtime.services.cancel(job.id)
@@ -80,7 +80,7 @@ def test_job_that_is_cancelled_and_loses_its_worker_ends_cancelled(runtime: Runt
 
 
 def test_cancel_changes_nothing_about_an_ended_job(runtime: Runtime) -> None:
-    """A completed job stays completed, and nobody hears of the request."""
+    """A completed job stays completed, and no event is published."""
     job = runtime.submit("a red mug")
     runtime.finish(job)
     story = story_of(runtime, job)

@@ -15,7 +15,7 @@ def test_as_many_jobs_as_there_are_slots_run_at_the_same_time(runtime: Runtime) 
 
 
 def test_free_slots_take_jobs_while_another_outlives_a_loss_of_redis(runtime: Runtime) -> None:
-    """A job of minutes keeps nobody waiting, before and after the connections were lost."""
+    """A job that takes minutes delays no other, before and after the connections were lost."""
     with other_settings(runtime, SOFT_TIME_LIMIT="40", TIME_LIMIT="45"):
         warm_up(runtime)
         long = runtime.submit("a red mug [[slow:16]]")

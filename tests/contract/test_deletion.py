@@ -8,7 +8,7 @@ from tests.support.wait import wait_until
 
 
 def test_deleted_job_is_gone_with_its_pictures(runtime: Runtime) -> None:
-    """Rows and bytes; nobody else can do it, and it can be done once."""
+    """Rows and bytes; only the job's workspace can do it, and only once."""
     api = runtime.api
     job = api.finish(api.submit("a red mug", n=2))
     other = api.finish(api.submit("a blue mug"))

@@ -15,7 +15,7 @@ from tests.support.wait import wait_until
 
 
 def test_five_envelopes_at_once_make_one_attempt(runtime: Runtime) -> None:
-    """Four find nothing to run; the worker tells Queued first, as nobody else has."""
+    """Four find nothing to run; the worker publishes "Queued" first, as no submitter did."""
     job = runtime.accept("a red mug [[slow:0.4]]")
     for _ in range(4):
         runtime.dispatch(job)
@@ -43,7 +43,7 @@ def test_envelopes_of_a_running_and_of_an_ended_job_change_nothing(runtime: Runt
 
 
 def test_attempt_that_wakes_up_after_it_lost_its_lease_changes_nothing(runtime: Runtime) -> None:
-    """Cut off from both servers it makes and stores its picture: nobody uses it, nobody hears."""
+    """Cut off from both servers it makes and stores its image, which is never used or published."""
     with other_settings(runtime, SOFT_TIME_LIMIT="60", TIME_LIMIT="90"):
         warm_up(runtime)
         job = runtime.submit("a red mug [[slow:1]]")

@@ -31,7 +31,7 @@ def stranger(runtime: Runtime) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def nobody(runtime: Runtime) -> Iterator[httpx.Client]:
+def keyless(runtime: Runtime) -> Iterator[httpx.Client]:
     """Give a client without a key."""
     with runtime.api.client_of(None) as client:
         yield client
@@ -43,7 +43,7 @@ def unsigned(url: str) -> str:
 
 
 def routes_of(job: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return every route that tells or changes something of a job."""
+    """Return every route that shows or changes something of a job."""
     return [
         ("GET", job["urls"]["self"]),
         ("GET", unsigned(job["urls"]["events"])),
@@ -66,30 +66,30 @@ def test_job_of_another_workspace_does_not_exist(
 
 
 def test_nothing_is_served_without_a_key(
-    runtime: Runtime, job: dict[str, Any], nobody: httpx.Client
+    runtime: Runtime, job: dict[str, Any], keyless: httpx.Client
 ) -> None:
     """401 on each route; a wrong, cut or foreign key is none."""
     routes = [*routes_of(job), ("GET", "/v1/generations")]
     for method, url in routes:
-        answer = nobody.request(method, url)
+        answer = keyless.request(method, url)
         assert runtime.api.problem(answer) == (401, "unauthorized")
         assert answer.headers["www-authenticate"] == "Bearer"
-    assert nobody.post("/v1/generations", json=ORDER).status_code == 401
+    assert keyless.post("/v1/generations", json=ORDER).status_code == 401
     key = runtime.api.keys["default"]
     for wrong in (key[:-1], key + "x", key.upper(), "dk_", "x" * 5000, key.replace("dk_", "")):
-        answer = nobody.get(job["urls"]["self"], headers={"Authorization": f"Bearer {wrong}"})
+        answer = keyless.get(job["urls"]["self"], headers={"Authorization": f"Bearer {wrong}"})
         assert runtime.api.problem(answer) == (401, "unauthorized")
     for path in ("/healthz", "/readyz", "/v1/styles", "/v1/options", "/", "/docs", "/openapi.json"):
-        assert nobody.get(path).status_code == 200
+        assert keyless.get(path).status_code == 200
 
 
 def test_signed_addresses_open_one_thing_without_a_key(
-    runtime: Runtime, job: dict[str, Any], nobody: httpx.Client
+    runtime: Runtime, job: dict[str, Any], keyless: httpx.Client
 ) -> None:
     """And no other: neither of another job, nor of another kind, nor changed."""
-    assert nobody.get(job["urls"]["events"]).status_code == 200
+    assert keyless.get(job["urls"]["events"]).status_code == 200
     image_url = job["images"][0]["url"]
-    assert nobody.get(image_url).status_code == 200
+    assert keyless.get(image_url).status_code == 200
     other = runtime.api.submit("a blue mug")
     event_token = job["urls"]["events"].partition("token=")[2]
     image_token = image_url.partition("token=")[2]
@@ -104,8 +104,8 @@ def test_signed_addresses_open_one_thing_without_a_key(
         f"{unsigned(image_url)}?token={flip(image_token)}",
     ]
     for url in forged:
-        assert runtime.api.problem(nobody.get(url)) == (401, "invalid_token")
-    assert nobody.post(f"{job['urls']['cancel']}?token={event_token}").status_code == 401
+        assert runtime.api.problem(keyless.get(url)) == (401, "invalid_token")
+    assert keyless.post(f"{job['urls']['cancel']}?token={event_token}").status_code == 401
 
 
 def test_signed_addresses_expire_and_the_job_has_new_ones(runtime: Runtime) -> None:
@@ -171,7 +171,7 @@ def test_api_without_keys_serves_no_page_of_another_site(runtime: Runtime) -> No
 
 
 def test_pages_of_a_listed_origin_may_use_the_api(runtime: Runtime, job: dict[str, Any]) -> None:
-    """Its browser is told so before each kind of request, and may read the answers."""
+    """Its browser learns so before each kind of request, and may read the answers."""
     api = runtime.api
     shop = {"Origin": SHOP_ORIGIN}
     asks = {
@@ -247,7 +247,7 @@ def test_page_and_documentation_bring_everything_along(runtime: Runtime) -> None
 
 
 def test_the_api_is_ready_while_everything_answers(runtime: Runtime) -> None:
-    """And says what is away when something is."""
+    """And names what is unavailable otherwise."""
     api = runtime.api
     wait_until(lambda: ready(api) == (200, []), 20, "the API to be ready")
     runtime.redis.kill()
@@ -270,7 +270,7 @@ def is_refused(api: Api, url: str) -> bool:
 
 
 def ready(api: Api) -> tuple[int, list[str]]:
-    """Return the status of the readiness check, and what is away."""
+    """Return the status of the readiness check, and what is unavailable."""
     answer = api.client.get("/readyz")
     checks = answer.json()["checks"]
     return answer.status_code, sorted(name for name, state in checks.items() if state != "ok")

@@ -11,38 +11,38 @@ import httpx
 import pytest
 
 from shared.status import COMPLETED, QUEUED
-from tests.support.api import Told, http_get
+from tests.support.api import ReceivedEvent, http_get
 from tests.support.faults import cut_redis_connections
 from tests.support.runtime import Runtime
 from tests.support.story import PLAIN
 from tests.support.wait import wait_until
 
 
-def stream_of(runtime: Runtime, job: dict[str, Any]) -> list[Told]:
-    """Return what Redis holds of the job, as it is told over HTTP."""
+def stream_of(runtime: Runtime, job: dict[str, Any]) -> list[ReceivedEvent]:
+    """Return what Redis holds of the job, in the form of events over HTTP."""
     entries: Any = runtime.redis_client.xrange(f"task_events:{job['task_id']}")
-    return [Told(entry_id, fields["event"]) for entry_id, fields in entries]
+    return [ReceivedEvent(entry_id, fields["event"]) for entry_id, fields in entries]
 
 
-def steps_of(told: list[Told]) -> list[dict[str, Any]]:
+def steps_of(received: list[ReceivedEvent]) -> list[dict[str, Any]]:
     """Return the three keys of each event."""
-    return [dict(event.step) for event in told]
+    return [dict(event.step) for event in received]
 
 
 def plain() -> list[dict[str, Any]]:
-    """Return what a plain job tells."""
+    """Return the events of a plain job."""
     return [step.as_dict() for step in PLAIN]
 
 
 @contextmanager
-def in_background(work: Callable[[], list[Told]]) -> Any:
+def in_background(work: Callable[[], list[ReceivedEvent]]) -> Any:
     """Run the work in a thread; the value is its future."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(work)
 
 
 def wait_for_progress(runtime: Runtime, job: dict[str, Any], progress: int) -> None:
-    """Wait until the job has told so much."""
+    """Wait until the job has published so many events."""
     wait_until(
         lambda: any(event.step["progress"] >= progress for event in stream_of(runtime, job)),
         20,
@@ -53,10 +53,10 @@ def wait_for_progress(runtime: Runtime, job: dict[str, Any], progress: int) -> N
 def test_events_are_those_of_the_stream_byte_for_byte(runtime: Runtime) -> None:
     """`data:` is the JSON of the channel, `id:` the entry's; nothing else is sent."""
     job = runtime.api.submit("a red mug")
-    told = runtime.api.follow(job["urls"]["events"])
-    assert told == stream_of(runtime, job)
-    assert steps_of(told) == plain()
-    assert [event.data for event in told] == runtime.channel.of(job["task_id"])
+    received = runtime.api.follow(job["urls"]["events"])
+    assert received == stream_of(runtime, job)
+    assert steps_of(received) == plain()
+    assert [event.data for event in received] == runtime.channel.of(job["task_id"])
 
 
 def test_reply_is_what_event_source_needs(runtime: Runtime) -> None:
@@ -96,12 +96,12 @@ def test_many_clients_who_come_at_any_time_see_the_same(runtime: Runtime) -> Non
     job = api.submit("a red mug [[slow:0.3]]")
     stop = threading.Event()
     with ThreadPoolExecutor(8) as pool:
-        followers: list[Future[list[Told]]] = []
+        followers: list[Future[list[ReceivedEvent]]] = []
         for _ in range(8):
             followers.append(pool.submit(api.follow, job["urls"]["events"]))
             stop.wait(0.2)
-        told = [follower.result(40) for follower in followers]
-    assert told == [stream_of(runtime, job)] * 8
+        received = [follower.result(40) for follower in followers]
+    assert received == [stream_of(runtime, job)] * 8
 
 
 def test_last_event_id_of_the_header_wins_and_is_checked(runtime: Runtime) -> None:
@@ -117,17 +117,17 @@ def test_last_event_id_of_the_header_wins_and_is_checked(runtime: Runtime) -> No
 
 
 def test_quiet_stream_is_kept_open_or_comes_back(runtime: Runtime) -> None:
-    """A job that says nothing for long costs nobody an event."""
+    """A long silence of a job costs no client an event."""
     api = runtime.api
     job = api.submit("a mug [[hang]]")
-    told = api.follow(job["urls"]["events"])
-    assert told == stream_of(runtime, job)
-    assert told[-1].step["message"] == "Stopped at the soft time limit of 3 s"
+    received = api.follow(job["urls"]["events"])
+    assert received == stream_of(runtime, job)
+    assert received[-1].step["message"] == "Stopped at the soft time limit of 3 s"
 
 
 @pytest.mark.parametrize("fault", ["cut", "restart"])
 def test_streams_outlive_faults_of_redis(runtime: Runtime, fault: str) -> None:
-    """What was told before and after is heard, once."""
+    """Events from before and after arrive, each once."""
     api = runtime.api
     job = api.submit("a red mug [[slow:0.5]]")
     with in_background(lambda: api.follow(job["urls"]["events"])) as following:
@@ -137,18 +137,18 @@ def test_streams_outlive_faults_of_redis(runtime: Runtime, fault: str) -> None:
         else:
             runtime.redis.kill()
             runtime.redis.start()
-        told = following.result(40)
+        received = following.result(40)
     api.finish(job)
-    assert told[-1].is_last
-    assert len({event.id for event in told}) == len(told)
+    assert received[-1].is_last
+    assert len({event.id for event in received}) == len(received)
     stream = iter(stream_of(runtime, job))
-    assert all(event in stream for event in told), "out of order, or not of the stream"
+    assert all(event in stream for event in received), "out of order, or not of the stream"
     if fault == "cut":
-        assert steps_of(told) == plain()
+        assert steps_of(received) == plain()
 
 
-def test_end_is_told_when_redis_forgot_the_job(runtime: Runtime) -> None:
-    """From the row, under an id with which the client is known to have heard all."""
+def test_end_is_delivered_when_redis_forgot_the_job(runtime: Runtime) -> None:
+    """From the row, with an id that marks the client as having received everything."""
     api = runtime.api
     job = api.submit("a red mug")
     api.finish(job)
@@ -164,20 +164,20 @@ def test_end_is_told_when_redis_forgot_the_job(runtime: Runtime) -> None:
     runtime.forget_jobs()
 
 
-def test_end_is_told_to_whom_redis_forgot_in_the_middle(runtime: Runtime) -> None:
+def test_end_is_delivered_when_redis_was_emptied_in_the_middle(runtime: Runtime) -> None:
     """An open stream of which Redis has lost everything ends all the same."""
     api = runtime.api
     job = api.submit("a red mug [[slow:0.5]]")
     with in_background(lambda: api.follow(job["urls"]["events"])) as following:
         wait_for_progress(runtime, job, 30)
         runtime.redis_client.flushall()
-        told = following.result(40)
-    assert told[-1].step == COMPLETED.as_dict()
-    assert [event.is_last for event in told].count(True) == 1
+        received = following.result(40)
+    assert received[-1].step == COMPLETED.as_dict()
+    assert [event.is_last for event in received].count(True) == 1
 
 
-def test_end_is_told_while_redis_is_down(runtime: Runtime) -> None:
-    """The job ends, nobody can say so, and the client learns it from the row."""
+def test_end_is_delivered_while_redis_is_down(runtime: Runtime) -> None:
+    """The job ends, no event can be published, and the client learns it from the row."""
     api = runtime.api
     job = api.submit("a red mug [[slow:0.4]]")
     # It has come before Redis goes, however long its first connection takes.
@@ -187,20 +187,20 @@ def test_end_is_told_while_redis_is_down(runtime: Runtime) -> None:
     with in_background(lambda: api.follow(job["urls"]["events"], first.id)) as following:
         wait_for_progress(runtime, job, 30)
         runtime.redis.kill()
-        told = following.result(40)
+        received = following.result(40)
         runtime.redis.start()
-    assert first.id not in [event.id for event in told]
-    assert told[-1].step["status"] in ("completed", "failed")
-    assert told[-1].step["status"] == api.finish(job)["status"]
+    assert first.id not in [event.id for event in received]
+    assert received[-1].step["status"] in ("completed", "failed")
+    assert received[-1].step["status"] == api.finish(job)["status"]
 
 
-def test_end_is_told_when_the_publisher_was_killed(runtime: Runtime) -> None:
+def test_end_is_delivered_when_the_publisher_was_killed(runtime: Runtime) -> None:
     """The sweep says what the worker could not."""
     api = runtime.api
     job = api.submit("a mug [[crash]]")
-    told = api.follow(job["urls"]["events"])
-    assert told == stream_of(runtime, job)
-    assert told[-1].step["message"] == "The worker was lost during attempt 3"
+    received = api.follow(job["urls"]["events"])
+    assert received == stream_of(runtime, job)
+    assert received[-1].step["message"] == "The worker was lost during attempt 3"
 
 
 def test_streams_go_on_when_the_api_is_restarted(runtime: Runtime) -> None:
@@ -212,9 +212,9 @@ def test_streams_go_on_when_the_api_is_restarted(runtime: Runtime) -> None:
             wait_for_progress(runtime, job, 30)
             end()
             api.process.start()
-            told = following.result(40)
-        assert told == stream_of(runtime, job)
-        assert steps_of(told) == plain()
+            received = following.result(40)
+        assert received == stream_of(runtime, job)
+        assert steps_of(received) == plain()
 
 
 def test_open_streams_of_a_workspace_are_limited(runtime: Runtime) -> None:
@@ -247,10 +247,10 @@ def test_clients_that_leave_leave_nothing_behind(runtime: Runtime) -> None:
                 assert next(event for event in events if event.data).data == QUEUED.as_json()
         wait_until(lambda: open_streams(runtime) == 0, 15, "the slots to be given back")
         channel = f"task_updates:{job['task_id']}"
-        wait_until(lambda: subscribers(runtime, channel) == 0, 15, "nobody to listen")
+        wait_until(lambda: subscribers(runtime, channel) == 0, 15, "no subscriber to be left")
 
 
-def test_made_up_last_ids_keep_nobody_from_the_end(runtime: Runtime) -> None:
+def test_made_up_last_ids_do_not_hide_the_end(runtime: Runtime) -> None:
     """Nor does one that only an ended job could have given."""
     api = runtime.api
     for made_up in ("9999999999999-0", f"5-{2**64 - 1}"):

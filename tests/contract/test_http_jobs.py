@@ -70,7 +70,7 @@ def test_failed_job_says_why(runtime: Runtime) -> None:
 
 
 def test_prefer_wait_answers_with_the_end(runtime: Runtime) -> None:
-    """200 if it came in time, 202 if not; the header says that it was heeded."""
+    """200 if it came in time, 202 if not; a header says that the preference was applied."""
     api = runtime.api
     order = {"prompt": "a mug", "size": "256x256"}
     answer = api.client.post("/v1/generations", json=order, headers={"Prefer": "wait=20"})

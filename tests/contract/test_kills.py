@@ -63,7 +63,9 @@ def test_pictures_stored_before_the_kill_are_used_and_not_paid_for_again(
     assert runtime.steps(job) == steps
 
 
-def test_end_that_a_killed_worker_could_not_tell_is_told_by_the_sweep(runtime: Runtime) -> None:
+def test_end_that_a_killed_worker_did_not_publish_is_published_by_the_sweep(
+    runtime: Runtime,
+) -> None:
     """Killed between the last commit and the last event: both event and record still come."""
     job = runtime.submit("a red mug [[slow:1]]")
     runtime.wait_for_step(job, 30)

@@ -1,6 +1,6 @@
 """What a runtime writes: one JSON object a line, with the ids of its job.
 
-That no line tells a secret is checked after every test, by `tests.support.tidiness`.
+`tests.support.tidiness` checks after every test that no line holds a secret.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def test_every_line_of_a_running_job_carries_its_ids(runtime: Runtime) -> None:
 def lines_of_attempt(
     lines: list[Mapping[str, Any]], job: Job, number: int
 ) -> list[Mapping[str, Any]]:
-    """Return all lines from the start of an attempt to its end, whoever wrote them."""
+    """Return all lines from the start of an attempt to its end, from any library."""
     edges = [
         index
         for index, line in enumerate(lines)

@@ -1,4 +1,4 @@
-"""Servers that are away, frozen, emptied or cut off while a job runs: it is late at worst."""
+"""Servers that are down, frozen, emptied or cut off while a job runs: it is late at worst."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,8 +17,8 @@ FROZEN_REDIS_COSTS_AT_MOST_SECONDS = 3.5
 """One event is sent twice, with a timeout of a second each; two events would cost four seconds."""
 
 
-def test_job_completes_while_redis_is_away(runtime: Runtime) -> None:
-    """Nobody hears of it until Redis is back; then last event and record appear."""
+def test_job_completes_while_redis_is_down(runtime: Runtime) -> None:
+    """Last event and record appear once Redis is back."""
     job = runtime.submit("a red mug [[slow:1]]")
     runtime.wait_for_step(job, 10)
     runtime.redis.kill()
@@ -42,7 +42,7 @@ def test_frozen_redis_slows_a_job_by_bounded_time_only(runtime: Runtime) -> None
     assert_completed_once(runtime, job)
 
 
-def test_follower_of_a_job_hears_its_end_although_redis_was_emptied(runtime: Runtime) -> None:
+def test_follower_of_a_job_receives_its_end_although_redis_was_emptied(runtime: Runtime) -> None:
     """FLUSHALL takes stream, fence, record and the queue; end and record come all the same."""
     job = runtime.submit("a red mug [[slow:1]]")
     with ThreadPoolExecutor(max_workers=1) as executor:
@@ -75,7 +75,7 @@ def test_job_that_cannot_be_claimed_without_database_runs_when_it_is_back(
     assert runtime.steps(job) == PLAIN
 
 
-def test_pictures_made_while_the_database_is_away_are_not_made_again(runtime: Runtime) -> None:
+def test_pictures_made_while_the_database_is_down_are_not_made_again(runtime: Runtime) -> None:
     """The finish is repeated until PostgreSQL takes it; the provider is called once."""
     with other_settings(runtime, SOFT_TIME_LIMIT="40", TIME_LIMIT="45"):
         job = runtime.submit("a red mug [[slow:2]]", n=2)
@@ -113,7 +113,7 @@ def test_job_survives_the_loss_of_all_redis_connections(runtime: Runtime) -> Non
     assert outcomes(runtime.finish(runtime.submit("a blue mug"))) == ["completed"]
 
 
-def test_job_submitted_while_the_queue_is_away_is_accepted_and_runs_later(
+def test_job_submitted_while_the_queue_is_down_is_accepted_and_runs_later(
     runtime: Runtime,
 ) -> None:
     """The row is the outbox: the sweep dispatches it once the queue's server is back."""

@@ -1,4 +1,4 @@
-"""Pictures in the making over HTTP: shown to their workspace while their attempt runs."""
+"""Previews over HTTP: shown to their workspace while their attempt runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.support.wait import wait_until
 
 @pytest.fixture(scope="module")
 def own_settings() -> Mapping[str, str]:
-    """Have nothing stopped while somebody looks on."""
+    """Leave time to look at each preview."""
     return {"SOFT_TIME_LIMIT": "60", "TIME_LIMIT": "90"}
 
 
@@ -52,7 +52,7 @@ def wait_until_bytes_are_gone(runtime: Runtime, job: Mapping[str, Any]) -> None:
 
 
 def test_previews_are_shown_while_the_job_runs_and_gone_at_its_end(runtime: Runtime) -> None:
-    """Their bytes are those that the attempt stored; nobody keeps them longer."""
+    """Their bytes are those that the attempt stored; no cache keeps them."""
     api = runtime.api
     assert api.submit("a mug [[reject]]")["previews"] == []
     job = api.submit("a red mug [[preview]] [[hang]]", n=2)
@@ -84,24 +84,24 @@ def test_previews_of_another_workspace_cannot_be_seen(runtime: Runtime) -> None:
     job = api.submit("a red mug [[preview]] [[hang]]")
     [preview] = previews_of(runtime, job, 1)
     path = preview["url"].partition("?")[0]
-    with api.client_of(OTHER_WORKSPACE) as stranger, api.client_of(None) as nobody:
+    with api.client_of(OTHER_WORKSPACE) as stranger, api.client_of(None) as keyless:
         assert api.problem(stranger.get(job["urls"]["self"])) == (404, "not_found")
         assert api.problem(stranger.get(path)) == (404, "not_found")
-        assert api.problem(nobody.get(path)) == (401, "unauthorized")
+        assert api.problem(keyless.get(path)) == (401, "unauthorized")
         forged = preview["url"].replace("token=", "token=x")
-        assert api.problem(nobody.get(forged)) == (401, "invalid_token")
+        assert api.problem(keyless.get(forged)) == (401, "invalid_token")
         other = path.rpartition("/")[0] + f"/{uuid4()}?" + preview["url"].partition("?")[2]
-        assert api.problem(nobody.get(other)) == (401, "invalid_token")
+        assert api.problem(keyless.get(other)) == (401, "invalid_token")
         image = preview["url"].replace("/previews/", "/images/")
-        assert api.problem(nobody.get(image)) == (401, "invalid_token")
-        assert nobody.get(preview["url"]).status_code == 200
+        assert api.problem(keyless.get(image)) == (401, "invalid_token")
+        assert keyless.get(preview["url"]).status_code == 200
     assert api.client.get(path).status_code == 200
     api.client.post(job["urls"]["cancel"])
     api.finish(job)
 
 
 def test_previews_change_nothing_in_the_course_of_a_job(runtime: Runtime) -> None:
-    """The same steps and the same picture; each preview is there before its step is told."""
+    """The same steps and the same image; each preview is stored before its step is published."""
     job = runtime.submit("a red mug [[preview]]")
     rows = runtime.finish(job)
     assert runtime.steps(job) == PLAIN
@@ -111,7 +111,7 @@ def test_previews_change_nothing_in_the_course_of_a_job(runtime: Runtime) -> Non
 
 
 def test_attempt_that_lost_its_lease_shows_nothing_any_more(runtime: Runtime) -> None:
-    """It wakes up, stores one more preview for nobody, and ends; its successor's stand."""
+    """It wakes up, stores one more preview without effect, and ends; its successor's stand."""
     warm_up(runtime)
     job = runtime.api.submit("a red mug [[preview]] [[slow:8]]")
     first = runtime.services.get(job_id_of(job))

@@ -78,7 +78,7 @@ def assert_events_are_in_order(runtime: Runtime, job: Job, rows: Rows) -> None:
         assert after.progress >= before.progress or after.status is JobStatus.PENDING
     assert runtime.provider_calls(job) <= rows.job["attempt"]
     stream = iter([step.as_json() for step in steps])
-    assert [told for told in runtime.channel.of(job.task_id) if told not in stream] == []
+    assert [message for message in runtime.channel.of(job.task_id) if message not in stream] == []
 
 
 def assert_record_says_the_same(runtime: Runtime, job: Job, rows: Rows) -> None:

@@ -92,7 +92,7 @@ def charges(rows: Rows) -> tuple[str, ...]:
 
 
 def assert_calls_are_in_the_ledger(rows: Rows, calls: list[Call]) -> None:
-    """Each call has a line, under the server's own name wherever an answer told it."""
+    """Each call has a line, with the server's own id wherever an answer held it."""
     known = {attempt["provider_request_id"] for attempt in rows.attempts}
     paid = [line for line in rows.attempts if line["charge_state"] != "none"]
     assert len(calls) <= len(rows.attempts)
@@ -158,7 +158,7 @@ def test_call_of_a_killed_worker_is_repeated_only_where_that_is_accepted(
 
 
 def test_job_costs_no_more_than_its_request_allows(real: Runtime, images_api: ImagesApi) -> None:
-    """Not over all its calls either; a call whose bill nobody knows counts in full."""
+    """Not over all its calls either; a call whose charge is unknown counts in full."""
     cases = {
         "a cheap mug <<error>>": (1, PRICE, "cost_limit", 1),
         "a dear mug <<error>>": (1, 2 * PRICE, None, 2),
@@ -191,7 +191,7 @@ def test_saved_bytes_are_never_asked_for_again(real: Runtime, images_api: Images
     assert [call.n for call in calls] == [4, 2]
 
 
-def test_streamed_picture_tells_its_progress_and_its_price(
+def test_streamed_picture_has_its_progress_and_its_price(
     real: Runtime, images_api: ImagesApi
 ) -> None:
     """Each preview is a step; the receipt says what was billed."""

@@ -9,10 +9,10 @@ from tests.support.story import RUN, outcomes, storage_keys
 from tests.support.waits import Wait
 
 HALF_A_RUN = [STARTING, PREPARING, rendering(30), rendering(50)]
-"""What an attempt tells that fails after the provider's second step."""
+"""The events of an attempt that fails after the provider's second step."""
 
 RUN_WITHOUT_IMAGES = RUN[:-1]
-"""What an attempt tells that has nothing to save."""
+"""The events of an attempt that has nothing to save."""
 
 LATE_SECONDS = 3.0
 """How long after it is due an attempt may start on a busy machine."""

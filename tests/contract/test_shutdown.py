@@ -1,4 +1,4 @@
-"""A runtime that is told to stop: it waits for a while, then hands back what still runs."""
+"""A runtime that is asked to stop: it waits for a while, then hands back what still runs."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The sweep finds what nobody else looks after, whatever the slots are doing."""
+"""The sweep finds what was left unfinished, whatever the slots are doing."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +30,7 @@ def test_sweep_finds_lost_jobs_while_every_slot_is_busy(runtime: Runtime) -> Non
 
 
 def test_sweeps_at_the_same_time_revive_each_job_once(runtime: Runtime) -> None:
-    """Those of the runtime and two by hand: each job gets one new attempt, told once."""
+    """Those of the runtime and two by hand: each job gets one new attempt, announced once."""
     lost = [runtime.accept("a blue mug") for _ in range(4)]
     for job in lost:
         claim_on_lost_machine(runtime, job)

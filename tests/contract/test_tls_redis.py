@@ -55,8 +55,8 @@ def test_clients_follow_over_tls_to_the_end(runtime: Runtime, tls_url: str) -> N
     settings = {"REDIS_URL": tls_url}
     with other_settings(runtime, **settings), other_api(runtime, settings) as api:
         job = api.submit("a red mug")
-        told = api.follow(job["urls"]["events"])
-        assert [event.step["message"] for event in told] == [step.message for step in PLAIN]
+        received = api.follow(job["urls"]["events"])
+        assert [event.step["message"] for event in received] == [step.message for step in PLAIN]
         stopped = api.submit("a blue mug [[slow:5]]")
         api.client.post(f"/v1/generations/{stopped['id']}/cancel").raise_for_status()
         assert api.finish(stopped)["error"]["code"] == "cancelled"

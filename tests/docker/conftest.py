@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def ended_in_order() -> Iterator[None]:
-    """Take everything down also when the session is told to stop."""
+    """Take everything down also when the session receives SIGTERM."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     yield
     signal.signal(signal.SIGTERM, before)

@@ -1,4 +1,4 @@
-"""Both at once on one database: what one runtime accepts, the other runs, and nobody can tell."""
+"""Both runtimes at once on one database: each runs what the other accepts."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ def test_job_of_composes_api_is_run_by_the_function(
         event = tmp_path / "event.json"
         event.write_text(json.dumps({"job_id": job["id"]}))
         with compose.subscription(f"task_updates:{job['task_id']}") as messages:
-            told = invoke(compose, bundles, "WorkerFunction", event)
-            assert told.answer, told.output
-            assert told.answer["job_id"] == job["id"], told.output
+            invoked = invoke(compose, bundles, "WorkerFunction", event)
+            assert invoked.answer, invoked.output
+            assert invoked.answer["job_id"] == job["id"], invoked.output
             assert messages(len(PLAIN_BYTES) - 1) == PLAIN_BYTES[1:]
         followed = [event.data for event in compose.follow(job)]
         assert followed == PLAIN_BYTES
@@ -42,13 +42,13 @@ def test_job_of_composes_api_is_run_by_the_function(
 
 def test_key_that_the_function_makes_opens_composes_api(compose: Compose, bundles: Path) -> None:
     """On a database that compose has migrated; the command line knows it as well."""
-    told = invoke(compose, bundles, "MigrateFunction", EVENTS / "migrate-create-key.json")
-    assert told.answer, told.output
-    key = told.answer["key"]
+    invoked = invoke(compose, bundles, "MigrateFunction", EVENTS / "migrate-create-key.json")
+    assert invoked.answer, invoked.output
+    key = invoked.answer["key"]
     statuses = [
         compose.client.get("/v1/generations", headers={"Authorization": f"Bearer {text}"})
         for text in (key, f"{key}x")
     ]
     assert [answer.status_code for answer in statuses] == [200, 401]
     listed = json.loads(compose.exec("api", "darkroom", "keys", "list", "--json"))
-    assert told.answer["id"] in [found["id"] for found in listed["items"]]
+    assert invoked.answer["id"] in [found["id"] for found in listed["items"]]

@@ -21,8 +21,8 @@ LONG = "a mug [[slow:9]]"
 def test_a_job_comes_from_http_to_rows_and_bytes(compose: Compose) -> None:
     """Submitted without a key from this machine, followed live, stored in the volume."""
     job = compose.submit("a red mug", n=2)
-    told = compose.follow(job)
-    assert [(event.step["status"], event.step["progress"]) for event in told] == PLAIN_JOB
+    received = compose.follow(job)
+    assert [(event.step["status"], event.step["progress"]) for event in received] == PLAIN_JOB
     row = compose.row(job)
     assert (row["status"], row["attempt"], row["error"]) == ("COMPLETED", 1, None)
     images = compose.images(job)
@@ -84,9 +84,9 @@ def test_job_of_a_killed_worker_is_finished_after_its_restart(compose: Compose) 
     ended = compose.finish(job)
     assert (ended["status"], compose.row(job)["attempt"]) == ("completed", 2)
     assert compose.inspect(container)["RestartCount"] == restarts + 1
-    told = compose.follow(job)
-    assert told[-1].step["status"] == "completed"
-    assert len({event.id for event in told}) == len(told)
+    received = compose.follow(job)
+    assert received[-1].step["status"] == "completed"
+    assert len({event.id for event in received}) == len(received)
     compose.wait_until_healthy("worker")
 
 
@@ -99,12 +99,12 @@ def test_a_job_outlives_the_restart_of_a_server(compose: Compose, server: str) -
     ended = compose.finish(job)
     assert ended["status"] == "completed"
     compose.wait_until_healthy(server, "worker", "api")
-    told = compose.follow(compose.submit("a blue mug"))
-    assert [(event.step["status"], event.step["progress"]) for event in told] == PLAIN_JOB
+    received = compose.follow(compose.submit("a blue mug"))
+    assert [(event.step["status"], event.step["progress"]) for event in received] == PLAIN_JOB
 
 
 def test_a_stopped_worker_hands_its_job_back_in_time(compose: Compose) -> None:
-    """It ends by itself, before the engine would kill it; nobody waits for a lease to run out."""
+    """It ends by itself, before the engine would kill it; no job waits for a lease to run out."""
     (container,) = compose.containers("worker")
     job = compose.submit("a mug [[slow:15]]")
     compose.wait_for_progress(job)

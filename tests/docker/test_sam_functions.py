@@ -45,8 +45,8 @@ http.server.HTTPServer(("", 8080), Listener).serve_forever()
 def ground(layers: None, bundles: Path) -> Iterator[Ground]:
     """Give servers and a database that the function has migrated."""
     with running_ground(bundles) as ground:
-        told = ground.invoke("MigrateFunction", EVENTS / "migrate-direct.json")
-        assert told.answer == {"revision": newest_revision()}, told.output
+        invoked = ground.invoke("MigrateFunction", EVENTS / "migrate-direct.json")
+        assert invoked.answer == {"revision": newest_revision()}, invoked.output
         yield ground
 
 
@@ -93,11 +93,11 @@ def test_a_job_from_the_queue_runs_as_the_contract_asks(
     """The same messages and rows; a second delivery finds nothing to do and changes nothing."""
     _, task_id = database.insert_job(id=str(JOB_ID))
     with ChannelReader(redis, f"task_updates:{task_id}") as channel:
-        told = ground.invoke("WorkerFunction", EVENTS / "worker-sqs.json")
-        assert told.answer == {"batchItemFailures": []}, told.output
+        invoked = ground.invoke("WorkerFunction", EVENTS / "worker-sqs.json")
+        assert invoked.answer == {"batchItemFailures": []}, invoked.output
         assert channel.read(len(PLAIN_BYTES)) == PLAIN_BYTES
     assert_is_completed(database, JOB_ID)
-    assert {line["runtime"] for line in told.lines} == {"lambda"}
+    assert {line["runtime"] for line in invoked.lines} == {"lambda"}
     before = database.job(JOB_ID)
     again = ground.invoke("WorkerFunction", EVENTS / "worker-direct.json")
     assert again.answer["job_id"] == str(JOB_ID), again.output
@@ -107,32 +107,32 @@ def test_a_job_from_the_queue_runs_as_the_contract_asks(
 def test_a_function_without_its_servers_says_so(ground: Ground, database: Database) -> None:
     """SAM exits 0 all the same; the message goes back to the queue."""
     database.insert_job(id=str(JOB_ID))
-    told = ground.invoke(
+    invoked = ground.invoke(
         "WorkerFunction",
         EVENTS / "worker-sqs.json",
         DATABASE_URL="postgresql://darkroom@nowhere/darkroom",
     )
     [record] = json.loads((EVENTS / "worker-sqs.json").read_text())["Records"]
-    assert told.answer == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+    assert invoked.answer == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
     assert database.job(JOB_ID)["status"] == "PENDING"
 
 
 def test_the_sweep_answers_with_what_it_did(ground: Ground, database: Database) -> None:
     """On its schedule's event."""
     database.insert_job(id=str(JOB_ID))
-    told = ground.invoke("ReaperFunction", EVENTS / "reaper-schedule.json")
-    assert told.answer, told.output
-    assert all(isinstance(count, int) for count in told.answer.values())
+    invoked = ground.invoke("ReaperFunction", EVENTS / "reaper-schedule.json")
+    assert invoked.answer, invoked.output
+    assert all(isinstance(count, int) for count in invoked.answer.values())
 
 
-def test_cloudformation_hears_how_the_migration_went(ground: Ground) -> None:
+def test_cloudformation_receives_the_result_of_the_migration(ground: Ground) -> None:
     """A success with the revision; a failure, so that the deployment fails and does not wait."""
     listener = ground.run("cloudformation", "python:3.13-slim", "python", "-c", LISTENER)
     event = EVENTS / "migrate-create.json"
     ground.invoke("MigrateFunction", event)
     unreachable = "postgresql://darkroom@nowhere/darkroom"
-    told = ground.invoke("MigrateFunction", event, DATABASE_URL=unreachable)
-    assert "ServiceUnavailable" in told.output
+    invoked = ground.invoke("MigrateFunction", event, DATABASE_URL=unreachable)
+    assert "ServiceUnavailable" in invoked.output
     lines = run(["docker", "logs", listener]).splitlines()
     answers = [json.loads(line) for line in lines if line[0] == "{"]
     assert [answer["Status"] for answer in answers] == ["SUCCESS", "FAILED"]
@@ -147,13 +147,13 @@ def test_a_job_that_the_api_accepts_is_run_by_the_worker(
     ground: Ground, database: Database, redis: Any, tmp_path: Path
 ) -> None:
     """Health and submission by HTTP events, in the API's own bundle."""
-    told = ground.invoke("ApiFunction", EVENTS / "api-get.json")
-    assert told.answer, told.output
-    assert told.answer["statusCode"] == 200, told.output
-    told = ground.invoke("ApiFunction", EVENTS / "api-post.json")
-    assert told.answer, told.output
-    assert told.answer["statusCode"] == 202, told.output
-    job = json.loads(told.answer["body"])
+    invoked = ground.invoke("ApiFunction", EVENTS / "api-get.json")
+    assert invoked.answer, invoked.output
+    assert invoked.answer["statusCode"] == 200, invoked.output
+    invoked = ground.invoke("ApiFunction", EVENTS / "api-post.json")
+    assert invoked.answer, invoked.output
+    assert invoked.answer["statusCode"] == 202, invoked.output
+    job = json.loads(invoked.answer["body"])
     with ChannelReader(redis, f"task_updates:{job['task_id']}") as channel:
         ground.invoke("WorkerFunction", event_of(tmp_path, job["id"]))
         assert channel.read(len(PLAIN_BYTES) - 1) == PLAIN_BYTES[1:]
@@ -192,7 +192,7 @@ def steps_in(answer: httpx.Response) -> list[str]:
 def test_start_api_serves_the_page_and_the_events_of_a_job(
     ground: Ground, database: Database, redis: Any, tmp_path: Path
 ) -> None:
-    """A stream is told in windows: whoever comes back with the last id misses nothing."""
+    """A stream comes in windows: a client that reconnects with its last id misses nothing."""
     with served(ground, tmp_path / "start-api.log") as client:
         page = client.get("/")
         assert page.status_code == 200

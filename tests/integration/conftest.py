@@ -20,7 +20,7 @@ from shared.jobs.recovery import RecoveryStore
 from shared.jobs.store import JobStore
 from tests.support.builders import ScriptedProvider, build_settings
 from tests.support.database import Database
-from tests.support.worker import Hire, Told, Worker, steps_told
+from tests.support.worker import Hire, Published, Worker, published_steps
 
 
 @pytest.fixture
@@ -97,6 +97,6 @@ def canceller(jobs: JobStore, publisher: EventPublisher) -> Canceller:
 
 
 @pytest.fixture
-def told(redis: Redis) -> Told:
+def published(redis: Redis) -> Published:
     """Give what reads the steps that a job's stream holds."""
-    return lambda job: steps_told(redis, job)
+    return lambda job: published_steps(redis, job)

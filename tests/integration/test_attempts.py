@@ -130,7 +130,7 @@ def test_an_unknown_job_cannot_be_claimed(attempts: AttemptStore) -> None:
         attempts.claim(uuid4())
 
 
-def test_whoever_finds_an_expired_lease_takes_over(
+def test_a_worker_that_finds_an_expired_lease_takes_over(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
     """The lost attempt is closed in the ledger with the very record that the sweep writes."""
@@ -198,7 +198,7 @@ def test_no_lease_outlasts_the_time_limit(
 def test_completing_writes_rows_and_end_together(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
-    """Job, ledger and images tell one story."""
+    """Job, ledger and images agree."""
     images = [image_row(position, uuid4()) for position in range(2)]
     result = {"images": [{"url": image["url"]} for image in images], "missing": 0}
     ending = attempts.complete(claim, images, result, PAID)
@@ -220,7 +220,7 @@ def test_completing_writes_rows_and_end_together(
 def test_completing_twice_is_completing_once(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
-    """Whoever lost the answer repeats the call, and is told the same."""
+    """A call that is repeated after a lost answer returns the same."""
     images, result = [image_row(0, uuid4())], {"images": [], "missing": 0}
     first = attempts.complete(claim, images, result, PAID)
     before = database.job(claim.job_id)
@@ -312,7 +312,7 @@ def test_retrying_lets_the_job_wait_and_is_idempotent(
     assert (database.job(claim.job_id), database.attempts(claim.job_id)) == (row, ledger)
 
 
-def test_a_later_attempt_is_told_what_the_earlier_ones_cost(
+def test_a_later_attempt_knows_what_the_earlier_ones_cost(
     claim: Claim, attempts: AttemptStore, jobs: JobStore
 ) -> None:
     """Of its own job alone, and its own line is not among them."""
@@ -377,7 +377,7 @@ def test_a_lease_that_is_given_up_can_be_taken_over_at_once(
 def test_a_row_that_another_holds_makes_the_claim_wait_for_two_seconds_at_most(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
-    """A lock timeout is a server that is away, and is repeated as such."""
+    """A lock timeout counts as an unavailable server, and the statement is repeated."""
     job = jobs.insert(new_job())
     with database.transaction() as cursor:
         cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(job.id),))

@@ -95,7 +95,7 @@ def test_a_failed_job_raises_its_own_error(app: Celery, publisher: EventPublishe
 
 
 @pytest.mark.parametrize("end", ["completed", "failed"])
-def test_whoever_waits_is_told_at_the_end(
+def test_a_waiting_client_is_woken_at_the_end(
     app: Celery, redis: RedisClient, publisher: EventPublisher, events: AttemptEvents, end: str
 ) -> None:
     """`get()` listens; the steps in between do not wake it."""
@@ -181,7 +181,7 @@ def test_a_dispatcher_leaves_the_connections_of_other_applications_alone(
 
 
 @pytest.mark.parametrize("fault", ["down", "frozen"])
-def test_a_broker_that_is_away_is_told_within_a_bounded_time(
+def test_a_broker_that_is_down_is_reported_within_a_bounded_time(
     settings: Settings, redis_server: EmbeddedRedis, fault: str
 ) -> None:
     """The caller has committed the row, and leaves the envelope to the sweep."""
@@ -231,7 +231,7 @@ def test_a_broker_that_is_away_is_told_within_a_bounded_time(
 def test_addresses_are_written_as_kombu_and_celery_want_them(
     redis_url: str, broker: str, backend: str
 ) -> None:
-    """Both have schemes of their own for a socket, and want to be told of certificates."""
+    """Both have their own scheme for a socket, and their own option for certificates."""
     assert broker_url(redis_url) == broker
     assert result_backend_url(redis_url, "a:B") == backend
 

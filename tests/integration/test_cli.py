@@ -215,7 +215,7 @@ def test_demo_interrupted_in_its_job_ends_in_order(
 def test_demo_terminated_while_it_starts_ends_in_order(
     environment: Mapping[str, str], tmp_path: Path
 ) -> None:
-    """A supervisor's SIGTERM is heeded at any time."""
+    """A supervisor's SIGTERM takes effect at any time."""
     arguments = ("demo", "--runtime", "lambda", "--out", str(tmp_path / "pictures"))
     session = Session(environment, tmp_path, *arguments)
     session.wait_for("Starting the lambda runtime")
@@ -251,13 +251,13 @@ def test_up_says_how_to_submit_and_when_its_runtime_has_died(
     """What it prints works in another shell, as it is."""
     session = Session(environment, tmp_path, "up", "--runtime", "lambda", "--port", "0")
     session.wait_for("Ctrl-C stops everything.")
-    _, _, told = session.out.partition("From another shell:")
-    recipe = re.findall(r"^    (.*)$", told, re.MULTILINE)
+    _, _, usage = session.out.partition("From another shell:")
+    recipe = re.findall(r"^    (.*)$", usage, re.MULTILINE)
     assert [line.split()[0] for line in recipe].count("curl") == 1
     other_shell = {name: environment[name] for name in ("PATH", "PYTHONPATH")}
     done = subprocess.run(
         ["sh", "-e", "-c", "\n".join([*recipe, shlex.join([sys.executable, "-c", PROGRAM])])],
-        env={**other_shell, "QUEUE_URL": "somebody else's"},
+        env={**other_shell, "QUEUE_URL": "another's"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -278,7 +278,7 @@ def test_up_says_how_to_submit_and_when_its_runtime_has_died(
 
 
 def test_up_says_when_its_api_has_died(environment: Mapping[str, str], tmp_path: Path) -> None:
-    """A runtime that nobody can reach is of no use."""
+    """A runtime without an API is of no use."""
     session = Session(environment, tmp_path, "up", "--port", "0")
     session.wait_for("Ctrl-C stops everything.")
     process_below(session, "local.api").kill()
@@ -288,7 +288,7 @@ def test_up_says_when_its_api_has_died(environment: Mapping[str, str], tmp_path:
 
 
 def test_demo_says_when_its_api_has_died(environment: Mapping[str, str], tmp_path: Path) -> None:
-    """Nobody would hear the end of the job."""
+    """The end of the job could not be shown."""
     arguments = ("demo", "--prompt", "[[hang]]", "--out", str(tmp_path / "pictures"))
     session = Session(environment, tmp_path, *arguments)
     session.wait_for("30 %")

@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_the_job_running(
 def test_job_that_fails_ends_with_its_reason(
     serve: Callable[[str], Served], tmp_path: Path
 ) -> None:
-    """A program still gets the job; a table and a page of text tell it to a person."""
+    """A program still gets the job; a person gets a table and a page of text."""
     served = serve("celery")
     prompt = "[[reject]] \N{TEACUP WITHOUT HANDLE}\nof two lines, and " + "long " * 40
     done = darkroom(served.client, "generate", prompt, "--json", "--out", str(tmp_path))
@@ -235,7 +235,7 @@ def test_keys_are_made_listed_and_revoked(serve: Callable[[str], Served]) -> Non
 def test_terminated_follow_leaves_the_job_too(
     serve: Callable[[str], Served], tmp_path: Path
 ) -> None:
-    """Every signal that ends the program is heeded; the events came as they were published."""
+    """Every signal ends the program; the events arrived as they were published."""
     served = serve("celery")
     generating = Session(served.client, tmp_path, "generate", "[[hang]]", "--out", str(tmp_path))
     generating.wait_for("30 %")
@@ -249,5 +249,5 @@ def test_terminated_follow_leaves_the_job_too(
     assert f"darkroom cancel {job_id}" in following.err
     served.ask("cancel", job_id)
     wait_until(
-        lambda: generating.process.poll() == 1, PATIENCE_SECONDS, "generate did not hear the end"
+        lambda: generating.process.poll() == 1, PATIENCE_SECONDS, "generate did not receive the end"
     )

@@ -142,7 +142,7 @@ def client(server: ScriptedServer) -> Iterator[ApiClient]:
         yield client
 
 
-def heard(client: ApiClient, say: Callable[[str], None] = print) -> list[tuple[str, Step]]:
+def received(client: ApiClient, say: Callable[[str], None] = print) -> list[tuple[str, Step]]:
     """Follow the job and return its events."""
     job = JobBody.model_validate(job_of("first"))
     return [(event.id, event.step) for event in JobEvents(client, job, Patience(say))]
@@ -151,7 +151,7 @@ def heard(client: ApiClient, say: Callable[[str], None] = print) -> list[tuple[s
 def test_portions_make_one_story(server: ScriptedServer, client: ApiClient) -> None:
     """A normal end is not the end; the address needs no key, and none is sent."""
     server.answer(stream(("1-0", QUEUED)), stream(), stream(("2-0", RENDERING), ("3-0", COMPLETED)))
-    assert heard(client) == [("1-0", QUEUED), ("2-0", RENDERING), ("3-0", COMPLETED)]
+    assert received(client) == [("1-0", QUEUED), ("2-0", RENDERING), ("3-0", COMPLETED)]
     seen = [server.header(number, "Last-Event-ID") for number in range(3)]
     assert seen == [None, "1-0", "1-0"]
     assert "dk_secret" not in "".join(server.asked)
@@ -161,52 +161,52 @@ def test_event_that_was_cut_off_comes_again(server: ScriptedServer, client: ApiC
     """Half an event is none, and a lost connection is no error."""
     half = stream(("1-0", QUEUED), rest=b"id: 2-0\ndata: {}\n\n")[:-8]
     server.answer(half, LOST, stream(("2-0", COMPLETED)))
-    assert heard(client) == [("1-0", QUEUED), ("2-0", COMPLETED)]
+    assert received(client) == [("1-0", QUEUED), ("2-0", COMPLETED)]
     assert server.header(2, "Last-Event-ID") == "1-0"
 
 
 def test_expired_address_is_replaced(server: ScriptedServer, client: ApiClient) -> None:
-    """The job has a new one; nothing is heard twice."""
+    """The job has a new one; nothing is received twice."""
     server.answer(
         stream(("1-0", QUEUED)),
         problem("401 Unauthorized", "expired_token"),
         found(job_of("second")),
         stream(("2-0", COMPLETED)),
     )
-    assert heard(client) == [("1-0", QUEUED), ("2-0", COMPLETED)]
+    assert received(client) == [("1-0", QUEUED), ("2-0", COMPLETED)]
     assert server.header(2, "Authorization") == "Bearer dk_secret"
     assert server.asked[3].startswith(f"GET {PATH}/events?token=second ")
     assert server.header(3, "Last-Event-ID") == "1-0"
 
 
-def test_nothing_more_to_hear_ends_the_story(server: ScriptedServer, client: ApiClient) -> None:
-    """204 says that everything was heard."""
+def test_no_more_events_end_the_iteration(server: ScriptedServer, client: ApiClient) -> None:
+    """204 says that every event was received."""
     server.answer(answer("204 No Content"))
-    assert heard(client) == []
+    assert received(client) == []
 
 
 def test_refusal_that_will_not_pass_is_raised(server: ScriptedServer, client: ApiClient) -> None:
     """Coming back would not help."""
     server.answer(problem("404 Not Found", "not_found"))
     with pytest.raises(ApiProblem, match=r"no \(not_found\)"):
-        heard(client)
+        received(client)
 
 
-def test_server_of_somebody_else_is_named(server: ScriptedServer, client: ApiClient) -> None:
+def test_a_server_that_is_not_darkroom_is_named(server: ScriptedServer, client: ApiClient) -> None:
     """A page is no stream of events."""
     server.answer(answer("200 OK", b"<html>", "text/html"))
     with pytest.raises(ApiProblem, match="does not answer as the API of Darkroom does"):
-        heard(client)
+        received(client)
 
 
-def test_api_that_is_away_is_spoken_of_once(server: ScriptedServer, client: ApiClient) -> None:
-    """Neither word nor error tells the token."""
+def test_an_unavailable_api_is_reported_once(server: ScriptedServer, client: ApiClient) -> None:
+    """Neither message nor error holds the token."""
     server.answer(
         LOST, LOST, problem("503 Service Unavailable", "service_unavailable"),
         answer("502 Bad Gateway", b"<html>"), stream(("1-0", COMPLETED)),
     )  # fmt: skip
     said: list[str] = []
-    assert heard(client, said.append) == [("1-0", COMPLETED)]
+    assert received(client, said.append) == [("1-0", COMPLETED)]
     assert [line.partition(": ")[0] for line in said] == [
         f"the API at {server.url} cannot be reached",
         "the API answers again",
@@ -225,13 +225,13 @@ def test_submission_whose_answer_was_lost_is_sent_again(
     assert keys != {None}
 
 
-def test_submission_that_nobody_hears_is_not_repeated(client: ApiClient) -> None:
-    """Whoever forgot to start the API should not wait to be told."""
+def test_a_submission_to_a_closed_port_is_not_repeated(client: ApiClient) -> None:
+    """A user who forgot to start the API learns so at once."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     settings = ClientSettings.model_validate({"darkroom_url": f"http://127.0.0.1:{port}"})
-    with ApiClient(settings) as nobody, pytest.raises(ApiUnreachable) as error:
-        submit(nobody, {"prompt": "A mug"})
+    with ApiClient(settings) as unreachable, pytest.raises(ApiUnreachable) as error:
+        submit(unreachable, {"prompt": "A mug"})
     assert not error.value.was_sent
 
 

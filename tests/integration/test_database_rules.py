@@ -51,7 +51,7 @@ BROKEN_JOBS = [
     ("announced_at = now()", "ck_generation_jobs_announced"),
     ("task_id = 'taken'", "uq_generation_jobs_task_id"),
     ("workspace_id = 'nowhere'", "fk_generation_jobs_workspace_id"),
-    ("user_id = 'nobody'", "fk_generation_jobs_workspace_id_user_id"),
+    ("user_id = 'unknown'", "fk_generation_jobs_workspace_id_user_id"),
     ("product_id = 'nothing'", "fk_generation_jobs_workspace_id_product_id"),
 ]
 
@@ -90,7 +90,7 @@ def insert(database: Database, table: str, **values: object) -> None:
 def test_a_job_that_breaks_a_rule_is_refused(
     database: Database, assignments: str, constraint: str
 ) -> None:
-    """Whoever writes the row, and however wrong the code is."""
+    """Whichever program writes the row, and however wrong it is."""
     database.insert_job(task_id="taken")
     job_id, _ = database.insert_job()
     with pytest.raises(psycopg2.IntegrityError, match=f'"{constraint}"'):

@@ -63,13 +63,13 @@ def events(publisher: EventPublisher, job: Job) -> AttemptEvents:
 
 
 def end(job: Job, jobs: JobStore, publisher: EventPublisher) -> None:
-    """End the job in its row, and tell it as the end of an attempt."""
+    """End the job in its row, and publish the end as an attempt does."""
     ending = replace(jobs.request_cancel(job.id).ending, waited_for=0)
     Announcer(jobs, publisher).announce(ending)
 
 
 def end_in_row(jobs: JobStore, job: Job) -> Event:
-    """Return the last event as the row tells it."""
+    """Return the last event as it is made from the row."""
     ended_at = jobs.get(job.id).finished_at
     assert ended_at is not None
     return row_event(CANCELLED, ended_at)
@@ -144,11 +144,11 @@ def test_twenty_followers_see_each_event_once_while_connections_are_killed(
         if number % 5 == 0:
             redis.client_kill_filter(_type="normal", skipme=True)
     end(job, jobs, publisher)
-    told = [QUEUED, *(rendering(10 + number) for number in range(45)), CANCELLED]
+    published = [QUEUED, *(rendering(10 + number) for number in range(45)), CANCELLED]
     for follower in followers:
         followed = follower.result(20)
-        assert [event.step for event in followed] == told
-        assert len({event.id for event in followed}) == len(told)
+        assert [event.step for event in followed] == published
+        assert len({event.id for event in followed}) == len(published)
 
 
 def test_the_end_comes_from_the_row_when_the_stream_is_gone(
@@ -160,7 +160,7 @@ def test_the_end_comes_from_the_row_when_the_stream_is_gone(
     assert follow(job).result(10) == [end_in_row(jobs, job)]
 
 
-def test_the_end_comes_from_the_row_when_nobody_told_it(
+def test_the_end_comes_from_the_row_when_it_was_not_published(
     redis: RedisClient, jobs: JobStore, job: Job, events: AttemptEvents, follow: Follow
 ) -> None:
     """Its worker died between commit and event, and no sweep has come yet."""
@@ -192,7 +192,7 @@ def test_a_follower_outlives_a_restart_of_redis(
     events: AttemptEvents,
     follow: Follow,
 ) -> None:
-    """What is told after it is heard, though the stream before it is lost."""
+    """Later events arrive, though the stream before them is lost."""
     following = follow(job)
     wait_until(lambda: listeners(redis), 5, "the follower to listen")
     redis_server.kill()

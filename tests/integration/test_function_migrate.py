@@ -92,7 +92,7 @@ def logging_as_before() -> Iterator[None]:
 
 @pytest.fixture
 def cloudformation() -> Iterator[CloudFormation]:
-    """Give somebody who waits for an answer."""
+    """Give a server that waits for an answer."""
     waiting = CloudFormation()
     yield waiting
     waiting.close()
@@ -100,7 +100,7 @@ def cloudformation() -> Iterator[CloudFormation]:
 
 @pytest.fixture
 def url(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Give the address of an empty database, which the function is told."""
+    """Give the address of an empty database, which the function uses."""
     name = f"function-migrate-{uuid4().hex[:8]}"
     address = build_settings(postgres.create_database(name)).database_url
     monkeypatch.setenv("DATABASE_URL", address)
@@ -166,7 +166,7 @@ def test_a_wrong_event_is_named_in_one_line(url: str, event: dict[str, Any], rea
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
-def test_a_deployment_hears_of_success(
+def test_a_deployment_receives_success(
     url: str, cloudformation: CloudFormation, request_type: str
 ) -> None:
     """With the ids of its request, and without the content type that would break the signature."""
@@ -197,7 +197,7 @@ def test_deleting_the_stack_touches_no_data(
         ("mysql://u:s3cret-pw@h/d", ConfigurationError, "settings: DATABASE_URL must begin"),
     ],
 )
-def test_a_deployment_hears_why_it_failed(
+def test_a_deployment_receives_the_reason_of_a_failure(
     cloudformation: CloudFormation,
     monkeypatch: pytest.MonkeyPatch,
     address: str,

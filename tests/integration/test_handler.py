@@ -1,4 +1,4 @@
-"""One job through the handler, on real servers, with a provider that does as it is told."""
+"""One job through the handler, on real servers, with a scripted provider."""
 
 from uuid import uuid4
 
@@ -22,7 +22,7 @@ from tests.support.builders import LateProvider, ScriptedProvider, fail, new_job
 from tests.support.channel import RedisClient
 from tests.support.database import Database
 from tests.support.wait import wait_until
-from tests.support.worker import WHOLE_JOB, Hire, RuntimeLimit, Told, ledger
+from tests.support.worker import WHOLE_JOB, Hire, Published, RuntimeLimit, ledger
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def job(jobs: JobStore) -> Job:
 def test_a_job_runs_from_claim_to_end(
     job: Job,
     hire: Hire,
-    told: Told,
+    published: Published,
     database: Database,
     image_store: DiskImageStore,
 ) -> None:
@@ -42,7 +42,7 @@ def test_a_job_runs_from_claim_to_end(
     provider = ScriptedProvider()
     worker = hire(provider)
     assert worker.run(job.id) == Completed(0)
-    assert told(job) == WHOLE_JOB
+    assert published(job) == WHOLE_JOB
     row, images = database.job(job.id), database.images(job.id)
     assert row["announced_at"] is not None
     assert [image["position"] for image in images] == [0, 1]
@@ -54,11 +54,11 @@ def test_a_job_runs_from_claim_to_end(
     assert ledger(database, job.id) == [(1, "completed", "charged")]
     assert worker.run(job.id) == NothingToDo("ended")
     assert len(provider.calls) == 1
-    assert told(job) == WHOLE_JOB
+    assert published(job) == WHOLE_JOB
 
 
 def test_a_transient_error_leads_to_another_attempt(
-    job: Job, hire: Hire, told: Told, database: Database
+    job: Job, hire: Hire, published: Published, database: Database
 ) -> None:
     """And then to the end."""
     error = ProviderUnavailable("Away", charge_state="none", provider_code="503")
@@ -66,7 +66,7 @@ def test_a_transient_error_leads_to_another_attempt(
     assert worker.run(job.id) == RetryAfter(0)
     assert database.job(job.id)["error"]["provider_code"] == "503"
     assert worker.run(job.id) == Completed(0)
-    assert told(job) == [
+    assert published(job) == [
         *WHOLE_JOB[:4],
         "pending 0 Retrying (attempt 2 of 3)",
         *WHOLE_JOB[1:],
@@ -75,7 +75,7 @@ def test_a_transient_error_leads_to_another_attempt(
 
 
 def test_the_wait_that_a_provider_asks_for_is_kept(job: Job, hire: Hire) -> None:
-    """The envelope that comes too early is told how long is left."""
+    """An envelope that comes too early is refused with the time that is left."""
     worker = hire(ScriptedProvider(fail(RateLimited("Slow down", retry_after_seconds=60))))
     assert worker.run(job.id) == RetryAfter(60)
     early = worker.run(job.id)
@@ -84,7 +84,7 @@ def test_the_wait_that_a_provider_asks_for_is_kept(job: Job, hire: Hire) -> None
 
 
 def test_after_the_last_attempt_the_last_error_stands(
-    jobs: JobStore, hire: Hire, told: Told
+    jobs: JobStore, hire: Hire, published: Published
 ) -> None:
     """With the progress that was reached."""
     job = jobs.insert(new_job(max_attempts=2))
@@ -94,16 +94,16 @@ def test_after_the_last_attempt_the_last_error_stands(
     ended = jobs.get(job.id)
     assert ended.error is not None
     assert (ended.error["message"], ended.error["attempt"]) == ("No 2", 2)
-    assert told(job)[-1] == "failed 50 No 2"
+    assert published(job)[-1] == "failed 50 No 2"
 
 
 def test_a_permanent_error_ends_the_job(
-    job: Job, hire: Hire, told: Told, database: Database
+    job: Job, hire: Hire, published: Published, database: Database
 ) -> None:
     """At once; what is known of the bill stands in the ledger."""
     worker = hire(ScriptedProvider(fail(PromptRejected("Not this", charge_state="none"))))
     assert worker.run(job.id) == Failed("prompt_rejected")
-    assert told(job)[-1] == "failed 50 Not this"
+    assert published(job)[-1] == "failed 50 Not this"
     assert ledger(database, job.id) == [(1, "failed", "none")]
 
 
@@ -125,10 +125,10 @@ def test_an_error_with_text_that_no_database_keeps_still_ends_the_job(
     assert database.job(job.id)["message"] == "bad text"
 
 
-def test_an_error_that_nobody_expected_tells_no_secret(
+def test_an_unexpected_error_shows_no_secret(
     job: Job, hire: Hire, database: Database, redis: RedisClient
 ) -> None:
-    """Its class is told, its text is not: it goes into the log."""
+    """Its class is shown; its text goes into the log only."""
     worker = hire(ScriptedProvider(fail(KeyError("s3cret"))))
     assert worker.run(job.id) == Failed("internal")
     row = database.job(job.id)
@@ -188,8 +188,8 @@ def test_a_job_completes_with_images_missing_after_its_last_attempt(
     assert database.attempts(job.id)[1]["error"]["code"] == "images_missing"
 
 
-def test_a_worker_that_was_told_to_stop_hands_the_job_back_unpaid(
-    job: Job, hire: Hire, told: Told, database: Database
+def test_a_worker_that_is_stopping_hands_the_job_back_unpaid(
+    job: Job, hire: Hire, published: Published, database: Database
 ) -> None:
     """The attempt does not count, and the next worker begins it anew."""
     provider = ScriptedProvider()
@@ -199,14 +199,14 @@ def test_a_worker_that_was_told_to_stop_hands_the_job_back_unpaid(
     assert (row["status"], row["attempt"], row["started_at"]) == ("PENDING", 0, None)
     assert database.attempts(job.id) == []
     assert hire(provider).run(job.id) == Completed(0)
-    assert told(job) == [*WHOLE_JOB[:3], *WHOLE_JOB]
+    assert published(job) == [*WHOLE_JOB[:3], *WHOLE_JOB]
 
 
 def test_cancelling_between_two_steps_ends_the_job(
     job: Job,
     hire: Hire,
     canceller: Canceller,
-    told: Told,
+    published: Published,
 ) -> None:
     """The next event brings the request back from Redis."""
 
@@ -215,7 +215,7 @@ def test_cancelling_between_two_steps_ends_the_job(
 
     worker = hire(ScriptedProvider(cancel))
     assert worker.run(job.id) == Failed("cancelled")
-    assert told(job)[-2:] == ["processing 90 Rendering...", "failed 90 Cancelled"]
+    assert published(job)[-2:] == ["processing 90 Rendering...", "failed 90 Cancelled"]
 
 
 def test_cancelling_without_redis_is_found_by_the_lease(
@@ -248,7 +248,7 @@ def test_a_cancelled_job_is_not_tried_again(job: Job, hire: Hire, jobs: JobStore
 def test_images_that_were_paid_for_are_kept_although_the_job_is_cancelled(
     job: Job, hire: Hire, canceller: Canceller, image_store: DiskImageStore
 ) -> None:
-    """Bytes first; only then is the request heeded."""
+    """The bytes are saved before the request takes effect."""
     worker = hire(LateProvider(lambda: canceller.cancel(job.id)))
     assert worker.run(job.id) == Failed("cancelled")
     assert len(image_store.find_saved(job.id)) == 2

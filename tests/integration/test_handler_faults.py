@@ -1,4 +1,4 @@
-"""One job through the handler while something breaks: paid once, written once, told once."""
+"""One job through the handler while something breaks: paid once, written once, published once."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ from tests.support.builders import (
 from tests.support.database import Database
 from tests.support.postgres_proxy import LossyProxy
 from tests.support.wait import wait_until
-from tests.support.worker import WHOLE_JOB, Hire, Told, Worker, ledger
+from tests.support.worker import WHOLE_JOB, Hire, Published, Worker, ledger
 
 BREAK_IMAGES = """
     CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -55,7 +55,7 @@ def mend_images(database: Database) -> Iterator[Callable[[], None]]:
 
 
 class LastImageEndsProcess(FaultyImageStore):
-    """An image store during whose n-th `save` the process is told to end, once it is done."""
+    """An image store during whose n-th `save` the process is asked to end, once it is done."""
 
     def __init__(self, store: ImageStore, images: int) -> None:
         super().__init__(store, failures=0)
@@ -73,7 +73,7 @@ class LastImageEndsProcess(FaultyImageStore):
 def test_bytes_that_were_saved_are_not_paid_again(
     job: Job,
     hire: Hire,
-    told: Told,
+    published: Published,
     database: Database,
     image_store: DiskImageStore,
 ) -> None:
@@ -89,7 +89,7 @@ def test_bytes_that_were_saved_are_not_paid_again(
         f"{job.id}/1/1",
     ]
     assert ledger(database, job.id) == [(1, "lost", "unknown"), (2, "completed", "none")]
-    assert told(job)[-4:] == [*WHOLE_JOB[1:3], *WHOLE_JOB[5:]]
+    assert published(job)[-4:] == [*WHOLE_JOB[1:3], *WHOLE_JOB[5:]]
 
 
 def test_rows_that_the_database_refuses_for_a_moment_cost_no_attempt(
@@ -98,7 +98,7 @@ def test_rows_that_the_database_refuses_for_a_moment_cost_no_attempt(
     database: Database,
     mend_images: Callable[[], None],
 ) -> None:
-    """A full disk is insisted on while there is time."""
+    """Saving to a full disk is repeated while there is time."""
     mender = threading.Timer(0.3, mend_images)
     provider = ScriptedProvider(lambda _call: mender.start())
     assert hire(provider).run(job.id) == Completed(0)
@@ -117,10 +117,10 @@ def test_a_process_that_is_ended_gives_its_job_up(job: Job, hire: Hire, database
     assert ledger(database, job.id) == [(1, "lost", "unknown"), (2, "completed", "charged")]
 
 
-def test_an_attempt_that_was_overtaken_tells_and_writes_nothing_more(
+def test_an_attempt_that_was_overtaken_publishes_and_writes_nothing_more(
     job: Job,
     hire: Hire,
-    told: Told,
+    published: Published,
     database: Database,
 ) -> None:
     """Another worker finished the job while this one was frozen."""
@@ -131,7 +131,7 @@ def test_an_attempt_that_was_overtaken_tells_and_writes_nothing_more(
         assert other.run(job.id) == Completed(0)
 
     assert hire(ScriptedProvider(be_overtaken)).run(job.id) == NothingToDo("lease_lost")
-    assert told(job) == [*WHOLE_JOB[:4], "pending 0 Retrying (attempt 2 of 3)", *WHOLE_JOB[1:]]
+    assert published(job) == [*WHOLE_JOB[:4], "pending 0 Retrying (attempt 2 of 3)", *WHOLE_JOB[1:]]
     assert [image["storage_key"] for image in database.images(job.id)] == [
         f"{job.id}/2/0",
         f"{job.id}/2/1",
@@ -139,10 +139,10 @@ def test_an_attempt_that_was_overtaken_tells_and_writes_nothing_more(
     assert ledger(database, job.id) == [(1, "lost", "unknown"), (2, "completed", "charged")]
 
 
-def test_an_image_store_that_is_away_for_a_moment_costs_no_attempt(
+def test_an_image_store_that_is_down_for_a_moment_costs_no_attempt(
     job: Job, hire: Hire, image_store: DiskImageStore, database: Database
 ) -> None:
-    """What was paid for is insisted on."""
+    """Saving what was paid for is repeated."""
     store = FaultyImageStore(image_store, failures=3)
     provider = ScriptedProvider()
     assert hire(provider, image_store=store).run(job.id) == Completed(0)
@@ -174,7 +174,7 @@ def test_a_commit_whose_answer_was_lost_is_found_done(
     image_store: DiskImageStore,
     postgres: EmbeddedPostgres,
     database: Database,
-    told: Told,
+    published: Published,
     statement: bytes,
     end: Outcome,
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_commit_whose_answer_was_lost_is_found_done(
     assert len(provider.calls) == 1
     assert len(database.attempts(job.id)) == 1
     assert len(database.images(job.id)) == (2 if end == Completed(0) else 0)
-    assert len(told(job)) == len(set(told(job)))
+    assert len(published(job)) == len(set(published(job)))
 
 
 def test_a_claim_whose_answer_was_lost_is_left_to_the_sweep(
@@ -204,7 +204,7 @@ def test_a_claim_whose_answer_was_lost_is_left_to_the_sweep(
     postgres: EmbeddedPostgres,
     database: Database,
 ) -> None:
-    """The job is claimed by nobody who knows; the runtime repeats, and is refused."""
+    """No worker knows of the claim; the runtime repeats the delivery, and is refused."""
     with private_folder() as folder, LossyProxy(postgres.folder, folder, b"claimed") as proxy:
         url = build_settings(database.url.replace(str(postgres.folder), str(folder))).database_url
         engine = create_pooled_engine(url, "lossy-test")
@@ -218,7 +218,7 @@ def test_a_claim_whose_answer_was_lost_is_left_to_the_sweep(
     assert database.job(job.id)["attempt"] == 1
 
 
-def test_a_lease_is_kept_through_a_fault_that_nobody_foresaw(
+def test_a_lease_is_kept_through_an_unforeseen_error(
     job: Job, hire: Hire, database: Database
 ) -> None:
     """One extension that breaks does not end the keeping."""
@@ -245,10 +245,10 @@ def test_a_lease_is_kept_through_a_fault_that_nobody_foresaw(
         )
 
 
-def test_a_database_that_is_away_at_the_claim_is_told_to_the_runtime(
+def test_a_database_that_is_down_at_the_claim_is_reported_to_the_runtime(
     job: Job, hire: Hire, database: Database
 ) -> None:
-    """Nothing has happened yet, so the envelope comes back as it is."""
+    """Nothing has happened yet, so the envelope is delivered again."""
     with database.transaction() as cursor:
         cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(job.id),))
         with pytest.raises(ServiceUnavailable):

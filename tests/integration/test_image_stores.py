@@ -79,7 +79,7 @@ def test_saved_picture_is_described_found_and_loaded(store: ImageStore, job_id: 
 
 
 def test_saving_the_same_again_changes_nothing(store: ImageStore, job_id: UUID) -> None:
-    """Whoever repeats a save whose answer was lost does no harm."""
+    """Repeating a save whose answer was lost does no harm."""
     first = store.save(job_id, 1, build_image())
     assert store.save(job_id, 1, build_image()) == first
     assert store.find_saved(job_id) == [first]
@@ -216,7 +216,7 @@ def test_addresses_lead_to_where_the_bucket_is(
     assert expected.startswith(f"{store.origin}/")
 
 
-def test_s3_that_is_away_is_storage_unavailable(
+def test_s3_that_is_down_is_storage_unavailable(
     monkeypatch: pytest.MonkeyPatch, job_id: UUID
 ) -> None:
     """Without naming the address in a line that a client may read."""

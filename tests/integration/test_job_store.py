@@ -59,7 +59,7 @@ def test_a_job_belongs_to_the_owners_that_it_names(shop: Database, jobs: JobStor
     ("owners", "name", "value"),
     [
         ({"workspace_id": "west"}, "workspace_id", "west"),
-        ({"workspace_id": "north", "user_id": "nobody"}, "user_id", "nobody"),
+        ({"workspace_id": "north", "user_id": "unknown"}, "user_id", "unknown"),
         ({"workspace_id": "north", "user_id": "u-south"}, "user_id", "u-south"),
         ({"workspace_id": "north", "product_id": "nothing"}, "product_id", "nothing"),
         ({"workspace_id": "north", "product_id": "p-south"}, "product_id", "p-south"),
@@ -100,7 +100,7 @@ def test_a_job_is_hidden_from_other_workspaces(shop: Database, jobs: JobStore) -
 def test_cancelling_a_waiting_job_ends_it(
     jobs: JobStore, attempts: AttemptStore, database: Database
 ) -> None:
-    """At once, with the reason, and fenced against whoever comes late."""
+    """At once, with the reason, and fenced against late writers."""
     job = jobs.request_cancel(jobs.insert(new_job()).id)
     assert job.step == Step(JobStatus.FAILED, 0, "Cancelled")
     assert job.error == {

@@ -78,7 +78,7 @@ def obey(client: httpx.Client, do: str, **arguments: Any) -> httpx.Response:
     return client.post("/obey", json={"do": do, **arguments})
 
 
-def told(response: httpx.Response) -> tuple[int, Any]:
+def content_of(response: httpx.Response) -> tuple[int, Any]:
     """Return the status and the JSON body."""
     assert response.headers["content-type"] == "application/json"
     return response.status_code, response.json()
@@ -180,14 +180,14 @@ def test_a_function_that_fails_is_a_server_error(
     client: httpx.Client, do: str, arguments: dict[str, Any]
 ) -> None:
     """Raised, crashed, nonsense or too large; the next request is served as always."""
-    assert told(obey(client, do, **arguments)) == SERVER_ERROR
+    assert content_of(obey(client, do, **arguments)) == SERVER_ERROR
     assert client.get("/").status_code == 200
 
 
 def test_a_function_that_takes_too_long_is_unavailable(start: StartGateway, tmp_path: Path) -> None:
     """Its process is killed, and the next request gets a new one."""
     with start("--timeout-seconds", "0.3").client() as client:
-        assert told(obey(client, "hold", folder=str(tmp_path))) == UNAVAILABLE
+        assert content_of(obey(client, "hold", folder=str(tmp_path))) == UNAVAILABLE
         assert client.get("/").status_code == 200
 
 
@@ -197,9 +197,9 @@ def test_requests_above_the_concurrency_are_throttled(start: StartGateway, tmp_p
     with gateway.client() as client, ThreadPoolExecutor(1) as threads:
         held = threads.submit(obey, client, "hold", folder=str(tmp_path))
         wait_until(is_running(tmp_path), PATIENCE_SECONDS, "the function does not run")
-        assert told(client.get("/")) == UNAVAILABLE
+        assert content_of(client.get("/")) == UNAVAILABLE
         (tmp_path / "go-on").touch()
-        assert told(held.result()) == (200, None)
+        assert content_of(held.result()) == (200, None)
         assert client.get("/").status_code == 200
 
 
@@ -227,12 +227,12 @@ def test_a_large_body_is_refused_before_it_is_sent(gateway: Gateway) -> None:
 def test_a_large_body_of_unknown_length_is_refused(client: httpx.Client) -> None:
     """As soon as it is above the limit."""
     chunks = (bytes(MEGABYTE) for _ in range(11))
-    assert told(client.post("/", content=chunks)) == TOO_LARGE
+    assert content_of(client.post("/", content=chunks)) == TOO_LARGE
 
 
 def test_a_body_above_the_limit_of_lambda_is_refused(client: httpx.Client) -> None:
     """The gateway takes 10 MB, a function 6 MiB of event, and base64 needs a third more."""
-    assert told(client.post("/", content=bytes(5 * MEGABYTE))) == TOO_LARGE
+    assert content_of(client.post("/", content=bytes(5 * MEGABYTE))) == TOO_LARGE
     assert client.post("/obey", json={"do": "answer", "answer": "x" * MEGABYTE}).is_success
 
 
@@ -255,11 +255,11 @@ def test_a_function_that_cannot_be_loaded_is_a_server_error(start: StartGateway)
     assert gateway.says("function init failed")
     assert gateway.says("Runtime.HandlerNotFound")
     with gateway.client() as client:
-        assert told(client.get("/")) == SERVER_ERROR
+        assert content_of(client.get("/")) == SERVER_ERROR
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_gateway_that_is_told_to_stop_lets_a_request_end(
+def test_a_stopping_gateway_lets_a_request_end(
     start: StartGateway, tmp_path: Path, number: signal.Signals
 ) -> None:
     """The client gets its answer, and nothing is left behind."""
@@ -270,19 +270,19 @@ def test_a_gateway_that_is_told_to_stop_lets_a_request_end(
         gateway.process.send_signal(number)
         wait_until(lambda: gateway.says("api stopping"), PATIENCE_SECONDS, "it ignores the signal")
         (tmp_path / "go-on").touch()
-        assert told(held.result()) == (200, None)
+        assert content_of(held.result()) == (200, None)
     assert gateway.process.wait(PATIENCE_SECONDS) == 0
     assert not gateway.sandbox_pids()
 
 
 def test_a_stopping_gateway_does_not_wait_for_long(start: StartGateway, tmp_path: Path) -> None:
-    """After two seconds the function is killed, and its client told."""
+    """After two seconds the function is killed, and its client gets an error."""
     gateway = start()
     with gateway.client() as client, ThreadPoolExecutor(1) as threads:
         held = threads.submit(obey, client, "hold", folder=str(tmp_path))
         wait_until(is_running(tmp_path), PATIENCE_SECONDS, "the function does not run")
         assert gateway.stop(signal.SIGTERM) == 0
-        assert told(held.result()) == SERVER_ERROR
+        assert content_of(held.result()) == SERVER_ERROR
     assert not gateway.sandbox_pids()
     assert not gateway.says("Traceback")
 
@@ -303,7 +303,7 @@ def test_a_killed_gateway_leaves_no_process_behind(start: StartGateway, tmp_path
         assert isinstance(held.exception(), httpx.TransportError)
 
 
-def test_a_port_in_use_is_told_in_one_line(gateway: Gateway) -> None:
+def test_a_port_in_use_is_reported_in_one_line(gateway: Gateway) -> None:
     """Exit code 1, and no traceback."""
     address = urlsplit(gateway.address)
     ended = _run(["--port", str(address.port)], {**os.environ, **ENVIRONMENT})

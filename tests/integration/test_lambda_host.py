@@ -70,7 +70,7 @@ def start_host(queue: Queue, tmp_path: Path) -> Iterator[Callable[..., Host]]:
         wait_until(host.has_no_sandbox, PATIENCE_SECONDS, "a sandbox outlives its host")
 
 
-def test_a_host_that_is_told_to_stop_waits_for_what_runs(
+def test_a_stopping_host_waits_for_what_runs(
     queue: Queue, start_host: Callable[..., Host], tmp_path: Path
 ) -> None:
     """The running invocation ends as always, its message is deleted, nothing is left behind."""
@@ -92,7 +92,7 @@ def test_a_host_that_is_told_to_stop_waits_for_what_runs(
     assert not host.sandbox_pids()
 
 
-def test_what_runs_longer_than_the_grace_is_told_and_may_still_answer(
+def test_what_runs_longer_than_the_grace_gets_sigterm_and_may_still_answer(
     queue: Queue, start_host: Callable[..., Host], tmp_path: Path
 ) -> None:
     """A function that obeys SIGTERM in time ends as always, and its answer counts."""

@@ -119,7 +119,7 @@ def test_every_check_of_the_code_is_in_the_database(url: str, empty: Engine) -> 
 
 
 def test_there_is_a_workspace_to_begin_with(url: str, empty: Engine) -> None:
-    """Jobs of nobody in particular belong to it."""
+    """Jobs without a workspace of their own belong to it."""
     migrate(url)
     with empty.connect() as connection:
         rows = connection.execute(text("SELECT id, name FROM workspaces")).all()
@@ -156,14 +156,14 @@ def test_several_processes_may_migrate_at_once(url: str, empty: Engine) -> None:
     assert len(tables_of(empty)) == len(Base.metadata.tables) + 1
 
 
-def test_a_database_that_is_away_is_named(postgres: EmbeddedPostgres) -> None:
+def test_a_database_that_is_down_is_named(postgres: EmbeddedPostgres) -> None:
     """With the error of every other use of it."""
     with pytest.raises(ServiceUnavailable, match='database "nowhere" does not exist'):
         migrate(build_settings(postgres.url_of("nowhere")).database_url)
 
 
 def test_a_table_in_use_is_migrated_when_it_is_free(older: str, empty: Engine) -> None:
-    """The migration steps back, tries again, and needs nobody's help."""
+    """The migration steps back and tries again by itself."""
     with ThreadPoolExecutor(2) as threads:
         with reading_jobs(empty) as pid:
             both = [threads.submit(migrate, older) for _ in range(2)]
@@ -173,7 +173,7 @@ def test_a_table_in_use_is_migrated_when_it_is_free(older: str, empty: Engine) -
         assert [one.result(30) for one in both] == [newest_revision()] * 2
 
 
-def test_a_migration_that_waits_for_a_table_keeps_nobody_from_it(older: str, empty: Engine) -> None:
+def test_a_migration_that_waits_for_a_table_lets_others_use_it(older: str, empty: Engine) -> None:
     """Who comes behind it, with the limits of every process of ours, is served."""
     assert LOCK_TIMEOUT_SECONDS < PATIENCE_OF_OTHERS_SECONDS
     others = create_pooled_engine(older, "darkroom-test")

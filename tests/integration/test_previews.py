@@ -1,4 +1,4 @@
-"""Pictures in the making: shown while their attempt runs, and no trouble to any job."""
+"""Previews: shown while their attempt runs, and without effect on any job."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ from shared.jobs.views import JobViews
 from tests.support.builders import FaultyImageStore, ScriptedProvider, fail, new_job
 from tests.support.database import Database, Row
 from tests.support.wait import wait_until
-from tests.support.worker import WHOLE_JOB, Hire, Told
+from tests.support.worker import WHOLE_JOB, Hire, Published
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -86,7 +86,7 @@ def stored(claim: Claim, position: int = 0) -> StoredPreview:
 def test_previews_are_shown_while_the_attempt_runs_and_leave_nothing(
     job: Job,
     hire: Hire,
-    told: Told,
+    published: Published,
     database: Database,
     image_store: DiskImageStore,
     views: JobViews,
@@ -107,7 +107,7 @@ def test_previews_are_shown_while_the_attempt_runs_and_leave_nothing(
             views.get_preview(shown[0], "other-shop")
 
     assert hire(ScriptedProvider(look)).run(job.id) == Completed(0)
-    assert told(job) == WHOLE_JOB
+    assert published(job) == WHOLE_JOB
     assert len(shown) == 2
     assert views.get(job.id, "default").previews == []
     assert rows_of(database, job.id) == []
@@ -159,7 +159,7 @@ def test_preview_of_an_attempt_that_was_lost_is_not_shown(
 def test_late_write_of_an_old_attempt_finds_its_successors_row(
     job: Job, attempts: AttemptStore, store: PreviewStore, database: Database
 ) -> None:
-    """Where only the row of the preview tells that there is one: the second half of the fence."""
+    """Where only the row of the preview knows the newer attempt: the second half of the fence."""
     claim = claim_of(attempts, job)
     store.note(claim, stored(claim))
     database.fetch("UPDATE previews SET token = token + 1 WHERE job_id = %(id)s", id=str(job.id))
@@ -200,12 +200,12 @@ class NoPreviews(FaultyImageStore):
 
 
 def test_store_that_takes_no_preview_fails_no_job(
-    job: Job, hire: Hire, told: Told, image_store: DiskImageStore
+    job: Job, hire: Hire, published: Published, image_store: DiskImageStore
 ) -> None:
     """And is asked once an attempt."""
     full = NoPreviews(image_store)
     assert hire(ScriptedProvider(show), image_store=full).run(job.id) == Completed(0)
-    assert told(job) == WHOLE_JOB
+    assert published(job) == WHOLE_JOB
     assert full.asked == 1
 
 
@@ -242,7 +242,7 @@ def test_store_that_hangs_delays_the_job_once_and_shortly(
 def test_rows_that_cannot_be_written_fail_no_job(
     job: Job, hire: Hire, database: Database, image_store: DiskImageStore
 ) -> None:
-    """Somebody else holds the table; the bytes are gone all the same."""
+    """Another session holds the table; the bytes are deleted all the same."""
     with database.transaction() as cursor:
         cursor.execute("LOCK TABLE previews IN ACCESS EXCLUSIVE MODE")
         assert hire(ScriptedProvider(show)).run(job.id) == Completed(0)
@@ -251,7 +251,7 @@ def test_rows_that_cannot_be_written_fail_no_job(
 
 
 def test_plain_job_never_asks_for_previews(job: Job, hire: Hire, database: Database) -> None:
-    """Nobody may touch the table, and nothing is waited for."""
+    """The table is locked, and the attempt does not wait for it."""
     with database.transaction() as cursor:
         cursor.execute("LOCK TABLE previews IN ACCESS EXCLUSIVE MODE")
         started_at = time.monotonic()

@@ -96,7 +96,7 @@ def test_pictures_come_as_they_are_described(provider: ImageProvider) -> None:
 
 
 def test_reference_shows_in_the_picture(provider: ImageProvider, images_api: ImagesApi) -> None:
-    """Or goes to whoever makes it, as the file that it is."""
+    """Or is sent to the provider, as the file that it is."""
     plain = provider.generate(call_of())
     answer = provider.generate(call_of(reference=Reference(REFERENCE, "image/png")))
     assert answer.images[0].width_px == 1024
@@ -115,7 +115,7 @@ def test_only_missing_positions_are_asked_for(provider: ImageProvider) -> None:
 
 
 def test_steps_never_fall_and_stay_within_the_whole(provider: ImageProvider) -> None:
-    """Of one picture, which each provider can show in the making."""
+    """Of one picture, which each provider can show as previews."""
     shares: list[float] = []
     provider.generate(call_of(step=shares.append))
     assert shares == sorted(shares)
@@ -194,7 +194,7 @@ def test_what_a_preview_raises_ends_the_call(provider: ImageProvider) -> None:
         provider.generate(call_of(SHOWN[provider.name], preview=lose))
 
 
-def test_the_service_passes_on_what_a_provider_tells(provider: ImageProvider) -> None:
+def test_the_service_passes_on_what_a_provider_returns(provider: ImageProvider) -> None:
     """Bill and pictures, as soon as they are there."""
     billed: list[tuple[ChargeState, Receipt | None]] = []
     job_id = uuid4()

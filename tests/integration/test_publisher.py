@@ -60,18 +60,18 @@ def record(redis: RedisClient) -> dict[str, object] | None:
     return None if data is None else json.loads(str(data))
 
 
-def test_a_whole_job_is_told_in_order(redis: RedisClient, publisher: EventPublisher) -> None:
+def test_a_whole_job_is_published_in_order(redis: RedisClient, publisher: EventPublisher) -> None:
     """Channel and stream say the same, byte for byte; entry ids rise."""
     with ChannelReader(redis, keys.channel(TASK)) as reader:
         publisher.publish_waiting(TASK, token=0, attempt=1, max_attempts=3)
         events = attempt_events(publisher)
-        told = [STARTING, rendering(30), SAVING]
-        assert [events.publish(step).outcome for step in told] == ["appended"] * 3
+        published = [STARTING, rendering(30), SAVING]
+        assert [events.publish(step).outcome for step in published] == ["appended"] * 3
         assert publisher.publish_ending(ending()).outcome == "appended"
         messages = reader.read(5)
     entries = redis.xrange(keys.stream(TASK))
     assert messages == [fields["event"] for _, fields in entries]
-    assert messages == [step.as_json() for step in (QUEUED, *told, COMPLETED)]
+    assert messages == [step.as_json() for step in (QUEUED, *published, COMPLETED)]
     assert messages[1] == '{"status": "processing", "progress": 5, "message": "Starting..."}'
     ids = [tuple(map(int, entry_id.split("-"))) for entry_id, _ in entries]
     assert ids == sorted(set(ids))
@@ -142,7 +142,9 @@ def test_a_repeated_event_is_appended_once(redis: RedisClient, publisher: EventP
     assert steps(redis) == [QUEUED, STARTING]
 
 
-def test_an_outdated_attempt_tells_nothing(redis: RedisClient, publisher: EventPublisher) -> None:
+def test_an_outdated_attempt_publishes_nothing(
+    redis: RedisClient, publisher: EventPublisher
+) -> None:
     """Its lease was lost: events, waits and record stay those of the newer attempt."""
     old, new = attempt_events(publisher), attempt_events(publisher, token=2, attempt=2)
     old.publish(STARTING)
@@ -159,7 +161,7 @@ def test_an_outdated_attempt_tells_nothing(redis: RedisClient, publisher: EventP
 
 
 def test_nothing_follows_the_end(redis: RedisClient, publisher: EventPublisher) -> None:
-    """Not even from whoever holds a newer token."""
+    """Not even from a holder of a newer token."""
     publisher.publish_ending(ending(token=3))
     before = steps(redis), record(redis)
     newer = attempt_events(publisher, token=9, attempt=3)
@@ -173,10 +175,10 @@ def test_nothing_follows_the_end(redis: RedisClient, publisher: EventPublisher) 
     assert (steps(redis), record(redis)) == before
 
 
-def test_the_end_is_told_once_by_two_who_know_it(
+def test_the_end_is_published_once_by_two_processes(
     redis: RedisClient, redis_server: EmbeddedRedis
 ) -> None:
-    """The worker that ended the job, and a sweep that found nobody had told."""
+    """The worker that ended the job, and a sweep that found it unannounced."""
 
     def announce(_number: int) -> str:
         with closing(connect_redis(redis_server.url)) as client:
@@ -189,14 +191,16 @@ def test_the_end_is_told_once_by_two_who_know_it(
     assert steps(redis) == [COMPLETED]
 
 
-def test_waiting_is_told_once_an_attempt(redis: RedisClient, publisher: EventPublisher) -> None:
-    """By submission, by the worker that failed, by the sweep: whoever comes first."""
+def test_waiting_is_published_once_an_attempt(
+    redis: RedisClient, publisher: EventPublisher
+) -> None:
+    """By submission, by the worker that failed, or by the sweep: the first one counts."""
     for token, attempt in ((0, 1), (0, 1), (5, 1), (5, 2), (6, 2), (6, 1)):
         publisher.publish_waiting(TASK, token=token, attempt=attempt, max_attempts=3)
     assert steps(redis) == [QUEUED, waiting(2, 3)]
 
 
-def test_a_sweep_tells_the_wait_that_a_worker_could_not(
+def test_a_sweep_publishes_the_wait_that_a_worker_could_not(
     redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """It died between the commit of the retry and its event: the token is still the same."""
@@ -210,7 +214,7 @@ def test_a_sweep_tells_the_wait_that_a_worker_could_not(
     assert steps(redis) == [QUEUED, STARTING, waiting(2, 3), STARTING]
 
 
-def test_an_attempt_brings_along_the_wait_that_nobody_told(
+def test_an_attempt_publishes_the_wait_before_it_if_it_is_missing(
     redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """A job that was inserted by hand, or whose worker died between commit and event."""
@@ -219,20 +223,20 @@ def test_an_attempt_brings_along_the_wait_that_nobody_told(
     assert steps(redis) == [QUEUED, STARTING, waiting(2, 3), STARTING]
 
 
-def test_the_end_brings_along_the_wait_that_nobody_told(
+def test_the_end_publishes_the_wait_before_it_if_it_is_missing(
     redis: RedisClient, publisher: EventPublisher
 ) -> None:
-    """A job revived while Redis was away, and then cancelled: its progress falls only there."""
+    """A job revived while Redis was down, and then cancelled: its progress falls only there."""
     events = attempt_events(publisher)
     events.publish(STARTING)
     events.publish(SAVING)
     waited = replace(ending(2, failed(0, "Cancelled"), "cancelled"), waited_for=2, max_attempts=3)
     publisher.publish_ending(waited)
-    told = [waiting(1, 3), STARTING, SAVING, waiting(2, 3), failed(0, "Cancelled")]
-    assert steps(redis) == told
+    published = [waiting(1, 3), STARTING, SAVING, waiting(2, 3), failed(0, "Cancelled")]
+    assert steps(redis) == published
 
 
-def test_the_end_does_not_repeat_a_wait_that_was_told(
+def test_the_end_does_not_repeat_a_wait_that_was_published(
     redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """The plain way of a job that is cancelled in the queue."""
@@ -284,7 +288,7 @@ def test_the_last_progress_is_that_of_a_running_attempt(
     assert publisher.find_last_progress(TASK) == 70
 
 
-def test_what_redis_missed_is_told_in_order_once_it_is_back(
+def test_what_redis_missed_is_published_in_order_once_it_is_back(
     redis: RedisClient, publisher: EventPublisher, redis_server: EmbeddedRedis
 ) -> None:
     """A killed and restarted server has forgotten the rest, but misses nothing new."""
@@ -332,7 +336,7 @@ def test_a_server_that_is_down_costs_little_time(
 def test_a_frozen_server_costs_a_bounded_time(
     redis: RedisClient, publisher: EventPublisher, redis_server: EmbeddedRedis
 ) -> None:
-    """What was sent into the freeze and took effect after it is not told twice."""
+    """An event that was sent into the freeze and took effect after it is not published twice."""
     events = attempt_events(publisher)
     events.publish(STARTING)
     redis_server.pause()

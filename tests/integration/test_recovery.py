@@ -110,7 +110,7 @@ def test_a_job_at_its_time_limit_ends(
     database: Database,
     is_cancelled: bool,
 ) -> None:
-    """As such, or as cancelled if somebody had asked for it."""
+    """As such, or as cancelled if a cancel was requested."""
     if is_cancelled:
         jobs.request_cancel(running.job_id)
     database.reach_time_limit(running.job_id)
@@ -123,7 +123,7 @@ def test_a_job_at_its_time_limit_ends(
 def test_the_jobs_of_a_dead_process_are_settled_at_once(
     running: Claim, recovery: RecoveryStore, database: Database
 ) -> None:
-    """Its lease is live, but it is known to be dead; nobody else's job is touched."""
+    """Its lease is live, but the worker is known to be dead; no other job is touched."""
     assert recovery.recover_of_dead_owner(running.job_id, "host:2", judge) is None
     recovered = recovery.recover_of_dead_owner(running.job_id, "host:1", judge)
     assert recovered is not None
@@ -225,7 +225,7 @@ def test_the_grace_of_a_dispatch_doubles_up_to_64_times(
 def test_what_was_taken_is_not_due_again(
     jobs: JobStore, recovery: RecoveryStore, database: Database
 ) -> None:
-    """A row that nobody ever dispatched is due at once, and then counts as dispatched."""
+    """A row that was never dispatched is due at once, and then counts as dispatched."""
     job_id, task_id = database.insert_job()
     (due,) = recovery.take_due(GRACE_SECONDS, 10)
     assert (due.job_id, due.task_id, due.token, due.max_attempts) == (job_id, task_id, 0, 3)
@@ -283,10 +283,10 @@ def test_two_sweeps_at_once_take_each_due_job_once(
     assert [due.job_id for due in recovery.take_due(GRACE_SECONDS, 10)] == [first]
 
 
-def test_ends_that_nobody_told_are_found(
+def test_ends_that_were_not_announced_are_found(
     jobs: JobStore, attempts: AttemptStore, recovery: RecoveryStore, database: Database
 ) -> None:
-    """After a moment for whoever ended them; each as the row tells it."""
+    """After a moment for the process that ended them; each as its row says."""
     cancelled = jobs.request_cancel(jobs.insert(new_job()).id)
     done = start(jobs, attempts)
     attempts.complete(done, [], {"images": [{"url": "/v1/images/a"}], "missing": 0}, UNPAID)

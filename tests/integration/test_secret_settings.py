@@ -71,7 +71,7 @@ def test_settings_come_from_all_secrets_and_the_environment(
 
 
 def test_without_secrets_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a developer's machine: nobody is asked."""
+    """As on a developer's machine: no request is sent."""
     monkeypatch.setenv("SECRET_ARNS", "")
     for name, value in ADDRESSES.items():
         monkeypatch.setenv(name, value)

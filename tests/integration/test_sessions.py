@@ -99,7 +99,7 @@ def test_every_connection_is_bounded_in_time(engine: Engine, database: Database)
     assert list(values.values()) == ["5s", "2s", "10s", "UTC"]
 
 
-def test_a_statement_that_takes_too_long_is_a_server_that_is_away(engine: Engine) -> None:
+def test_a_statement_that_takes_too_long_is_service_unavailable(engine: Engine) -> None:
     """psycopg2 itself cannot be interrupted, so the server must."""
     slow = "SET statement_timeout = '50ms'; SELECT pg_sleep(20)"
     with pytest.raises(ServiceUnavailable, match="statement timeout"):
@@ -123,7 +123,7 @@ def test_a_connection_that_died_while_idle_is_replaced(
         assert backend_pid(engine) != pid
 
 
-def test_a_connection_that_dies_in_use_is_a_server_that_is_away(
+def test_a_connection_that_dies_in_use_is_service_unavailable(
     database: Database, database_url: str
 ) -> None:
     """The caller repeats; the next use connects anew."""
@@ -139,7 +139,7 @@ def test_a_connection_that_dies_in_use_is_a_server_that_is_away(
 def test_a_process_that_runs_jobs_has_three_connections_at_most(
     database: Database, database_url: str
 ) -> None:
-    """Two are kept; a fourth user is told that the server is away."""
+    """Two are kept; a fourth user gets ServiceUnavailable."""
     with engine_of(database_url, "pool-test") as engine:
         held = [engine.connect() for _ in range(3)]
         assert connections_of(database, "pool-test") == 3
@@ -155,7 +155,7 @@ def test_an_unpooled_engine_keeps_no_connection(database: Database, database_url
     wait_until(lambda: not connections_of(database, "unpooled-test"), 5, "it to be closed")
 
 
-def test_a_server_that_is_down_is_told_without_its_password() -> None:
+def test_a_server_that_is_down_is_reported_without_its_password() -> None:
     """One error for all the driver's ways to say it."""
     with private_folder() as folder:
         server = EmbeddedPostgres(folder / "postgres")
@@ -168,7 +168,7 @@ def test_a_server_that_is_down_is_told_without_its_password() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_failover_to_a_read_only_server_is_a_server_that_is_away(
+def test_a_failover_to_a_read_only_server_is_service_unavailable(
     database: Database, database_url: str
 ) -> None:
     """The old primary refuses writes for a while, with an error class of its own."""
@@ -178,7 +178,7 @@ def test_a_failover_to_a_read_only_server_is_a_server_that_is_away(
             fetch_all(engine, "DELETE FROM generation_jobs", {})
 
 
-def test_a_statement_that_is_wrong_is_no_server_that_is_away(engine: Engine) -> None:
+def test_a_statement_that_is_wrong_is_not_service_unavailable(engine: Engine) -> None:
     """A fault of ours is not repeated until the deadline."""
     for wrong in ("SELECT no_such_column FROM workspaces", "SELECT 1/0"):
         with pytest.raises(SQLAlchemyError):

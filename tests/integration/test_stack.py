@@ -150,7 +150,7 @@ def test_folder_in_use_is_not_taken_for_abandoned(folder: Path) -> None:
         assert folder.exists()
 
 
-def test_nobody_else_can_look_into_the_folder(folder: Path) -> None:
+def test_no_other_user_can_look_into_the_folder(folder: Path) -> None:
     """Others have no right to the folder; as root, one group may pass through it."""
     mode = stat.S_IMODE(folder.stat().st_mode)
 
@@ -307,7 +307,7 @@ def test_servers_ignore_the_environment_of_their_user(
     """Variables for another PostgreSQL or AWS account change nothing."""
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("PGOPTIONS", "-c no_such_setting=1")
-    monkeypatch.setenv("AWS_PROFILE", "of-nobody")
+    monkeypatch.setenv("AWS_PROFILE", "of-another")
     with EmbeddedSqs(folder / "sqs") as sqs:
         assert sqs.answers()
     monkeypatch.delenv("PGOPTIONS")
@@ -316,7 +316,7 @@ def test_servers_ignore_the_environment_of_their_user(
 
 
 def test_server_ended_from_outside_is_not_running(folder: Path) -> None:
-    """A server that somebody else killed is seen as down, and can be started again."""
+    """A server that another process killed is seen as down, and can be started again."""
     with EmbeddedRedis(folder / "redis") as server:
         process = psutil.Process(server.pid)
         process.send_signal(signal.SIGKILL)

@@ -95,11 +95,11 @@ def test_a_job_whose_dispatch_failed_is_dispatched_by_the_sweep(
     redis: RedisClient,
 ) -> None:
     """Accepted means never lost: at once, without waiting for any grace."""
-    dispatcher.is_away = True
+    dispatcher.is_down = True
     job = jobs.get(submit())
     assert dispatcher.sent == []
     assert sweeper.sweep() == NOTHING
-    dispatcher.is_away = False
+    dispatcher.is_down = False
     assert sweeper.sweep() == SweepReport(0, 0, 1, 0)
     assert dispatcher.sent == [(job.id, job.task_id, 0)]
     assert steps(redis, job.task_id) == [QUEUED]
@@ -112,19 +112,19 @@ def test_sends_that_failed_do_not_put_the_next_one_off(
     dispatcher: ListDispatcher,
     database: Database,
 ) -> None:
-    """However long the queue was away, an envelope that is lost after it is missed in time."""
-    dispatcher.is_away = True
+    """However long the queue was down, an envelope that is lost after it is missed in time."""
+    dispatcher.is_down = True
     job_id = submit()
     for _ in range(8):
         assert sweeper.sweep() == NOTHING
     assert database.job(job_id)["dispatches"] == 0
-    dispatcher.is_away = False
+    dispatcher.is_down = False
     assert sweeper.sweep().dispatched == 1
     database.update_job(job_id, "dispatched_at = now() - interval '11 seconds'")
     assert sweeper.sweep().dispatched == 1
 
 
-def test_a_queue_that_is_away_is_asked_once_and_keeps_no_end_from_being_told(
+def test_a_queue_that_is_down_is_asked_once_and_delays_no_announcement(
     sweeper: Sweeper,
     submit: Callable[[], UUID],
     dispatcher: ListDispatcher,
@@ -132,7 +132,7 @@ def test_a_queue_that_is_away_is_asked_once_and_keeps_no_end_from_being_told(
     database: Database,
 ) -> None:
     """Each failure takes its time, and the sweep of a function has a minute."""
-    dispatcher.is_away = True
+    dispatcher.is_down = True
     waiting_ids = [submit() for _ in range(3)]
     ended = jobs.request_cancel(jobs.insert(new_job()).id)
     database.update_job(ended.id, "finished_at = now() - interval '1 minute'")
@@ -140,11 +140,11 @@ def test_a_queue_that_is_away_is_asked_once_and_keeps_no_end_from_being_told(
     assert sweeper.sweep() == SweepReport(0, 0, 0, 1)
     assert dispatcher.asked == 1
     assert {str(database.job(job_id)["dispatched_at"]) for job_id in waiting_ids} == {"None"}
-    dispatcher.is_away = False
+    dispatcher.is_down = False
     assert sweeper.sweep() == SweepReport(0, 0, 3, 0)
 
 
-def test_a_job_that_nobody_told_of_is_queued_and_dispatched(
+def test_a_job_without_event_and_envelope_is_queued_and_dispatched(
     sweeper: Sweeper, dispatcher: ListDispatcher, database: Database, redis: RedisClient
 ) -> None:
     """A bare row, or a submission that died after its commit."""
@@ -181,7 +181,7 @@ def test_a_job_at_its_time_limit_is_ended_with_the_progress_that_was_seen(
     assert jobs.get(running.job_id).announced_at is not None
 
 
-def test_an_end_that_nobody_told_is_announced_once(
+def test_an_end_that_was_not_announced_is_announced_once(
     sweeper: Sweeper,
     jobs: JobStore,
     database: Database,
@@ -202,7 +202,7 @@ def test_an_end_that_nobody_told_is_announced_once(
     assert steps(redis, job.task_id) == [QUEUED, Step(JobStatus.FAILED, 0, "Cancelled")]
 
 
-def test_the_job_of_a_dead_child_waits_for_nobody(
+def test_the_job_of_a_dead_child_is_revived_at_once(
     sweeper: Sweeper, running: Claim, dispatcher: ListDispatcher, redis: RedisClient
 ) -> None:
     """Celery's parent saw it die: the next attempt is dispatched at once."""
@@ -252,7 +252,7 @@ def test_several_sweeps_at_once_do_everything_once(
     assert sorted(sent[0] for sent in dispatcher.sent) == sorted(lost)
 
 
-def test_cancelling_tells_whoever_waits(
+def test_cancelling_publishes_the_end(
     jobs: JobStore,
     running: Claim,
     publisher: EventPublisher,

@@ -160,7 +160,7 @@ def test_the_data_stack_is_created_as_well(aws: None) -> None:
 
 
 def test_what_moto_does_not_support_is_listed() -> None:
-    """Nobody takes for tried what was not."""
+    """The docs do not claim more than was tried."""
     page = (PROJECT / "docs/cloud.md").read_text()
     section = page.partition("## What moto creates")[2].partition("\n## ")[0]
     listed = set(re.findall(r"`((?:AWS|Custom)::[\w:]+)`", section))

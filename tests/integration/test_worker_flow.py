@@ -1,6 +1,6 @@
 """The flow that everything else is about: a task on the real queue, a real Celery worker.
 
-A foreign producer writes a row and sends a bare task; whoever subscribes to the channel reads
+A foreign producer writes a row and sends a bare task; a subscriber of the channel reads
 the progress; the rows say how it went.
 """
 

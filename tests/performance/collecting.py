@@ -10,7 +10,7 @@ import sys
 import threading
 
 
-def _collect_when_told() -> None:
+def _collect_on_request() -> None:
     while True:
         signal.sigwait({signal.SIGUSR1})
         gc.collect()
@@ -20,7 +20,7 @@ def main() -> None:
     """Run the module that the command line names."""
     # Blocked in every thread, and waited for by one that has nothing else to do.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-    threading.Thread(target=_collect_when_told, daemon=True).start()
+    threading.Thread(target=_collect_on_request, daemon=True).start()
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

@@ -51,7 +51,7 @@ _process: _Process | None = None
 
 @app.task  # type: ignore[untyped-decorator] # Celery has no types
 def handwritten_task(job_id: str) -> dict[str, object]:
-    """Make one picture and tell about it."""
+    """Make one image and publish its progress."""
     global _process
     if _process is None or _process.pid != os.getpid():
         _process = _Process()

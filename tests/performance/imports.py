@@ -18,7 +18,7 @@ _WORKER = "import functions.worker; functions.worker.container.handler"
 _API = "import functions.api"
 
 _ENVIRONMENT = {
-    "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+    "DATABASE_URL": "postgresql://darkroom@127.0.0.1:1/none",
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "QUEUE_URL": "http://127.0.0.1:1/queue",
     "AWS_DEFAULT_REGION": "eu-central-1",

@@ -1,4 +1,4 @@
-"""A process that hears events, and knows when: as HTTP clients, or from Redis itself.
+"""A process that receives events and notes when, as HTTP clients or from Redis itself.
 
 The first line of its input is JSON: `{"port": ..., "paths": [...]}` opens a stream for each
 path, `{"redis_url": ..., "channels": [...]}` one subscriber to all of them. Says `open` when all
@@ -27,7 +27,7 @@ _STAMP = re.compile(rb'"message": "([0-9]+)"')
 _stamps, _arrivals = array("q"), array("q")
 
 
-def _hear(data: bytes) -> None:
+def _note(data: bytes) -> None:
     now = time.monotonic_ns()
     for stamp in _STAMP.findall(data):
         _stamps.append(int(stamp))
@@ -41,7 +41,7 @@ class _Stream(asyncio.Protocol):
         self._opened: asyncio.Future[None] | None = opened
 
     def data_received(self, data: bytes) -> None:
-        _hear(data)
+        _note(data)
         if self._opened is not None:
             if data.startswith(b"HTTP/1.1 200"):
                 self._opened.set_result(None)
@@ -77,7 +77,7 @@ async def _subscribe(redis_url: str, channels: Sequence[str], opened: asyncio.Ev
         confirmed = 0
         async for message in pubsub.listen():
             if message["type"] == "message":
-                _hear(message["data"])
+                _note(message["data"])
             else:
                 confirmed += 1
                 if confirmed == len(channels):

@@ -31,14 +31,14 @@ class _Helper:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._tell(json.dumps(first_line))
+        self._send(json.dumps(first_line))
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
-    def _hear(self) -> str:
+    def _read(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -60,14 +60,14 @@ class _Helper:
 
 
 class Listeners(_Helper):
-    """Those who hear the events; see `stream_clients` for what may be wanted.
+    """The processes that receive the events; see `stream_clients` for the modes.
 
     Returns when all of them listen.
     """
 
     def __init__(self, wanted: dict[str, Any]) -> None:
         super().__init__("tests.performance.stream_clients", wanted)
-        self._hear()
+        self._read()
 
     def finish(self) -> list[tuple[int, int]]:
         """Stop listening, and return when each event was published and when it came."""
@@ -91,15 +91,15 @@ class Publisher(_Helper):
         return self._order("burst")
 
     def _order(self, line: str) -> Window:
-        self._tell(line)
-        begin, end = self._hear().split()
+        self._send(line)
+        begin, end = self._read().split()
         return Window(int(begin), int(end))
 
 
-def latencies_ms(heard: Sequence[tuple[int, int]], window: Window) -> list[float]:
+def latencies_ms(arrivals: Sequence[tuple[int, int]], window: Window) -> list[float]:
     """Return how long each event of a window took, shortest first."""
     return sorted(
         (arrival - stamp) / NANOSECONDS_OF_MS
-        for stamp, arrival in heard
+        for stamp, arrival in arrivals
         if window.begin <= stamp <= window.end
     )

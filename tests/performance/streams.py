@@ -132,9 +132,9 @@ def _measure(
             time.sleep(ARRIVAL_SECONDS)
             windows.append(publisher.burst())
             time.sleep(ARRIVAL_SECONDS)
-            heard, raw_heard = clients.finish(), raw.finish()
+            received, raw_received = clients.finish(), raw.finish()
     pairs = [
-        (_latency(latencies_ms(heard, window)), _latency(latencies_ms(raw_heard, window)))
+        (_latency(latencies_ms(received, window)), _latency(latencies_ms(raw_received, window)))
         for window in windows
     ]
     return Streams(pairs[:-1], pairs[-1], kb_a_stream, connections, cpu)

@@ -24,7 +24,7 @@ def test_celery_rejects_each_message_with_a_line_and_keeps_none(celery_runtime: 
     assert len(complaints) == sent
 
 
-def test_sqs_keeps_what_nobody_could_handle_among_the_dead_letters(
+def test_sqs_moves_what_cannot_be_handled_to_the_dead_letters(
     lambda_runtime: Runtime,
 ) -> None:
     """Broken bodies and an unknown job's envelope, after as many deliveries as the queue grants."""

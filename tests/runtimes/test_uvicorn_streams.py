@@ -60,7 +60,7 @@ def test_a_thousand_clients_come_and_go_and_leave_nothing(celery_runtime: Runtim
 
 
 def test_a_stopping_api_sends_its_clients_away_at_once(celery_runtime: Runtime) -> None:
-    """They are told when to come back, and their streams end in order."""
+    """They learn when to reconnect, and their streams end in order."""
     api = celery_runtime.api
     with celery_runtime.paused():
         job = api.submit("a mug")
@@ -80,6 +80,6 @@ def test_a_stopping_api_sends_its_clients_away_at_once(celery_runtime: Runtime) 
 
 
 def subscriptions(runtime: Runtime) -> int:
-    """Return how many jobs' channels somebody listens to by name."""
+    """Return how many channels of jobs have a subscriber."""
     channels: Any = runtime.redis_client.pubsub_channels("task_updates:*")
     return len(channels)

@@ -33,7 +33,7 @@ KEYED = {
     "SIGNING_KEY": SIGNING_KEY,
     "EVENT_WINDOW_SECONDS": "4",
 }
-"""As in production: nobody is served without a key."""
+"""As in production: no request is served without a key."""
 
 OPEN = {
     "EVENT_WINDOW_SECONDS": "20",
@@ -55,7 +55,7 @@ http_options = partial(httpx.options, timeout=PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True)
-class Told:
+class ReceivedEvent:
     """One event as it came over HTTP."""
 
     id: str
@@ -145,7 +145,9 @@ class Api:
             else:
                 yield source.iter_sse()
 
-    def follow(self, url: str, after: str | None = None, cut_after: int = 10**9) -> list[Told]:
+    def follow(
+        self, url: str, after: str | None = None, cut_after: int = 10**9
+    ) -> list[ReceivedEvent]:
         """Follow a job to its end as EventSource does, and return all events.
 
         Args:
@@ -153,29 +155,29 @@ class Api:
             after: The last event seen before.
             cut_after: Events after which the connection is cut, each time.
         """
-        told: list[Told] = []
-        while not (told and told[-1].is_last):
-            last_id = told[-1].id if told else after
+        received: list[ReceivedEvent] = []
+        while not (received and received[-1].is_last):
+            last_id = received[-1].id if received else after
             try:
-                told += self._take(url, last_id, cut_after)
+                received += self._take(url, last_id, cut_after)
             except httpx.TransportError:
                 # The API is being restarted.
                 wait_until(lambda: self.process.is_running, PATIENCE_SECONDS, "the API to run")
-        return told
+        return received
 
-    def _take(self, url: str, after: str | None, at_most: int) -> list[Told]:
-        told: list[Told] = []
+    def _take(self, url: str, after: str | None, at_most: int) -> list[ReceivedEvent]:
+        received: list[ReceivedEvent] = []
         with self.stream(url, after) as events:
             try:
                 for event in events:
                     if event.data:
-                        told.append(Told(event.id, event.data))
-                    if len(told) >= at_most:
+                        received.append(ReceivedEvent(event.id, event.data))
+                    if len(received) >= at_most:
                         break
             except httpx.TransportError:
                 # The connection was lost: what came is kept.
-                return told
-        return told
+                return received
+        return received
 
     def problem(self, answer: httpx.Response) -> tuple[int, str]:
         """Return the status and the code of a problem, checked for its form."""

@@ -32,7 +32,7 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 
 CONNECTION_LOST = r"net::ERR_"
-"""What the console says while the API is away."""
+"""What the console says while the API is unavailable."""
 
 _REPORT_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -123,7 +123,7 @@ class Tab:
         return card
 
     def job_of(self, card: Locator) -> dict[str, Any]:
-        """Return the job of a card, as the API tells it."""
+        """Return the job of a card, as the API shows it."""
         job_id = card.get_attribute("data-job-id")
         assert job_id is not None
         return self._api.get({"id": job_id})
@@ -184,7 +184,7 @@ class Browsing:
     def __init__(self, browser: Browser, name: str) -> None:
         self._context: BrowserContext = browser.new_context(locale="en-US", viewport=DESKTOP)
         self._context.add_init_script(_REPORT_VIOLATIONS)
-        self._context.on("console", self._hear)
+        self._context.on("console", self._keep)
         self._context.on("request", self._note)
         self._context.on("weberror", lambda error: self._errors.append(str(error.error)))
         self._name = name
@@ -220,11 +220,11 @@ class Browsing:
         """Close all tabs, and check that nothing went wrong in any."""
         self._context.close()
         wrong = [line for line in self._errors if not self._is_allowed(line)]
-        assert wrong == [], f"the console tells of errors: {wrong}"
+        assert wrong == [], f"the console has errors: {wrong}"
         abroad = [address for address in self.addresses if not self._is_own(address)]
         assert abroad == [], f"other hosts were asked: {abroad}"
 
-    def _hear(self, message: ConsoleMessage) -> None:
+    def _keep(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             location: Mapping[str, Any] = message.location
             self._errors.append(f"{message.text} ({location['url']})")

@@ -123,7 +123,7 @@ def fail(error: BaseException) -> Work:
 
 
 class FaultyImageStore:
-    """An image store whose first `save` calls fail, as one that is away for a moment."""
+    """An image store whose first `save` calls fail, as if it were unavailable for a moment."""
 
     def __init__(self, store: ImageStore, failures: int) -> None:
         self._store = store
@@ -138,7 +138,7 @@ class FaultyImageStore:
         """Fail while there are failures left, then save."""
         if self._failures > 0:
             self._failures -= 1
-            raise StorageUnavailable("the store is away")
+            raise StorageUnavailable("the store is unavailable")
         return self._store.save(job_id, attempt, image)
 
     def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
@@ -175,18 +175,18 @@ class FaultyImageStore:
 
 
 class ListDispatcher:
-    """A dispatcher that keeps the envelopes in a list, or refuses them while it is away."""
+    """A dispatcher that keeps the envelopes in a list, or refuses them while it is unavailable."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[UUID, str, float]] = []
         self.asked = 0
-        self.is_away = False
+        self.is_down = False
 
     def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
         """Keep the envelope."""
         self.asked += 1
-        if self.is_away:
-            raise ServiceUnavailable("the queue is away")
+        if self.is_down:
+            raise ServiceUnavailable("the queue is unavailable")
         self.sent.append((job_id, task_id, delay_seconds))
 
     def check(self) -> None:

@@ -29,7 +29,7 @@ class ChannelTap:
     def of(self, task_id: str) -> list[str]:
         """Return the messages of one job that were published so far, byte for byte.
 
-        All of them have come in, unless Redis is away: it is asked to send one more.
+        All of them have arrived, unless Redis is unavailable: it is asked to send one more.
         """
         with contextlib.suppress(RedisError):
             mark = uuid4().hex

@@ -15,7 +15,7 @@ import httpx
 from httpx_sse import connect_sse
 
 from devkit.stack.server import free_port
-from tests.support.api import SMALL, Told
+from tests.support.api import SMALL, ReceivedEvent
 from tests.support.snippets import blocks_of_kind, commands_of
 from tests.support.wait import wait_until
 
@@ -83,7 +83,7 @@ class Compose:
     """One compose project, reached as its user reaches it.
 
     Its image bears a name of its own, which nothing has before the first `up`: that one builds
-    it, as on the machine of whoever has just cloned this.
+    it, as on a machine with a fresh clone.
 
     Args:
         name: Of the project; the names of its network and volumes begin with it.
@@ -193,8 +193,8 @@ class Compose:
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Return what a query finds, read in the database's own container."""
         query = f"SELECT coalesce(json_agg(found), '[]') FROM ({sql}) AS found"
-        told = self.exec("postgres", "psql", "-U", "darkroom", "-tA", "-c", query)
-        found: list[dict[str, Any]] = json.loads(told)
+        printed = self.exec("postgres", "psql", "-U", "darkroom", "-tA", "-c", query)
+        found: list[dict[str, Any]] = json.loads(printed)
         return found
 
     def row(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -248,7 +248,7 @@ class Compose:
         return job
 
     def get(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the job as the API tells it now."""
+        """Return the job as the API shows it now."""
         answer = self.client.get(f"/v1/generations/{job['id']}")
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -261,7 +261,7 @@ class Compose:
         )
 
     def finish(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        """Follow a job to its end by its row, whatever servers are away meanwhile."""
+        """Follow a job to its end by its row, also while servers are unavailable."""
 
         def ended() -> dict[str, Any] | None:
             try:
@@ -273,17 +273,19 @@ class Compose:
 
         return wait_until(ended, PATIENCE_SECONDS, "the job to end")
 
-    def follow(self, job: Mapping[str, Any]) -> list[Told]:
+    def follow(self, job: Mapping[str, Any]) -> list[ReceivedEvent]:
         """Follow a job over Server-Sent Events to its end, coming back as EventSource does."""
-        told: list[Told] = []
-        while not (told and told[-1].is_last):
-            told += self._take(job, told[-1].id if told else None)
-        return told
+        received: list[ReceivedEvent] = []
+        while not (received and received[-1].is_last):
+            received += self._take(job, received[-1].id if received else None)
+        return received
 
-    def _take(self, job: Mapping[str, Any], after: str | None) -> list[Told]:
+    def _take(self, job: Mapping[str, Any], after: str | None) -> list[ReceivedEvent]:
         headers = {"Last-Event-ID": after} if after else {}
         with connect_sse(self.client, "GET", job["urls"]["events"], headers=headers) as source:
-            return [Told(event.id, event.data) for event in source.iter_sse() if event.data]
+            return [
+                ReceivedEvent(event.id, event.data) for event in source.iter_sse() if event.data
+            ]
 
     def kill_main_process(self, container: str) -> None:
         """Send SIGKILL to the program of a container, whose init then ends with it."""

@@ -71,7 +71,7 @@ class Database:
         return UUID(values["id"]), values["task_id"]
 
     def update_job(self, job_id: UUID, assignments: str, **parameters: Any) -> None:
-        """Set columns of a job, as time or somebody else would."""
+        """Set columns of a job, as time or another process would."""
         self.fetch(
             f"UPDATE generation_jobs SET {assignments} WHERE id = %(id)s",
             id=str(job_id),

@@ -107,14 +107,14 @@ def other_api(
 
 @contextlib.contextmanager
 def stopping(runtime: Runtime) -> Iterator[None]:
-    """Tell the runtime to stop; enter the block once it has heard, leave it when it has ended."""
+    """Stop the runtime; enter the block once it has begun to stop, leave it when it has ended."""
     lines_before = len(runtime.log_lines())
 
-    def has_heard() -> bool:
+    def is_stopping() -> bool:
         return any("stop" in line.get("event", "") for line in runtime.log_lines()[lines_before:])
 
     with ThreadPoolExecutor(max_workers=1) as executor:
         stopped = executor.submit(runtime.stop)
-        wait_until(has_heard, 20, "the runtime to hear that it is to stop")
+        wait_until(is_stopping, 20, "the runtime to begin to stop")
         yield
         stopped.result()

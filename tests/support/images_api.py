@@ -109,14 +109,14 @@ class ImagesApi:
             return [call for call in self.calls if call.prompt.startswith(prompt)]
 
     def forget(self) -> None:
-        """Begin anew, as if nobody had called."""
+        """Forget all calls."""
         with self._lock:
             self.calls.clear()
             self._seen.clear()
             self.may_go_on.clear()
 
     def note(self, call: Call) -> str | None:
-        """Keep a call; return the fault that it shall meet."""
+        """Keep a call; return the fault that it meets."""
         with self._lock:
             self.calls.append(call)
             self._seen[call.prompt] += 1
@@ -224,12 +224,12 @@ class _Handler(BaseHTTPRequestHandler):
             "created_at": int(time.time()),
         }
         kind = "image_edit" if "image" in body else "image_generation"
-        told = [
+        stream = [
             {"type": f"{kind}.partial_image", "partial_image_index": index, **common}
             for index in range(count)
         ]
-        told.append({"type": f"{kind}.completed", "usage": USAGE, **common})
-        for number, event in enumerate(told[:events]):
+        stream.append({"type": f"{kind}.completed", "usage": USAGE, **common})
+        for number, event in enumerate(stream[:events]):
             if number == waits_after:
                 self._wait_for_test()
             picture = partial_png(width, height, number)
@@ -359,7 +359,7 @@ FAULTS: Mapping[str, tuple[str, Fault]] = {
         lambda handler, _: handler._link(_own_file(handler)),
     ),
     "private-url": (
-        "an address that nobody may fetch from",
+        "an address that must not be fetched",
         lambda handler, _: handler._link("http://169.254.169.254/latest/meta-data"),
     ),
     "stream-ends": (

@@ -39,7 +39,7 @@ def process_state(pid: int) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that only waits to be reaped does not.
+    """Return whether a process runs; one that only waits to be reaped does not.
 
     Its first thread may be gone (Z) while others still hold its sockets open.
     """

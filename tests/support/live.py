@@ -49,7 +49,7 @@ class Connection:
 
 
 class ScriptedWatcher:
-    """A watcher whose events the test tells; counts who watches."""
+    """A watcher whose events the test publishes; counts its followers."""
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[Event], None]] = []
@@ -63,14 +63,14 @@ class ScriptedWatcher:
         """Forget who listened."""
         self.listeners.remove(watch)
 
-    def tell(self, event: Event) -> None:
+    def publish(self, event: Event) -> None:
         """Deliver an event to everybody."""
         for deliver in tuple(self.listeners):
             deliver(event)
 
 
 class CountedSlots:
-    """Slots that nobody runs out of; counts those that are taken."""
+    """Slots without a limit; counts those that are taken."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()

@@ -41,7 +41,7 @@ class CeleryQueue:
         return 2 * len(BROKEN_BODIES) + 6
 
     def length(self) -> int:
-        """Return how many messages wait or are in somebody's hands."""
+        """Return how many messages wait or are being processed."""
         waiting = int(self._redis.llen(JOB_QUEUE))  # type: ignore[arg-type] # sync client
         held = int(self._redis.hlen("unacked"))  # type: ignore[arg-type] # sync client
         return waiting + held
@@ -80,7 +80,7 @@ class SqsQueue:
         return len(BROKEN_BODIES)
 
     def length(self) -> int:
-        """Return how many messages wait or are in somebody's hands."""
+        """Return how many messages wait or are being processed."""
         answer = self._client.get_queue_attributes(
             QueueUrl=self._sqs.queue_url,
             AttributeNames=[

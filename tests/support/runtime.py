@@ -160,7 +160,7 @@ class Runtime:
         return wait_until(ended, within, f"job {job.id} to end and be announced")
 
     def job_is_announced(self, job: Mapping[str, Any]) -> bool:
-        """Return whether the end of a job, as the API shows it, was told."""
+        """Return whether the end of a job, as the API shows it, was announced."""
         return self.services.get(UUID(job["id"])).announced_at is not None
 
     def steps(self, job: Job) -> list[Step]:
@@ -190,7 +190,7 @@ class Runtime:
             return Rows(row, attempts, cursor.fetchall())
 
     def wait_for_step(self, job: Job, progress: int, within: float = 20, attempt: int = 1) -> None:
-        """Wait until an attempt of the job has told at least this progress."""
+        """Wait until an attempt of the job has published at least this progress."""
 
         def reached() -> bool:
             started = 0
@@ -203,7 +203,7 @@ class Runtime:
         wait_until(reached, within, f"attempt {attempt} of job {job.id} to reach {progress}")
 
     def provider_calls(self, job: Job) -> int:
-        """Return how often the provider was called: each call tells its first step."""
+        """Return how often the provider was called: each call publishes its first step."""
         return sum(step == rendering(30) for step in self.steps(job))
 
     def saved_keys(self, job: Job) -> list[str]:
@@ -214,7 +214,7 @@ class Runtime:
         )
 
     def waits(self, job: Job) -> list[Wait]:
-        """Return when the job was told to wait for another attempt, and until when."""
+        """Return when the job began to wait for another attempt, and until when."""
         with self.database() as cursor:
             return noted_waits(cursor, job.id)
 
@@ -274,12 +274,12 @@ class Runtime:
         self.process.start()
 
     def stop(self) -> None:
-        """Tell the runtime to stop, and wait for it."""
+        """Stop the runtime in order, and wait for it."""
         self.process.stop()
 
     @contextlib.contextmanager
     def locked_row(self, job: Job) -> Iterator[None]:
-        """Hold a lock on the job's row: whoever writes it waits, for lock_timeout at most."""
+        """Hold a lock on the job's row: every writer waits, for lock_timeout at most."""
         with contextlib.closing(psycopg2.connect(self.postgres.url)) as connection:
             with connection.cursor() as cursor:
                 cursor.execute(

@@ -22,7 +22,7 @@ SAM_SECONDS = 3 * PATIENCE_SECONDS
 
 
 def sam_environment(**variables: str) -> dict[str, str]:
-    """Return the environment of a SAM CLI that asks nobody on the internet for anything."""
+    """Return the environment of a SAM CLI that sends no request to the internet."""
     return {
         **os.environ,
         "SAM_CLI_TELEMETRY": "0",

@@ -1,4 +1,4 @@
-"""What a runtime tells of one job, and how much of it a stranger may expect."""
+"""What an observer sees of one job, and what of it is promised."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ def deployments() -> dict[str, dict[str, str]]:
 
 
 class _Name(str):
-    """A resource that nobody has created: it stands for itself, as `Queue` or `Queue.Arn`."""
+    """A resource that was not created: it stands for itself, as `Queue` or `Queue.Arn`."""
 
     __slots__ = ()
 

@@ -60,7 +60,7 @@ def assert_keys_expire(redis: Redis) -> None:
 
 
 def assert_no_connection_leaks(runtime: Runtime) -> None:
-    """Nobody sits in a transaction, and there are no more connections than slots need."""
+    """No transaction is open, and there are no more connections than slots need."""
 
     def settled() -> bool:
         with runtime.database() as cursor:
@@ -89,14 +89,14 @@ def assert_one_story(runtime: Runtime, job: Mapping[str, Any]) -> None:
 
 
 def assert_log_keeps_secrets(runtime: Runtime, jobs: list[Mapping[str, Any]]) -> None:
-    """No line of the test tells a prompt, the database's password or its query string."""
+    """No log line of the test holds a prompt, the database's password or its query string."""
     address = urlsplit(runtime.postgres.url)
     prompts = [job["params"]["prompt"] for job in jobs]
     keys = [key for api in runtime.apis for key in api.keys.values()]
     for log in (runtime.log, *(api.log for api in runtime.apis)):
         text = log.take_unchecked_text()
         for secret in (*prompts, *keys, address.password, f"?{address.query}", "token="):
-            assert secret not in text, f"the log tells {secret!r}"
+            assert secret not in text, f"the log holds {secret!r}"
 
 
 def _begins_anew(step: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""When jobs were told to wait, and until when: noted by a trigger, as the row soon forgets."""
+"""When jobs began to wait, and until when: noted by a trigger, as the row is soon overwritten."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ class Wait:
 
     @property
     def seconds(self) -> float:
-        """How long the job was told to wait."""
+        """How long the job had to wait."""
         return (self.until - self.began_at) / timedelta(seconds=1)
 
 

@@ -1,4 +1,4 @@
-"""A small web application that tells what reached it, for uvicorn and, by Mangum, for Lambda."""
+"""A small web application that returns what reached it, for uvicorn and, by Mangum, for Lambda."""
 
 import base64
 from collections.abc import Callable

@@ -36,7 +36,7 @@ WHOLE_JOB = [
     "processing 95 Saving...",
     "completed 100 Completed",
 ]
-"""What followers are told of a job of `ScriptedProvider`, in short."""
+"""The events of a job of `ScriptedProvider`, in short."""
 
 
 class RuntimeLimit(Exception):
@@ -48,7 +48,7 @@ class Worker:
 
     Args:
         lease_seconds: Of its leases, which it extends four times within them.
-        is_stopping: Whether it was told to stop.
+        is_stopping: Whether it received the signal to stop.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class Worker:
 
 
 Hire = Callable[..., Worker]
-Told = Callable[[Job], list[str]]
+Published = Callable[[Job], list[str]]
 
 
-def steps_told(redis: RedisClient, job: Job) -> list[str]:
+def published_steps(redis: RedisClient, job: Job) -> list[str]:
     """Return the steps that a job's stream holds, in short."""
     entries = redis.xrange(keys.stream(job.task_id))
     steps = [parse_event(str(entry_id), fields["event"]).step for entry_id, fields in entries]

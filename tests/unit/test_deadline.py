@@ -306,7 +306,7 @@ def test_outside_the_main_thread_no_timer_is_armed() -> None:
 
 
 def test_sigterm_is_held_back_too() -> None:
-    """A process that is told to stop first finishes what it writes."""
+    """A process that receives SIGTERM first finishes what it writes."""
     run(
         """
         import os, signal, sys

@@ -78,7 +78,7 @@ def test_numbers_of_a_dead_childs_pipes_are_forgotten(pool: Children) -> None:
 
 
 def test_children_at_work_stay_busy_when_the_connection_is_lost(pool: Children) -> None:
-    """Whoever has accepted a job and not ended it; nobody else, and no number without a child."""
+    """Only children that accepted a job and have not ended it; no number without a child."""
     waiting = Job(False, Child(True, 13))
     jobs = [
         Job(True, Child(True, 11)),

@@ -1,4 +1,4 @@
-"""Settings: each rule, broken once, is told in one line that names the variable."""
+"""Settings: each rule, broken once, gives one line that names the variable."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -96,7 +96,7 @@ def load_with(environment: pytest.MonkeyPatch, variables: dict[str, str]) -> Set
 def test_a_broken_rule_is_one_line_that_names_the_variable(
     environment: pytest.MonkeyPatch, variables: dict[str, str], name: str
 ) -> None:
-    """Whoever starts the program learns which variable to change, and no secret is shown."""
+    """The line says which variable to change, and shows no secret."""
     with pytest.raises(ConfigurationError) as caught:
         load_with(environment, variables)
     message = str(caught.value)
@@ -183,7 +183,7 @@ def test_no_secret_is_shown_with_the_settings(environment: pytest.MonkeyPatch) -
 
 
 def test_on_lambda_the_environment_must_be_said(environment: pytest.MonkeyPatch) -> None:
-    """`local` is accepted there once somebody has written it."""
+    """`local` is accepted there if it is set explicitly."""
     variables = {"AWS_LAMBDA_FUNCTION_NAME": "worker", "ENVIRONMENT": "local"}
     assert load_with(environment, variables).environment == "local"
 
@@ -209,7 +209,7 @@ def test_mocking_and_scripts_follow_the_environment(
 
 def test_unknown_variables_are_ignored(environment: pytest.MonkeyPatch) -> None:
     """The environment belongs to others, too."""
-    load_with(environment, {"SOFT_TIME_LIMITS": "1", "PATH_OF_SOMEBODY": "x"})
+    load_with(environment, {"SOFT_TIME_LIMITS": "1", "PATH_OF_ANOTHER": "x"})
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

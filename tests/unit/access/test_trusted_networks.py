@@ -36,14 +36,14 @@ def test_networks_hold_all_of_their_addresses() -> None:
     assert not any(trusted.hold(address) for address in ("10.1.3.1", "10.9.9.8", "fd01::7"))
 
 
-def test_nobody_is_trusted_by_default() -> None:
+def test_no_client_is_trusted_by_default() -> None:
     """An empty list holds no address at all."""
     assert not TrustedNetworks([]).hold("127.0.0.1")
 
 
 @pytest.mark.parametrize("text", [None, "", HEADER + OWN_NETWORK])
 def test_a_gateway_that_is_not_there_is_named(tmp_path: Path, text: str | None) -> None:
-    """A list that trusts nobody would only show itself as refusals, later."""
+    """The list would hold no address, and every request would be refused without a reason."""
     path = tmp_path / "route"
     if text is not None:
         path.write_text(text)

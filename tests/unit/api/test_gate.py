@@ -41,7 +41,7 @@ def ask(client: str, host: str = "localhost:8000", **settings: Any) -> int:
     return int(sent[0]["status"])
 
 
-def test_only_this_machine_is_served_unless_somebody_is_trusted() -> None:
+def test_only_this_machine_is_served_unless_a_network_is_trusted() -> None:
     """A container's host is a stranger to it by default."""
     assert ask("127.0.0.1") == 200
     assert ask(HOST) == 403

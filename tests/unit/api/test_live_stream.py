@@ -1,4 +1,4 @@
-"""One open stream, against a connection that the test plays: slow, gone, told to come back."""
+"""One open stream, with a connection that the test plays: slow, closed, asked to reconnect."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -39,14 +39,14 @@ JOB = Job(
 )
 
 
-def test_a_stream_sends_what_it_hears_and_ends_with_the_last() -> None:
+def test_a_stream_sends_every_event_and_ends_with_the_last() -> None:
     """In order, each frame once, and nothing is held afterwards."""
 
     async def play() -> None:
         played, connection = Played(), Connection()
         task = await played.open(JOB, connection)
-        played.watcher.tell(Event("1-0", rendering(30)))
-        played.watcher.tell(Event("2-0", COMPLETED))
+        played.watcher.publish(Event("1-0", rendering(30)))
+        played.watcher.publish(Event("2-0", COMPLETED))
         await asyncio.wait_for(task, SOON_SECONDS)
         assert connection.text == (
             "retry: 1000\n\n"
@@ -74,7 +74,7 @@ def test_a_client_that_leaves_frees_everything() -> None:
     asyncio.run(play())
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_slows_nobody() -> None:
+def test_a_client_that_does_not_read_is_cut_off_and_delays_no_other() -> None:
     """Its frames are bounded; the other client has them all meanwhile."""
 
     async def play() -> None:
@@ -84,12 +84,12 @@ def test_a_client_that_does_not_read_is_cut_off_and_slows_nobody() -> None:
         await turn()
         slow.reads.clear()
         for number in range(FRAMES_MAX + 10):
-            played.watcher.tell(Event(f"{number + 1}-0", rendering(30)))
+            played.watcher.publish(Event(f"{number + 1}-0", rendering(30)))
             await turn()
         await asyncio.wait_for(slow_task, SOON_SECONDS)
         assert not slow.is_complete
         assert slow.text.count("data:") <= 1
-        played.watcher.tell(Event("9999-0", COMPLETED))
+        played.watcher.publish(Event("9999-0", COMPLETED))
         await asyncio.wait_for(quick_task, SOON_SECONDS)
         assert quick.text.count("data:") == FRAMES_MAX + 11
         await assert_nothing_is_held(played)
@@ -104,7 +104,7 @@ def test_a_client_that_is_stuck_is_cut_off_in_time() -> None:
         played, connection = Played(StreamTimings(tick=0.01, stuck_after=0.05)), Connection()
         task = await played.open(JOB, connection)
         connection.reads.clear()
-        played.watcher.tell(Event("1-0", rendering(30)))
+        played.watcher.publish(Event("1-0", rendering(30)))
         await asyncio.wait_for(task, SOON_SECONDS)
         assert not connection.is_complete
         await assert_nothing_is_held(played)
@@ -125,14 +125,14 @@ def test_a_quiet_stream_is_kept_alive_by_comments() -> None:
     asyncio.run(play())
 
 
-def test_streams_that_are_ended_tell_their_clients_when_to_come_back() -> None:
+def test_streams_that_are_ended_say_when_to_reconnect() -> None:
     """As the API stops: each at a moment of its own, after all it had to say."""
 
     async def play() -> None:
         played = Played()
         connections = [Connection() for _ in range(20)]
         tasks = [await played.open(JOB, connection) for connection in connections]
-        played.watcher.tell(Event("1-0", rendering(30)))
+        played.watcher.publish(Event("1-0", rendering(30)))
         played.delivery.end_streams()
         await asyncio.wait_for(asyncio.gather(*tasks), SOON_SECONDS)
         waits = set()

@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 23, 19, 0, tzinfo=UTC)
         (90_000, "1 d"),
     ],
 )
-def test_age_is_told_in_its_greatest_unit(seconds: float, age: str) -> None:
+def test_age_is_shown_in_its_largest_unit(seconds: float, age: str) -> None:
     """A clock that is a little behind makes nothing younger than now."""
     assert age_of(NOW - timedelta(seconds=seconds), NOW) == age
 

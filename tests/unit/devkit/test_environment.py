@@ -1,4 +1,4 @@
-"""The environment of the runtimes: nothing of somebody else's cloud account gets in."""
+"""The environment of the runtimes: no setting of the user's own AWS account gets in."""
 
 from cli.up import exports
 from devkit.environment import without_aws

@@ -82,7 +82,7 @@ def test_the_plainest_request_has_no_optional_part() -> None:
     }
 
 
-def test_a_query_is_kept_as_sent_and_told_decoded() -> None:
+def test_a_query_is_passed_on_as_sent_and_decoded() -> None:
     """Repeated parameters are joined with a comma, empty ones are kept."""
     http_event = event_of(query=b"a=1&b=x%20y+z&a=%C3%BC&c=")
     assert http_event["rawQueryString"] == "a=1&b=x%20y+z&a=%C3%BC&c="

@@ -90,7 +90,7 @@ def test_planted_difference_is_found(kind: str, planted: dict[str, Any]) -> None
         ("job", "finished_at", None),
         ("job", "lease_owner", "host:1"),
         ("attempts", "number", 2),
-        ("attempts", "runtime", "somebody else"),
+        ("attempts", "runtime", "another"),
         ("images", "sha256", "b" * 64),
     ],
 )
@@ -103,7 +103,7 @@ def test_planted_difference_in_a_column_is_found(table: str, column: str, value:
 
 
 def test_two_times_in_another_order_are_a_difference() -> None:
-    """A job that ends before it starts tells another story."""
+    """The histories of a job that ends before it starts differ."""
     left, right = history(), history()
     swapped = {
         **right.job,
@@ -200,13 +200,13 @@ def test_scenarios_are_found_by_name_in_their_own_order() -> None:
 
 def test_plays_are_carried_on_side_by_side() -> None:
     """None waits for the end of another; results come in the order of the plays."""
-    heard: list[str] = []
+    ran: list[str] = []
 
     def speak(name: str, times: int) -> Generator[None, None, str]:
         for _ in range(times):
-            heard.append(name)
+            ran.append(name)
             yield
         return name
 
     assert play_together([speak("slow", 3), speak("quick", 1)]) == ["slow", "quick"]
-    assert heard == ["slow", "quick", "slow", "slow"]
+    assert ran == ["slow", "quick", "slow", "slow"]

@@ -39,7 +39,9 @@ def secrets_in(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_what_nobody_gave_is_made_up_once(given: Path, folder: Path, database: Path) -> None:
+def test_a_secret_that_was_not_given_is_generated_once(
+    given: Path, folder: Path, database: Path
+) -> None:
     """Another start finds the same; otherwise PostgreSQL would refuse its own password."""
     main([str(given), str(folder), str(database)])
     first = secrets_in(folder)

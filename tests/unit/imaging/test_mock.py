@@ -119,7 +119,7 @@ def test_picture_is_the_print_of_its_own_seed_position_and_attempt() -> None:
 
 @pytest.mark.parametrize("tag", ["[[fail:9]]", "[[reject]]", "[[crash]]", "[[hang]]", "[[short]]"])
 def test_tags_are_text_where_scripts_are_not_obeyed(tag: str) -> None:
-    """Outside development nobody can script the provider."""
+    """Outside development no prompt can script the provider."""
     answer = Run(f"a mug {tag}").generate(obeys_scripts=False)
     assert len(answer.images) == 1
     assert answer.images[0].data != Run("a mug").generate().images[0].data
@@ -176,7 +176,7 @@ def test_slow_keeps_the_deadline() -> None:
     assert time.monotonic() - started_at < 2
 
 
-def test_hang_does_not_heed_the_deadline() -> None:
+def test_hang_ignores_the_deadline() -> None:
     """It outlasts the deadline, which is noticed only at the next step."""
     started_at = time.monotonic()
     with pytest.raises(SoftTimeLimitReached):

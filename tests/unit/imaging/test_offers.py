@@ -14,11 +14,11 @@ from shared.imaging.prices import PriceTable
         ("chatgpt-image-latest", "1024x1024", 1),
         ("dall-e-2", "256x256", 10),
         ("dall-e-3", "1024x1024", 1),
-        ("somebody-elses-model", "512x512", 10),
+        ("a-model-of-another-vendor", "512x512", 10),
     ],
 )
 def test_what_a_model_offers_passes(model: str, size: str, n: int) -> None:
-    """Of a model that nobody knows, everything."""
+    """An unknown model offers everything."""
     offer_of(model).check(size, n)
 
 
@@ -61,7 +61,7 @@ def test_what_would_cost_too_much_is_refused(most: int | None, line: str | None)
             offer.check("1024x1024", 2, most)
 
 
-def test_what_nobody_knows_the_price_of_is_refused_if_that_matters() -> None:
+def test_a_request_with_a_cost_limit_is_refused_if_its_price_is_unknown() -> None:
     """A limit that cannot be kept is not accepted."""
     with pytest.raises(InvalidRequest, match="the price of gpt-image-2 at 1024x1024 is not known"):
         offer_of("gpt-image-2").check("1024x1024", 1, 10**9)

@@ -1,4 +1,4 @@
-"""The image service, with providers that answer as told."""
+"""The image service, with providers that answer as each test asks."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -29,7 +29,7 @@ def build_image(position: int, data: bytes = PNG, media_type: str = "image/png")
 
 
 class FakeProvider:
-    """Answers as told, after the steps it was told to make."""
+    """Returns the given answer, after the given steps."""
 
     name = "fake"
     model = "fake-1"
@@ -139,7 +139,7 @@ def test_answer_without_images_is_an_error_that_knows_the_charge() -> None:
 
 
 @pytest.mark.parametrize("positions", [(0, 0), (2,), (-1,), (0, 5)])
-def test_images_nobody_asked_for_are_a_fault_of_ours(positions: tuple[int, ...]) -> None:
+def test_images_that_were_not_requested_are_an_internal_error(positions: tuple[int, ...]) -> None:
     """A provider that mixes up positions would overwrite a wrong row."""
     with pytest.raises(UnexpectedError, match=r"returned images \[.*\] where \[0, 1\]") as raised:
         process(FakeProvider(*map(build_image, positions)))

@@ -29,7 +29,7 @@ def opened(data: bytes) -> Image.Image:
     return picture
 
 
-def test_what_a_camera_tells_besides_is_gone() -> None:
+def test_the_metadata_of_a_camera_is_removed() -> None:
     """Places, comments and notes; the picture stands upright as the camera meant."""
     exif = Image.Exif()
     exif[0x0112] = UPSIDE_RIGHT_CORNER
@@ -72,7 +72,7 @@ def test_sixteen_bits_keep_their_brightness() -> None:
     assert opened(upload.data).getpixel((0, 0)) == (128, 128, 128)
 
 
-def test_profile_that_nobody_can_follow_is_dropped() -> None:
+def test_a_colour_profile_that_cannot_be_read_is_dropped() -> None:
     """The picture is kept as it is."""
     upload = clean_upload(encoded(Image.new("RGB", (2, 2), "red"), "PNG", icc_profile=b"broken"))
     assert opened(upload.data).getpixel((0, 0)) == (255, 0, 0)

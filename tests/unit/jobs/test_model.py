@@ -59,7 +59,7 @@ def test_the_verdict_on_a_lost_job(
 
 
 def test_the_verdicts_name_the_limit_and_the_attempt() -> None:
-    """Whoever reads the row learns what happened to which attempt."""
+    """The row says what happened to which attempt."""
     lost = judge_lost(replace(LOST, attempt=2), 330)
     limited = judge_lost(replace(LOST, reached_time_limit=True), 330)
     assert str(lost.error) == "The worker was lost during attempt 2"
@@ -82,7 +82,7 @@ def test_the_ending_of_a_failed_job_says_its_code() -> None:
 
 
 def test_the_ending_of_a_job_that_waited_says_for_which_attempt() -> None:
-    """Whoever announces it may have to tell the wait first."""
+    """The waiting event may have to be published before the last one."""
     step = failed(0, "Cancelled")
     waited = ending_of(UUID(int=1), "task", 3, step, NOW, attempts=(1, 3))
     assert (waited.waited_for, waited.max_attempts) == (2, 3)

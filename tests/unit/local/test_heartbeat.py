@@ -57,7 +57,7 @@ def test_beat_beats_whenever_it_looks_at_its_schedule(tmp_path: Path, exists: bo
     assert (tmp_path / "heartbeat").exists() == exists
 
 
-def test_file_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_stops_no_process(tmp_path: Path) -> None:
     """The health check fails, and a line says why."""
     with capture_logs() as lines:
         beat(tmp_path / "nowhere" / "heartbeat")
