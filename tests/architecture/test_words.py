@@ -62,10 +62,6 @@ UNFINISHED = (
     "docs/performance.md",
     "docs/providers.md",
     "docs/reference",
-    "tests/integration/test_doctor.py",
-    "tests/unit/cli/test_doctor_files.py",
-    "tests/unit/cli/test_doctor_python.py",
-    "tests/unit/cli/test_doctor_report.py",
 )
 """Places whose texts are still to be rewritten. None is ever added."""
 
