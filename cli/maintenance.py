@@ -5,7 +5,7 @@ import sys
 import typer
 
 from shared.database.session import refusals_named
-from shared.jobs.migrate import migrate
+from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 from shared.settings import load_database_url, load_settings
 from shared.wiring import build_services

@@ -11,7 +11,7 @@ from devkit.environment import adopt, without_aws
 from devkit.runtimes import ApiProcess, RuntimeProcess
 from devkit.stack import EmbeddedStack
 from shared.errors import ConfigurationError, ServiceUnavailable
-from shared.jobs.migrate import migrate
+from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 from shared.secret_files import take_secrets
 from shared.settings import Settings, load_settings

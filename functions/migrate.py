@@ -17,7 +17,7 @@ from functions.secret_settings import load_function_database_url
 from functions.stack_answer import stack_answer
 from shared.access.api_keys import ApiKeyStore
 from shared.database.session import create_unpooled_engine
-from shared.jobs.migrate import migrate
+from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 
 log = structlog.get_logger(__name__)

@@ -20,22 +20,22 @@ from shared.errors import ConfigurationError
 from shared.events.connection import connect_redis, reporting_unavailability
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
+from shared.generation.attempt_previews import PreviewKeeper
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
-from shared.generation.previews import PreviewKeeper
 from shared.generation.sender import EnvelopeSender
 from shared.imaging.mock import MockProvider
 from shared.imaging.prices import PriceTable
 from shared.imaging.provider import ImageProvider
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.dispatcher import Dispatcher
-from shared.jobs.previews import PreviewStore
+from shared.jobs.job_store import JobStore
+from shared.jobs.preview_store import PreviewStore
 from shared.jobs.retry import RetryPolicy
-from shared.jobs.store import JobStore
 from shared.settings import Settings
 
 # What a worker does not need is imported where it is used: this package's import is part of
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from shared.access.api_keys import ApiKeyStore
     from shared.access.stream_slots import StreamSlots
     from shared.events.event import Event
-    from shared.generation.assets import AssetKeeper
+    from shared.generation.asset_keeper import AssetKeeper
     from shared.generation.cancel import Canceller
     from shared.generation.delete import Deleter
     from shared.generation.follow import EventFollower
@@ -246,8 +246,8 @@ class Services(AbstractContextManager["Services"]):
     @cached_property
     def assets(self) -> "AssetKeeper":
         """What takes in and deletes uploaded pictures."""
-        from shared.generation.assets import AssetKeeper
-        from shared.jobs.assets import AssetStore
+        from shared.generation.asset_keeper import AssetKeeper
+        from shared.jobs.asset_store import AssetStore
 
         return AssetKeeper(AssetStore(self.engine), self.image_store)
 
@@ -315,7 +315,7 @@ class Services(AbstractContextManager["Services"]):
     def sweeper(self) -> "Sweeper":
         """The recovery of what others left undone."""
         from shared.generation.sweep import Sweeper
-        from shared.jobs.recovery import RecoveryStore
+        from shared.jobs.recovery_store import RecoveryStore
 
         return Sweeper(
             RecoveryStore(self.engine),

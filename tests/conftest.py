@@ -13,7 +13,7 @@ from redis import Redis
 
 from devkit.runtimes import RUNTIMES
 from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
-from shared.jobs.migrate import migrate
+from shared.jobs.migration import migrate
 from shared.settings import Settings
 from tests.support.builders import build_settings
 

@@ -15,7 +15,7 @@ from cli.doctor.server_rules import SERVER_RULES
 from cli.doctor.servers import ask_servers
 from cli.doctor.setting_rules import SETTING_RULES
 from shared.errors import ConfigurationError
-from shared.jobs.migrate import newest_revision
+from shared.jobs.migration import newest_revision
 from shared.settings import load_settings
 
 RULES: tuple[Rule, ...] = (*SETTING_RULES, *CELERY_RULES, *SERVER_RULES)

@@ -112,7 +112,7 @@ def _answer(ask: Callable[[Settings], Any], settings: Settings) -> Any:
 
 def _ask_postgres(settings: Settings) -> PostgresFacts:
     # Alembic takes a while to import, and most checks have no database.
-    from shared.jobs.migrate import current_revision
+    from shared.jobs.migration import current_revision
 
     engine = create_unpooled_engine(settings.database_url, "darkroom doctor")
     with reporting_unavailability(), engine.connect() as connection:

@@ -10,7 +10,7 @@ from devkit.environment import adopt, without_aws
 from devkit.runtimes import RUNTIMES, RuntimeProcess
 from devkit.stack import EmbeddedStack
 from shared.errors import ConfigurationError, ServiceUnavailable
-from shared.jobs.migrate import migrate
+from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 from shared.settings import Settings
 from shared.wiring import Services, build_services

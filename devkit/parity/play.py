@@ -14,8 +14,8 @@ from devkit.parity.history import History
 from devkit.parity.recorder import Recorder
 from devkit.parity.scenarios import SIZE, Action, Scenario
 from shared.imaging.request import GenerationRequest
+from shared.jobs.job_store import NewJob
 from shared.jobs.model import Job
-from shared.jobs.store import NewJob
 from shared.wiring import Services
 
 END_TIMEOUT_SECONDS = 40.0

@@ -19,8 +19,8 @@ from shared.api.presenter import json_response
 from shared.api.schemas import JobBody, PageBody
 from shared.errors import InvalidRequest
 from shared.imaging.request import GenerationRequest, ImageOrder, OwnerId
+from shared.jobs.job_store import Terms
 from shared.jobs.model import Job
-from shared.jobs.store import Terms
 from shared.jobs.views import JobView, PageQuery
 from shared.status import JobStatus
 

@@ -23,7 +23,7 @@ from shared.api.schemas import (
 from shared.imaging.params import DEFAULT_SIZE
 from shared.imaging.provider import ChargeState
 from shared.imaging.styles import DEFAULT_STYLE
-from shared.jobs.assets import Asset
+from shared.jobs.asset_store import StoredAsset
 from shared.jobs.model import Job
 from shared.jobs.views import JobView
 from shared.settings import Settings
@@ -49,7 +49,7 @@ class Presenter:
         """Return the address of an asset."""
         return f"{self._base}/v1/assets/{asset_id}"
 
-    def show_asset(self, asset: Asset) -> AssetBody:
+    def show_asset(self, asset: StoredAsset) -> AssetBody:
         """Return an asset as clients see it."""
         token = self.asset_signer.sign(asset.id)
         url = f"{self.path_of_asset(asset.id)}/content?token={token}"

@@ -4,7 +4,7 @@ import structlog
 
 from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
-from shared.jobs.store import JobStore
+from shared.jobs.job_store import JobStore
 from shared.status import Ending
 
 log = structlog.get_logger(__name__)

@@ -4,8 +4,8 @@ from uuid import UUID
 
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.store import JobStore
 from shared.status import JobStatus
 
 

@@ -6,7 +6,7 @@ import structlog
 
 from shared.errors import JobRuns, StorageUnavailable
 from shared.imaging.store import ImageStore
-from shared.jobs.store import JobStore
+from shared.jobs.job_store import JobStore
 
 log = structlog.get_logger(__name__)
 

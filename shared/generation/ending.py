@@ -26,7 +26,7 @@ from shared.generation.charges import ChargePolicy
 from shared.generation.outages import repeat_to_settle, repeat_to_soft_limit
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
 from shared.imaging.store import StoredImage
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import LedgerFacts
 from shared.jobs.retry import RetryPolicy
 from shared.status import Ending, failed, waiting

@@ -9,8 +9,8 @@ from uuid import UUID
 from shared.errors import ServiceUnavailable
 from shared.events.event import FROM_THE_START, Event, follows, is_of_row, row_event
 from shared.events.reader import StreamReader
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.store import JobStore
 
 WAIT_SECONDS = 0.8
 """Less than the timeout of the connection to Redis."""

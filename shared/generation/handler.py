@@ -26,17 +26,17 @@ from shared.errors import (
 from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import EventPublisher
 from shared.generation.attempt import RunningAttempt
+from shared.generation.attempt_previews import AttemptPreviews, PreviewKeeper
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.lease import LeaseKeeper
 from shared.generation.outages import repeat_to_soft_limit
 from shared.generation.outcome import NothingToDo, Outcome, RetryAfter
-from shared.generation.previews import AttemptPreviews, PreviewKeeper
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import GeneratedImage
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import Claim, ClaimRefused, EarlierCalls
 from shared.status import PREPARING, SAVING, STARTING
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.deadline import MainThreadInterrupt, discard_pending_soft_limit
 from shared.errors import AttemptError, JobCancelled, LeaseLost, ServiceUnavailable, one_line
-from shared.jobs.attempts import AttemptStore, KeptLease
+from shared.jobs.attempt_store import AttemptStore, KeptLease
 from shared.jobs.model import Claim
 from shared.status import STARTING, Step
 

@@ -6,7 +6,7 @@ import structlog
 
 from shared.errors import ServiceUnavailable
 from shared.jobs.dispatcher import Dispatcher
-from shared.jobs.store import JobStore
+from shared.jobs.job_store import JobStore
 
 log = structlog.get_logger(__name__)
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from shared.events.publisher import EventPublisher
 from shared.generation.sender import EnvelopeSender
 from shared.imaging.offers import Offer
+from shared.jobs.job_store import Accepted, JobStore, NewJob, Terms
 from shared.jobs.model import Job
-from shared.jobs.store import Accepted, JobStore, NewJob, Terms
 
 if TYPE_CHECKING:
     from shared.imaging.request import GenerationRequest

@@ -14,7 +14,7 @@ from shared.generation.announce import Announcer
 from shared.generation.delete import Deleter
 from shared.generation.sender import EnvelopeSender
 from shared.jobs.model import LostJob, Verdict, judge_lost
-from shared.jobs.recovery import DueJob, Recovered, RecoveryStore
+from shared.jobs.recovery_store import DueJob, Recovered, RecoveryStore
 
 BATCH = 100
 """Most jobs of each kind in one sweep: the next one goes on."""

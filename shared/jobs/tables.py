@@ -323,7 +323,7 @@ class Image(Base):
     job: Mapped[GenerationJob] = relationship(back_populates="images")
 
 
-class Preview(Base):
+class GenerationPreview(Base):
     """What a picture of a running attempt looks like so far; its bytes lie in the image store."""
 
     __tablename__ = "previews"

@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from shared.database.statements import Statements
 from shared.errors import UnknownImage, UnknownJob, UnknownPreview
+from shared.jobs.job_store import job_of
 from shared.jobs.model import Job
-from shared.jobs.store import job_of
 from shared.status import JobStatus
 
 

@@ -11,7 +11,7 @@ import pytest
 from cli.doctor.recovery import REAPER_SECONDS
 from shared.api.generation_routes import WAIT_MAX_SECONDS
 from shared.errors import ConfigurationError
-from shared.jobs.migrate import newest_revision
+from shared.jobs.migration import newest_revision
 from shared.settings import Settings
 from tests.support.deployment_settings import (
     SECRETS,

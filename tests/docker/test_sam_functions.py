@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from devkit.stack.server import free_port
-from shared.jobs.migrate import newest_revision
+from shared.jobs.migration import newest_revision
 from tests.contract.test_a_job import PLAIN_BYTES
 from tests.support.channel import ChannelReader
 from tests.support.compose import run

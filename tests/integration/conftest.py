@@ -15,9 +15,9 @@ from shared.events.connection import connect_redis
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.cancel import Canceller
-from shared.jobs.attempts import AttemptStore
-from shared.jobs.recovery import RecoveryStore
-from shared.jobs.store import JobStore
+from shared.jobs.attempt_store import AttemptStore
+from shared.jobs.job_store import JobStore
+from shared.jobs.recovery_store import RecoveryStore
 from tests.support.builders import ScriptedProvider, build_settings
 from tests.support.database import Database
 from tests.support.worker import Hire, Published, Worker, published_steps

@@ -19,9 +19,9 @@ from shared.errors import (
     WorkerLost,
     error_record,
 )
-from shared.jobs.attempts import AttemptStore, KeptLease
+from shared.jobs.attempt_store import AttemptStore, KeptLease
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim, ClaimRefused, EarlierCalls, LedgerFacts
-from shared.jobs.store import JobStore
 from shared.status import JobStatus, failed, rendering, waiting
 from tests.support.builders import PAID, UNPAID, build_settings, image_row, new_job
 from tests.support.database import Database

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
-from shared.jobs.store import NewJob
+from shared.jobs.job_store import NewJob
 from shared.settings import Settings
 from shared.wiring import build_services
 from tests.support.wait import wait_until

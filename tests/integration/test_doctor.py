@@ -13,7 +13,7 @@ from devkit.stack import EmbeddedRedis, EmbeddedStack
 from devkit.stack.postgres import EmbeddedPostgres
 from devkit.stack.server import free_port
 from devkit.stack.sqs import EmbeddedSqs
-from shared.jobs.migrate import newest_revision
+from shared.jobs.migration import newest_revision
 from tests.integration.test_cli import darkroom, tidy_environment
 
 

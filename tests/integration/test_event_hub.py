@@ -14,8 +14,8 @@ from shared.events.publisher import EventPublisher
 from shared.events.reader import READ_AT_MOST
 from shared.generation.announce import Announcer
 from shared.generation.watch import JobWatcher
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.store import JobStore
 from shared.status import QUEUED, STARTING, JobStatus, Step, rendering
 from tests.support.builders import new_job
 from tests.support.channel import RedisClient

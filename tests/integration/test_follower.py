@@ -20,8 +20,8 @@ from shared.events.publisher import EventPublisher
 from shared.events.reader import READ_AT_MOST, StreamReader
 from shared.generation.announce import Announcer
 from shared.generation.follow import ROW_SECONDS, WAIT_SECONDS, EventFollower
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.store import JobStore
 from shared.status import COMPLETED, QUEUED, STARTING, Ending, JobStatus, Step, rendering
 from tests.conftest import TEMPLATE
 from tests.support.builders import build_settings, new_job

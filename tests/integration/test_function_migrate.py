@@ -19,7 +19,7 @@ from functions.stack_answer import MARGIN_SECONDS
 from shared.access.api_keys import ApiKeyStore, Caller
 from shared.database.session import create_unpooled_engine
 from shared.errors import ConfigurationError, InvalidRequest, ServiceUnavailable
-from shared.jobs.migrate import MIGRATION_LOCK, newest_revision
+from shared.jobs.migration import MIGRATION_LOCK, newest_revision
 from tests.architecture.test_imports import run
 from tests.support.builders import build_settings
 from tests.support.wait import wait_until

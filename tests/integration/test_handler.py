@@ -16,8 +16,8 @@ from shared.events import keys
 from shared.generation.cancel import Canceller
 from shared.generation.outcome import Completed, Failed, NothingToDo, RetryAfter
 from shared.imaging.provider import ProviderCall
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.store import JobStore
 from tests.support.builders import LateProvider, ScriptedProvider, fail, new_job
 from tests.support.channel import RedisClient
 from tests.support.database import Database

@@ -14,8 +14,8 @@ from shared.events.publisher import EventPublisher
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
 from shared.imaging.provider import GeneratedImage, ProviderCall
 from shared.imaging.store import ImageStore, StoredImage
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.store import JobStore
 from tests.support.builders import (
     FaultyImageStore,
     ScriptedProvider,

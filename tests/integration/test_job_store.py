@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.errors import InvalidRequest, UnknownJob
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim
-from shared.jobs.store import JobStore
 from shared.status import JobStatus, Step
 from tests.support.builders import UNPAID, new_job
 from tests.support.database import Database

@@ -18,7 +18,7 @@ from shared.database.session import LOCK_TIMEOUT_SECONDS as PATIENCE_OF_OTHERS_S
 from shared.database.session import create_pooled_engine
 from shared.database.statements import fetch_all
 from shared.errors import ServiceUnavailable
-from shared.jobs.migrate import (
+from shared.jobs.migration import (
     LOCK_TIMEOUT_SECONDS,
     MIGRATION_LOCK,
     alembic_config,
@@ -30,7 +30,7 @@ from shared.jobs.tables import Base
 from tests.support.builders import build_settings
 from tests.support.wait import wait_until
 
-MIGRATE = "import sys; from shared.jobs.migrate import migrate; print(migrate(sys.argv[1]))"
+MIGRATE = "import sys; from shared.jobs.migration import migrate; print(migrate(sys.argv[1]))"
 
 
 @pytest.fixture

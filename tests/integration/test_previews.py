@@ -9,13 +9,13 @@ from sqlalchemy import Engine
 
 from shared.adapters.disk_images import DiskImageStore
 from shared.errors import LeaseLost, PromptRejected, StorageUnavailable, UnknownPreview
+from shared.generation.attempt_previews import PATIENCE_SECONDS
 from shared.generation.outcome import Completed, Failed, NothingToDo
-from shared.generation.previews import PATIENCE_SECONDS
 from shared.imaging.provider import Preview, ProviderCall
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim, Job
-from shared.jobs.previews import PreviewStore, StoredPreview
-from shared.jobs.store import JobStore
+from shared.jobs.preview_store import PreviewStore, StoredPreview
 from shared.jobs.views import JobViews
 from tests.support.builders import FaultyImageStore, ScriptedProvider, fail, new_job
 from tests.support.database import Database, Row

@@ -15,10 +15,10 @@ from shared.errors import (
     WorkerLost,
     error_record,
 )
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim, LostJob, Verdict, judge_lost
-from shared.jobs.recovery import RecoveryStore
-from shared.jobs.store import JobStore
+from shared.jobs.recovery_store import RecoveryStore
 from shared.status import Step, failed, rendering, waiting
 from tests.support.builders import UNPAID, build_settings, new_job
 from tests.support.database import Database

@@ -18,10 +18,10 @@ from shared.generation.sender import EnvelopeSender
 from shared.generation.submit import Submitter
 from shared.generation.sweep import Sweeper, SweepReport
 from shared.imaging.request import GenerationRequest
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim
-from shared.jobs.recovery import RecoveryStore
-from shared.jobs.store import JobStore
+from shared.jobs.recovery_store import RecoveryStore
 from shared.status import QUEUED, JobStatus, Step, rendering, waiting
 from tests.support.builders import ListDispatcher, new_job
 from tests.support.channel import RedisClient

@@ -16,8 +16,8 @@ from devkit.stack import EmbeddedStack
 from shared.deadline import Deadline, MainThreadInterrupt
 from shared.generation.handler import RuntimeTraits
 from shared.imaging.request import GenerationRequest
-from shared.jobs.migrate import migrate
-from shared.jobs.store import NewJob
+from shared.jobs.job_store import NewJob
+from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 from shared.settings import load_settings
 from shared.wiring import Services

@@ -18,9 +18,9 @@ from redis import Redis
 from devkit.stack import EmbeddedStack
 from shared.events import keys
 from shared.imaging.request import GenerationRequest
-from shared.jobs.migrate import migrate
+from shared.jobs.job_store import NewJob
+from shared.jobs.migration import migrate
 from shared.jobs.model import Job
-from shared.jobs.store import NewJob
 from shared.settings import load_settings
 from shared.wiring import Services
 from tests.performance.stream_processes import Listeners, Publisher, latencies_ms

@@ -15,7 +15,7 @@ from redis import Redis
 
 from devkit.stack import EmbeddedStack
 from shared.access.api_keys import ApiKeyStore
-from shared.jobs.migrate import migrate
+from shared.jobs.migration import migrate
 from shared.settings import load_settings
 from shared.wiring import Services
 from tests.performance.web_process import WebProcess

@@ -15,8 +15,8 @@ import psycopg2
 from devkit.runtimes import RuntimeProcess
 from devkit.stack import EmbeddedStack
 from shared.imaging.request import GenerationRequest
-from shared.jobs.migrate import migrate
-from shared.jobs.store import NewJob
+from shared.jobs.job_store import NewJob
+from shared.jobs.migration import migrate
 from shared.settings import load_settings
 from shared.wiring import Services
 from tests.support.wait import wait_until

@@ -13,8 +13,8 @@ from shared.imaging.provider import (
     ProviderCall,
 )
 from shared.imaging.store import ImageStore, StoredImage
+from shared.jobs.job_store import NewJob
 from shared.jobs.model import LedgerFacts
-from shared.jobs.store import NewJob
 from shared.settings import Settings
 
 Work = Callable[[ProviderCall], None]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from redis import Redis
 
 from devkit.runtimes import RuntimeProcess
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import Claim, Job
 from tests.support.api import KEYED, Api
 from tests.support.runtime import SLOTS, Runtime

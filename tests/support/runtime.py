@@ -24,9 +24,9 @@ from redis import Redis
 from devkit.runtimes import RuntimeProcess
 from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, EmbeddedStack
 from shared.imaging.request import GenerationRequest
-from shared.jobs.migrate import migrate
+from shared.jobs.job_store import NewJob
+from shared.jobs.migration import migrate
 from shared.jobs.model import Job
-from shared.jobs.store import NewJob
 from shared.settings import load_settings
 from shared.status import JobStatus, Step, rendering
 from shared.wiring import Services

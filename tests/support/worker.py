@@ -10,20 +10,20 @@ from shared.events import keys
 from shared.events.event import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
+from shared.generation.attempt_previews import PreviewKeeper
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
 from shared.generation.outcome import Outcome
-from shared.generation.previews import PreviewKeeper
 from shared.imaging.provider import ImageProvider
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
-from shared.jobs.attempts import AttemptStore
+from shared.jobs.attempt_store import AttemptStore
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.previews import PreviewStore
+from shared.jobs.preview_store import PreviewStore
 from shared.jobs.retry import RetryPolicy
-from shared.jobs.store import JobStore
 from tests.support.channel import RedisClient
 from tests.support.database import Database
 

@@ -1,1 +1,1 @@
-"""The schema's history, run by `shared.jobs.migrate`."""
+"""The schema's history, run by `shared.jobs.migration`."""

@@ -1,4 +1,4 @@
-"""Run by Alembic for every command; the connection comes from `shared.jobs.migrate`."""
+"""Run by Alembic for every command; the connection comes from `shared.jobs.migration`."""
 
 from alembic import context
 

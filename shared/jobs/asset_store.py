@@ -28,7 +28,7 @@ class NewAsset:
 
 
 @dataclass(frozen=True, slots=True)
-class Asset:
+class StoredAsset:
     """One row of `assets`; size and hash are None where the shop wrote it by itself."""
 
     id: UUID
@@ -49,7 +49,7 @@ class AssetStore:
     def __init__(self, engine: Engine) -> None:
         self._run = Statements(engine, __file__)
 
-    def insert(self, new: NewAsset) -> Asset:
+    def insert(self, new: NewAsset) -> StoredAsset:
         """Write the row of an uploaded picture.
 
         Raises:
@@ -64,7 +64,7 @@ class AssetStore:
             raise InvalidRequest(_explain(new)) from error
         return _asset_of(row)
 
-    def get(self, asset_id: UUID, workspace_id: str | None = None) -> Asset:
+    def get(self, asset_id: UUID, workspace_id: str | None = None) -> StoredAsset:
         """Return an asset; with a workspace, only if it belongs to it.
 
         Raises:
@@ -105,7 +105,7 @@ def _explain(new: NewAsset) -> str:
     return f"workspace_id: no workspace {new.workspace_id!r}"
 
 
-def _asset_of(row: Any) -> Asset:
+def _asset_of(row: Any) -> StoredAsset:
     values = row._asdict()
     values["id"] = UUID(str(values["id"]))
-    return Asset(**values)
+    return StoredAsset(**values)

@@ -8,7 +8,7 @@ import structlog
 from shared.errors import InvalidRequest, StorageUnavailable
 from shared.imaging.media_types import UPLOAD_MAX_BYTES
 from shared.imaging.store import ImageStore
-from shared.jobs.assets import Asset, AssetStore, NewAsset
+from shared.jobs.asset_store import AssetStore, NewAsset, StoredAsset
 
 log = structlog.get_logger(__name__)
 
@@ -20,7 +20,7 @@ class AssetKeeper:
         self._assets = assets
         self._image_store = image_store
 
-    def upload(self, workspace_id: str, data: bytes, product_id: str | None = None) -> Asset:
+    def upload(self, workspace_id: str, data: bytes, product_id: str | None = None) -> StoredAsset:
         """Keep a picture: decoded, and encoded anew without anything but its pixels.
 
         Args:
@@ -62,7 +62,7 @@ class AssetKeeper:
             self._clean_up(asset_id)
             raise
 
-    def get(self, asset_id: UUID, workspace_id: str | None = None) -> Asset:
+    def get(self, asset_id: UUID, workspace_id: str | None = None) -> StoredAsset:
         """Return an asset; see `AssetStore.get`."""
         return self._assets.get(asset_id, workspace_id)
 

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from shared.database.statements import Run, Statements
 from shared.errors import error_record, one_line
+from shared.jobs.job_store import IDEMPOTENCY_SECONDS, job_of
 from shared.jobs.model import LostJob, Verdict
-from shared.jobs.store import IDEMPOTENCY_SECONDS, job_of
 from shared.status import Ending, Step, failed, waiting
 
 ANNOUNCE_AFTER_SECONDS = 1.0

@@ -19,7 +19,7 @@ from shared.errors import LeaseLost, ServiceUnavailable, StorageUnavailable, one
 from shared.imaging.provider import Preview
 from shared.imaging.store import ImageStore, preview_key
 from shared.jobs.model import Claim
-from shared.jobs.previews import PreviewStore, StoredPreview
+from shared.jobs.preview_store import PreviewStore, StoredPreview
 
 PATIENCE_SECONDS = 2.0
 """How long an attempt waits for a preview to be kept: neither disks nor servers promise less."""
