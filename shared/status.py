@@ -16,9 +16,22 @@ class JobStatus(str, Enum):
     FAILED = "failed"
 
     @property
+    def label(self) -> str:
+        """The state as a person reads it."""
+        return _LABELS[self]
+
+    @property
     def is_terminal(self) -> bool:
         """Whether a job in this state never changes again."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED)
+
+
+_LABELS = {
+    JobStatus.PENDING: "Waiting",
+    JobStatus.PROCESSING: "In progress",
+    JobStatus.COMPLETED: "Done",
+    JobStatus.FAILED: "Failed",
+}
 
 
 @dataclass(frozen=True, slots=True)

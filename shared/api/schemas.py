@@ -188,6 +188,14 @@ class StylesBody(_Body):
     )
 
 
+class StatusTitleBody(_Body):
+    """A status that a job may have."""
+
+    status: JobStatus
+    title: str = Field(description="Short text for a person.")
+    is_final: bool = Field(description="Whether a job with this status never changes again.")
+
+
 class ErrorTitleBody(_Body):
     """A code that the `error` of a job may have."""
 
@@ -207,7 +215,7 @@ class OptionsBody(_Body):
     prompt_max_chars: int
     upload_media_types: Sequence[str]
     upload_max_bytes: int
-    statuses: Sequence[JobStatus]
+    statuses: Sequence[StatusTitleBody]
     errors: Sequence[ErrorTitleBody]
     scripts: Sequence[ScriptBody] = Field(
         description="Tags that the mock provider obeys; empty with other providers."

@@ -13,6 +13,7 @@ from shared.api.schemas import (
     OptionsBody,
     ReadyBody,
     ScriptBody,
+    StatusTitleBody,
     StyleBody,
     StylesBody,
 )
@@ -54,7 +55,10 @@ async def list_options(api: Context) -> OptionsBody:
         prompt_max_chars=PROMPT_MAX_CHARS,
         upload_media_types=MEDIA_TYPES,
         upload_max_bytes=UPLOAD_MAX_BYTES,
-        statuses=list(JobStatus),
+        statuses=[
+            StatusTitleBody(status=status, title=status.label, is_final=status.is_terminal)
+            for status in JobStatus
+        ],
         errors=[
             ErrorTitleBody(code=kind.code, title=kind.title, retryable=kind.retryable)
             for kind in _kinds_of(DarkroomError)

@@ -237,7 +237,9 @@ def test_options_list_what_a_request_may_ask_for(runtime: Runtime) -> None:
     options = runtime.api.client.get("/v1/options").json()
     assert options["default_size"] in options["sizes"]
     assert options["default_style"] in [style["id"] for style in options["styles"]]
-    assert options["statuses"] == ["pending", "processing", "completed", "failed"]
+    final = {status["status"]: status["is_final"] for status in options["statuses"]}
+    assert final == {"pending": False, "processing": False, "completed": True, "failed": True}
+    assert all(status["title"] for status in options["statuses"])
     assert "[[fail:1]]" in [script["tag"] for script in options["scripts"]]
     failed = runtime.api.finish(runtime.api.submit("a mug [[reject]]"))
     [error] = [each for each in options["errors"] if each["code"] == failed["error"]["code"]]
