@@ -3,6 +3,7 @@
 Made at import, as Celery wants it; the settings are read then. No connection is opened here.
 """
 
+import gc
 import logging
 import sys
 from typing import Any
@@ -24,7 +25,6 @@ from shared.adapters.celery_broker import (
 from shared.errors import ConfigurationError
 from shared.logs import configure_logging
 from shared.settings import BROKER_VISIBILITY_TIMEOUT_SECONDS, Settings, load_settings
-from shared.wiring import build_provider
 
 MAINTENANCE_SECONDS = 3600.0
 
@@ -130,9 +130,12 @@ def create_app(settings: Settings) -> Celery:
 
 
 @signals.worker_init.connect
-def _refuse_wrong_settings(**_options: Any) -> None:
+def _load_job_code(**_options: Any) -> None:
+    # At the start of a worker alone: a beat, and a program that sends tasks, need none of it.
+    from local.worker.memory import load_job_code
+
     try:
-        build_provider(celery_app.darkroom_settings)
+        load_job_code(celery_app.darkroom_settings)
     except ConfigurationError as error:
         sys.exit(f"darkroom: {error}")
 
@@ -158,8 +161,10 @@ def _bind_ids(task_id: str, args: Any = (), **_options: Any) -> None:
 
 
 @signals.task_postrun.connect
-def _forget_ids(**_options: Any) -> None:
+def _forget_task(**_options: Any) -> None:
     structlog.contextvars.clear_contextvars()
+    # Costs 0.1 ms, as what the parent made is frozen. A cycle may hold some pictures of the job.
+    gc.collect()
 
 
 # kombu chooses the transport by the scheme of the address, and by nothing else.

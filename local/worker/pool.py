@@ -9,6 +9,8 @@ from typing import Any
 from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
+from local.worker import memory
+
 
 class Children(AsynPool):  # type: ignore[misc] # Celery has no types
     """Keeps book of who is busy, and of nobody who is dead."""
@@ -43,3 +45,8 @@ class ChildrenPool(TaskPool):  # type: ignore[misc] # Celery has no types
     """Celery's prefork pool with these children, for the setting `worker_pool`."""
 
     Pool = Children
+
+    def on_start(self) -> None:
+        """Fork the children, which share what this process has imported."""
+        memory.freeze()
+        super().on_start()

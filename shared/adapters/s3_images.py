@@ -124,12 +124,13 @@ class S3ImageStore:
             "ResponseContentDisposition": headers.get("Content-Disposition"),
             "ResponseCacheControl": headers.get("Cache-Control"),
         }
-        address: str = self._client.generate_presigned_url(
-            "get_object",
-            Params={name: value for name, value in parameters.items() if value is not None},
-            ExpiresIn=self._address_seconds,
-        )
-        return address
+        with _storage_errors("sign the address of", storage_key):
+            address: str = self._client.generate_presigned_url(
+                "get_object",
+                Params={name: value for name, value in parameters.items() if value is not None},
+                ExpiresIn=self._address_seconds,
+            )
+            return address
 
     def delete(self, job_id: UUID) -> None:
         """Forget all pictures of a job; see `ImageStore.delete`."""

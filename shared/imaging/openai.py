@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import openai
+import openai.resources.images  # else the SDK imports it at the first call, in each child anew
 import structlog
 from openai.types import ImagesResponse
 

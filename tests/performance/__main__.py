@@ -2,6 +2,7 @@
 
 from tests.performance.bundles import measure_bundles, measure_cold_starts, why_no_containers
 from tests.performance.imports import measure_api_imports, measure_imports
+from tests.performance.memory import measure_memory
 from tests.performance.round_trips import measure_job
 from tests.performance.streams import compare_streams
 from tests.performance.submissions import compare_submissions
@@ -16,6 +17,8 @@ def main() -> None:
         "one job (target: at most 4 commits with submission, one Redis call an event)", flush=True
     )
     print(f"    {measure_job().describe()}", flush=True)
+    print("memory of a job slot, real SDK, pictures of 1.5 MB (target: at most 40 MB)", flush=True)
+    print(f"    {measure_memory().describe()}", flush=True)
     print("import of functions.worker, against its libraries (target: at most 1.2)", flush=True)
     print(f"    {measure_imports().describe()}", flush=True)
     print("import of functions.api, against its libraries (target: at most 1.2)", flush=True)

@@ -7,6 +7,7 @@ A stream that waits goes on when the test says so (`ImagesApi.may_go_on`).
 
 import base64
 import json
+import random
 import re
 import socket
 import struct
@@ -60,9 +61,14 @@ class Call:
 
 
 class ImagesApi:
-    """The server, in threads of this process, on a loopback port."""
+    """The server, in threads of this process, on a loopback port.
 
-    def __init__(self) -> None:
+    Args:
+        picture: Makes the bytes of an answer from width, height and shade.
+    """
+
+    def __init__(self, picture: Callable[[int, int, int], bytes] | None = None) -> None:
+        self.picture = picture or png
         self.calls: list[Call] = []
         self._lock = threading.Lock()
         self._seen: Counter[str] = Counter()
@@ -132,6 +138,17 @@ def json_or_text(value: str) -> Any:
 
 
 @cache
+def noise_png(width_px: int, height_px: int, _shade: int) -> bytes:
+    """Return a picture that compresses badly: 1.5 MB at 1024 x 1024, as a photograph has."""
+    image = Image.new("RGB", (width_px, height_px))
+    noise = random.Random(7).randbytes(width_px * height_px * 3 // 2)
+    image.paste(Image.frombytes("RGB", (width_px, height_px // 2), noise))
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@cache
 def png(width_px: int, height_px: int, shade: int = 120) -> bytes:
     """Return a picture of one colour."""
     buffer = BytesIO()
@@ -197,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(body, width, height)
             return
         images = [
-            {"b64_json": base64.b64encode(png(width, height, 40 + number)).decode()}
+            {"b64_json": base64.b64encode(self.api.picture(width, height, 40 + number)).decode()}
             for number in range(body.get("n", 1) if count is None else count)
         ]
         self._send_json({"created": int(time.time()), "data": images, "usage": USAGE})
@@ -232,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
         for number, event in enumerate(stream[:events]):
             if number == waits_after:
                 self._wait_for_test()
-            picture = partial_png(width, height, number)
+            picture = self.api.picture(width, height, 40 + 20 * number)
             event["b64_json"] = base64.b64encode(picture).decode()
             data = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
             self.wfile.write(data.encode())
