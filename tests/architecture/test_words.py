@@ -56,10 +56,7 @@ UNFINISHED = (
     "docker-compose.yml",
     "template.yaml",
     "docs/architecture.md",
-    "docs/cloud.md",
-    "docs/decisions",
     "docs/operations.md",
-    "docs/performance.md",
     "docs/providers.md",
     "docs/reference",
 )
