@@ -20,9 +20,9 @@ from shared.access.stream_slots import SLOT_SECONDS, StreamSlots
 from shared.api.delivery import HEADERS, find_answer_of_ended, frame, retry_frame
 from shared.api.gate import LATER
 from shared.events.event import Event
-from shared.events.topics import Deliver
+from shared.events.topics import Deliver, Subscription
 from shared.generation.follow import EventFollower
-from shared.generation.watch import JobWatcher, Watch
+from shared.generation.watch import JobWatcher
 from shared.jobs.model import Job
 
 PING = b": still here\n\n"
@@ -196,14 +196,14 @@ class LiveDelivery:
             # Each at a moment of its own.
             stream.end(retry_frame(random.randint(200, 1_500)))  # noqa: S311 - no secret
 
-    def open(self, stream: LiveStream, job: Job, after_id: str, deliver: Deliver) -> Watch:
+    def open(self, stream: LiveStream, job: Job, after_id: str, deliver: Deliver) -> Subscription:
         """Begin to deliver events to a stream."""
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().create_task(self._tick())
         stream.sent_at = asyncio.get_running_loop().time()
         return self._watcher.watch(job, after_id, deliver)
 
-    def close(self, stream: LiveStream, watch: Watch | None) -> None:
+    def close(self, stream: LiveStream, watch: Subscription | None) -> None:
         """Release everything that a stream holds."""
         self.streams.discard(stream)
         if watch is not None:

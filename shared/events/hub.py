@@ -76,6 +76,7 @@ class EventHub:
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Deliver nothing more; the last subscription closes the connections."""
+        subscription.stop()
         topic, session = subscription.topic, self._session
         if session is None or subscription not in topic.subscriptions:
             return

@@ -33,18 +33,35 @@ class Subscription:
     Attributes:
         after_id: The last event that was delivered.
         is_live: Whether it has caught up with the stream.
+        silent_ticks: Counted up by the watcher of jobs, and set to 0 with each event.
     """
 
-    __slots__ = ("_deliver", "after_id", "is_live", "topic")
+    __slots__ = ("_deliver", "after_id", "is_live", "silent_ticks", "topic")
 
     def __init__(self, topic: Topic, after_id: str, deliver: Deliver) -> None:
         self.topic = topic
         self.after_id = after_id
         self.is_live = False
-        self._deliver = deliver
+        self.silent_ticks = 0
+        self._deliver: Deliver | None = deliver
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is delivered."""
+        return self._deliver is None
 
     def deliver(self, event: Event) -> None:
-        """Deliver an event, unless it was delivered before."""
-        if follows(event.id, self.after_id):
-            self.after_id = event.id
-            self._deliver(event)
+        """Deliver an event unless it was delivered before; nothing after the last."""
+        deliver = self._deliver
+        # An id that a client made up may be greater than that of the last event.
+        if deliver is None or not (event.is_last or follows(event.id, self.after_id)):
+            return
+        self.after_id = event.id
+        self.silent_ticks = 0
+        if event.is_last:
+            self.stop()
+        deliver(event)
+
+    def stop(self) -> None:
+        """Deliver nothing more."""
+        self._deliver = None

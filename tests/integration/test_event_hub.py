@@ -363,9 +363,7 @@ def test_many_ends_cost_one_answer_that_a_frozen_redis_does_not_give(
         watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
         received: list[Event] = []
         watches = [watcher.watch(job, FROM_THE_START, received.append) for job in ended]
-        await until(
-            lambda: all(each.subscription and each.subscription.is_live for each in watches)
-        )
+        await until(lambda: all(each.is_live for each in watches))
         redis_server.pause()
         for job in ended:
             jobs.request_cancel(job.id)
