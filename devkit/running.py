@@ -15,7 +15,7 @@ from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 from shared.secret_files import take_secrets
 from shared.settings import Settings, load_settings
-from shared.wiring import build_provider, build_services
+from shared.wiring import build_services
 
 _STARTED_HERE = {"DATABASE_URL": "postgresql://127.0.0.1/", "REDIS_URL": "redis://127.0.0.1/"}
 """Stand for the addresses of servers that will be started, while the settings are checked."""
@@ -125,7 +125,8 @@ def _check_settings(given: Mapping[str, str]) -> None:
     """Find out what is wrong before anything is started: a runtime would only log it."""
     missing = {name: address for name, address in _STARTED_HERE.items() if not given.get(name)}
     adopt({**given, **missing})
-    build_provider(load_settings())
+    settings = load_settings()
+    settings.provider.connect(settings)
 
 
 def _image_dir(given: Mapping[str, str], stack: EmbeddedStack) -> Path:

@@ -5,6 +5,7 @@ all others of it: the main process of a Celery worker, or the local Lambda host.
 another: uvicorn, or HTTP in front of the API's Lambda function.
 """
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -45,7 +46,9 @@ class _LoggingProcess(ChildProcess):
         self, name: str, environment: Mapping[str, str], log_path: Path, *words: str
     ) -> None:
         super().__init__(name, log_path)
-        self._environment = {**environment, "PYTHONPATH": str(_PROJECT)}
+        # Modules of IMAGE_PROVIDER_MODULES may be on the path that was given.
+        path = os.pathsep.join(filter(None, (str(_PROJECT), environment.get("PYTHONPATH"))))
+        self._environment = {**environment, "PYTHONPATH": path}
         self._words = words
         self._log_offset = 0
 

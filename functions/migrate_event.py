@@ -1,10 +1,11 @@
 """What somebody may ask of the migration function by hand: a migration, and an API key with it."""
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.errors import InvalidRequest, one_line
+from shared.errors import InvalidRequest
+from shared.pydantic_errors import describe
 
 
 class KeyOrder(BaseModel):
@@ -34,20 +35,4 @@ class MigrateEvent(BaseModel):
         try:
             return cls.model_validate(event)
         except ValidationError as error:
-            raise InvalidRequest(_describe(error)) from None
-
-
-def _describe(error: ValidationError) -> str:
-    problems = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        name = ".".join(str(part)[:64] for part in problem["loc"])
-        text = {"missing": "is missing", "extra_forbidden": "is not a known field"}.get(
-            problem["type"], _in_lower_case(problem)
-        )
-        problems.append(f"{name} {text}".strip())
-    return one_line(f"event: {'; '.join(problems)}")
-
-
-def _in_lower_case(problem: Any) -> str:
-    text = str(problem["msg"])
-    return f"{text[:1].lower()}{text[1:]}"
+            raise InvalidRequest(describe(error, "event")) from None

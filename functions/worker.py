@@ -21,13 +21,12 @@ from shared.errors import (
     UnknownJob,
 )
 from shared.generation.outcome import NothingToDo, Outcome, RetryAfter
-from shared.jobs.retry import RetryPolicy
 
 log = structlog.get_logger(__name__)
 
 container = build_container()
 jobs = container.handler  # Made now, so that wrong settings end the start and not a job.
-_net = RetryPolicy.from_settings(container.settings)
+_net = container.settings.retry_policy
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:

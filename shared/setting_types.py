@@ -1,12 +1,23 @@
-"""What the values of settings may look like: addresses, lists, prices. Used by `settings`."""
+"""What the values of settings may look like: addresses, lists. Used where settings are declared."""
 
-import json
 import re
 from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import NoDecode
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+STRICT = SettingsConfigDict(
+    # docker-compose.yml and template.yaml cannot always leave a variable out.
+    env_ignore_empty=True,
+    frozen=True,
+    extra="ignore",
+    hide_input_in_errors=True,
+    allow_inf_nan=False,
+    # Parts of `Settings` are never validated alone: only the whole is built, at its first use.
+    defer_build=True,
+)
+"""How all settings are read."""
 
 GATEWAY = "gateway"
 """In TRUSTED_NETWORKS: the default gateway, which the host of a container is."""
@@ -47,18 +58,6 @@ def _split_names(names: object) -> object:
     return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
-def _read_prices(prices: object) -> object:
-    if not isinstance(prices, str):
-        return prices
-    try:
-        read = json.loads(prices or "{}")
-    except ValueError:
-        read = None
-    if not isinstance(read, dict):
-        raise ValueError('must be a JSON object such as {"*": 40000}')  # noqa: TRY004 - as above
-    return read
-
-
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(origin.rstrip("/") for origin in origins)
     for origin in names:
@@ -74,20 +73,11 @@ def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-DatabaseUrl = Annotated[
-    str,
-    AfterValidator(_name_the_driver),
-    Field(
-        repr=False,
-        description="PostgreSQL, as `postgresql://user:password@host/name`. Required.",
-    ),
-]
+DatabaseUrl = Annotated[str, AfterValidator(_name_the_driver)]
 RedisUrl = Annotated[str, AfterValidator(_check_redis)]
+
 BaseAddress = Annotated[str, AfterValidator(_check_base)]
 
-_Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
-
-Prices = Annotated[dict[str, Annotated[int, Field(ge=0)]], NoDecode, BeforeValidator(_read_prices)]
-SecretArns = _Names
-Origins = Annotated[_Names, AfterValidator(_check_origins)]
-Networks = Annotated[_Names, AfterValidator(_check_networks)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
+Origins = Annotated[Names, AfterValidator(_check_origins)]
+Networks = Annotated[Names, AfterValidator(_check_networks)]

@@ -1,4 +1,7 @@
-"""The only reader of the environment: every setting, its default, its unit and its rules."""
+"""The only reader of the environment: every setting, its default, its unit and its rules.
+
+The settings of a provider are declared in its own module, and are a part of `Settings`.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,51 +9,46 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from pydantic import (
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings
 
 from shared.errors import ConfigurationError
+from shared.imaging.providers import mock, registry
+from shared.jobs.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy
+from shared.pydantic_errors import describe
 from shared.secret_files import has_password, take_secrets, with_password
 from shared.setting_types import (
+    STRICT,
     BaseAddress,
     DatabaseUrl,
+    Names,
     Networks,
     Origins,
-    Prices,
     RedisUrl,
-    SecretArns,
 )
+
+if TYPE_CHECKING:
+    from shared.imaging.providers.declaration import ProviderSettings
+else:
+    ProviderSettings = registry.join_settings(registry.BUILT_IN)
 
 BROKER_VISIBILITY_TIMEOUT_SECONDS = 3600
 """How long kombu's Redis transport hides a message that was not acknowledged (its default)."""
 
-RETRY_AFTER_MAX_SECONDS = 900.0
-"""The longest wait a provider may ask for with Retry-After."""
-
-LOCAL_MOCK_STEP_SECONDS = 0.5
+_MOCK = mock.PROVIDER.name
 
 
 class _DatabaseSettings(BaseSettings):
     """Which database; all that some programs need. `{name}_file` may hold any secret `{name}`."""
 
-    model_config = SettingsConfigDict(
-        # docker-compose.yml and template.yaml cannot always leave a variable out.
-        env_ignore_empty=True,
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-    )
+    model_config = STRICT
 
-    database_url: DatabaseUrl
+    database_url: DatabaseUrl = Field(
+        repr=False,
+        description="PostgreSQL, as `postgresql://user:password@host/name`. Required.",
+    )
     database_password: SecretStr | None = Field(
         None, description="Password of the database, if DATABASE_URL holds none."
     )
@@ -65,20 +63,17 @@ class _DatabaseSettings(BaseSettings):
     def _take_secrets(cls, given: Any) -> Any:
         values = take_secrets(given, cls.model_fields)
         password, url = values.get("database_password"), values.get("database_url")
-        # A file is there by itself in docker-compose.yml, for a server that another address may
-        # not mean; what somebody has written down twice is refused.
+        # docker-compose.yml always names a file, for its own server, which another address does
+        # not mean. A password that was written down twice is refused.
         is_in_file = not given.get("database_password")
         if password and url is not None and not (is_in_file and has_password(url)):
             values["database_url"] = with_password(url, password)
         return values
 
 
-class Settings(_DatabaseSettings):
+class Settings(ProviderSettings, _DatabaseSettings):
     """All settings. The environment variable of a field is its name in capitals."""
 
-    environment: Literal["local", "staging", "production"] = Field(
-        "local", description="Where this runs; on AWS Lambda it must be set."
-    )
     redis_url: RedisUrl = Field(
         repr=False,
         description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required.",
@@ -89,39 +84,11 @@ class Settings(_DatabaseSettings):
     ai_mock_mode: bool | None = Field(
         None, description="Draw pictures here instead of calling a provider. Local default true."
     )
-    mock_scripts: bool | None = Field(
-        None, description="Obey `[[tags]]` in prompts (mock mode). Local default true, else false."
+    image_provider: str = Field(
+        "openai", description="Which provider makes the images when AI_MOCK_MODE=false."
     )
-    mock_step_seconds: float = Field(
-        LOCAL_MOCK_STEP_SECONDS, ge=0, le=60, description="Pause before each of the mock's 4 steps."
-    )
-    openai_api_key: SecretStr | None = Field(
-        None, description="Key of the image API. Workers need it when AI_MOCK_MODE=false."
-    )
-    openai_api_key_file: Path | None = Field(
-        None, description="File that holds OPENAI_API_KEY, instead of it."
-    )
-    openai_base_url: BaseAddress | None = Field(
-        None, description="Another server that speaks the OpenAI Images API, as `https://host/v1`."
-    )
-    openai_model: str = Field(
-        "gpt-image-2.5-flare", min_length=1, max_length=255, description="Which model is asked."
-    )
-    openai_quality: str = Field(
-        "auto", pattern=r"^[a-z]{1,16}$", description="Quality, as the model names it."
-    )
-    openai_output_format: Literal["png", "jpeg", "webp"] = Field(
-        "png", description="Format of the pictures (gpt-image models)."
-    )
-    openai_partial_images: int = Field(
-        3, ge=0, le=3, description="Previews of a picture, each a step of its progress; 0: none."
-    )
-    openai_prices: Prices = Field(
-        {},
-        description="Micro-dollars of one image, as JSON: by `quality size`, size, quality or `*`.",
-    )
-    openai_timeout_seconds: float = Field(
-        120, gt=0, description="Longest silence of the provider in the middle of a call."
+    image_provider_modules: Names = Field(
+        (), description="Python modules of further providers, separated by commas."
     )
     on_unknown_charge: Literal["retry", "fail"] = Field(
         "retry", description="What follows a provider call that may have been billed in vain."
@@ -213,7 +180,7 @@ class Settings(_DatabaseSettings):
     aws_lambda_function_name: str | None = Field(
         None, description="Set by AWS Lambda itself: tells that this is a function."
     )
-    secret_arns: SecretArns = Field(
+    secret_arns: Names = Field(
         (),
         description="Secrets of AWS Secrets Manager, separated by commas: JSON objects of settings "
         "by these names, read by the functions at their start.",
@@ -237,6 +204,9 @@ class Settings(_DatabaseSettings):
                 f"TIME_LIMIT and the longest backoff together ({longest_hold:g} s) must stay "
                 f"below the broker's visibility timeout of {BROKER_VISIBILITY_TIMEOUT_SECONDS} s"
             )
+        choices = sorted(registry.registered(self.image_provider_modules).keys() - {_MOCK})
+        if self.image_provider not in choices:
+            raise ValueError(f"IMAGE_PROVIDER must be one of {', '.join(choices)}")
         if self.aws_lambda_function_name and "environment" not in self.model_fields_set:
             raise ValueError("ENVIRONMENT must be set on AWS Lambda")
         if self.environment != "local":
@@ -257,8 +227,6 @@ class Settings(_DatabaseSettings):
                 f"SIGNING_KEY of at least 32 characters must be set when "
                 f"ENVIRONMENT={self.environment}"
             )
-        if self.mock_scripts and self.environment == "production":
-            raise ValueError("MOCK_SCRIPTS=true is refused when ENVIRONMENT=production")
 
     @cached_property
     def mocks_provider(self) -> bool:
@@ -266,9 +234,15 @@ class Settings(_DatabaseSettings):
         return self.environment == "local" if self.ai_mock_mode is None else self.ai_mock_mode
 
     @cached_property
-    def obeys_scripts(self) -> bool:
-        """Whether the mock provider obeys `[[tags]]` in prompts."""
-        return self.environment == "local" if self.mock_scripts is None else self.mock_scripts
+    def provider(self) -> registry.AnyProvider:
+        """What the provider that makes the images has declared."""
+        name = _MOCK if self.mocks_provider else self.image_provider
+        return registry.registered(self.image_provider_modules)[name]
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """When another attempt follows a failed one."""
+        return RetryPolicy(self.retry_backoff, self.retry_backoff_max)
 
     @cached_property
     def needs_api_keys(self) -> bool:
@@ -279,7 +253,7 @@ class Settings(_DatabaseSettings):
 
     @cached_property
     def signing_secret(self) -> str:
-        """What signs addresses: SIGNING_KEY, or where nobody else is served, a stand-in.
+        """What signs addresses: SIGNING_KEY, or a stand-in where only this machine is served.
 
         The stand-in is the same in every process that uses the same database.
         """
@@ -289,15 +263,15 @@ class Settings(_DatabaseSettings):
 
 
 class _SecretSettings(BaseSettings):
-    model_config = Settings.model_config
+    model_config = STRICT
 
-    secret_arns: SecretArns = ()
+    secret_arns: Names = ()
 
 
 class ClientSettings(BaseSettings):
     """What a client of the HTTP API on the command line needs."""
 
-    model_config = Settings.model_config
+    model_config = STRICT
 
     darkroom_url: str = Field(
         "http://127.0.0.1:8000", description="The API that the command line talks to."
@@ -323,8 +297,12 @@ def load_settings(secrets: Mapping[str, Any] | None = None) -> Settings:
     Raises:
         ConfigurationError: Something is missing or wrong; one line names each setting.
     """
+    values = _by_field(secrets)
     with _naming_settings():
-        return Settings(**_by_field(secrets))
+        settings = Settings(**values)
+        if not settings.image_provider_modules:
+            return settings
+        return _settings_with(settings.image_provider_modules)(**values)
 
 
 def load_database_url(secrets: Mapping[str, Any] | None = None) -> str:
@@ -365,15 +343,12 @@ def _naming_settings() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise ConfigurationError(_describe(error)) from None
+        line = describe(error, "settings", missing="is not set", spell=str.upper)
+        raise ConfigurationError(line) from None
 
 
-def _describe(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False):
-        name = "_".join(str(part) for part in problem["loc"]).upper()
-        text = str(problem["msg"]).removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            text = "is not set"
-        lines.append(f"{name} {text}".strip())
-    return "settings: " + "; ".join(lines)
+def _settings_with(modules: tuple[str, ...]) -> type[Settings]:
+    """Return `Settings` with those of providers outside Darkroom."""
+    providers = registry.registered(modules)
+    parts = [provider.settings for provider in providers.values()][len(registry.BUILT_IN) :]
+    return cast("type[Settings]", type("Settings", (*parts, Settings), {}))

@@ -16,7 +16,6 @@ from sqlalchemy import Engine
 
 from shared.database.session import create_pooled_engine, create_unpooled_engine
 from shared.deadline import MainThreadInterrupt
-from shared.errors import ConfigurationError
 from shared.events.connection import connect_redis, reporting_unavailability
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
@@ -26,16 +25,12 @@ from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
 from shared.generation.sender import EnvelopeSender
-from shared.imaging.mock import MockProvider
-from shared.imaging.prices import PriceTable
-from shared.imaging.provider import ImageProvider
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.job_store import JobStore
 from shared.jobs.preview_store import PreviewStore
-from shared.jobs.retry import RetryPolicy
 from shared.settings import Settings
 
 # What a worker does not need is imported where it is used: this package's import is part of
@@ -50,7 +45,6 @@ if TYPE_CHECKING:
     from shared.generation.follow import EventFollower
     from shared.generation.submit import Submitter
     from shared.generation.sweep import Retention, Sweeper, SweepReport
-    from shared.imaging.offers import Offer
     from shared.imaging.request import GenerationRequest
     from shared.jobs.model import Job
     from shared.jobs.views import JobViews
@@ -140,26 +134,26 @@ class Services(AbstractContextManager["Services"]):
     ) -> GenerationHandler:
         """Return what runs jobs; one a process, made after its last fork."""
         settings = self.settings
-        provider = build_provider(settings)
-        charges = ChargePolicy(settings.on_unknown_charge, self._price_of)
+        offer = settings.provider.offer(settings)
+        charges = ChargePolicy(settings.on_unknown_charge, offer.price_of)
         attempts = AttemptStore(
             self.engine,
             runtime=self._runtime,
             owner=process_owner(),
             lease_seconds=settings.lease_seconds,
             time_limit_seconds=settings.time_limit,
-            provider=provider.name,
-            model=provider.model,
+            provider=settings.provider.name,
+            model=offer.model,
         )
         return GenerationHandler(
             attempts,
             self.publisher,
             LeaseKeeper(attempts, settings.lease_seconds, interrupt),
             PreviewKeeper(self.image_store, PreviewStore(self.engine)),
-            ImageService(provider),
+            ImageService(settings.provider.connect(settings), offer.model),
             self.image_store,
             charges,
-            AttemptEnding(attempts, self.announcer, RetryPolicy.from_settings(settings), charges),
+            AttemptEnding(attempts, self.announcer, settings.retry_policy, charges),
             traits,
         )
 
@@ -212,22 +206,8 @@ class Services(AbstractContextManager["Services"]):
             self.publisher,
             self.sender,
             self.settings.max_attempts,
-            None if self.settings.mocks_provider else self._offer(),
+            self.settings.provider.offer(self.settings),
         )
-
-    def _offer(self) -> "Offer":
-        from shared.imaging.offers import offer_of
-
-        settings = self.settings
-        return offer_of(
-            settings.openai_model, settings.openai_quality, PriceTable(settings.openai_prices)
-        )
-
-    def _price_of(self, size: str, images: int) -> int | None:
-        settings = self.settings
-        if settings.mocks_provider:
-            return None
-        return PriceTable(settings.openai_prices).of(settings.openai_quality, size, images)
 
     @cached_property
     def canceller(self) -> "Canceller":
@@ -342,21 +322,3 @@ def build_services(settings: Settings) -> Services:
 def process_owner(pid: int | None = None) -> str:
     """Return the name under which a process of this machine holds leases."""
     return f"{socket.gethostname()}:{pid or os.getpid()}"
-
-
-def build_provider(settings: Settings) -> ImageProvider:
-    """Return what makes the images.
-
-    Raises:
-        ConfigurationError: What the provider needs is not installed, or not set.
-    """
-    if settings.mocks_provider:
-        return MockProvider(settings.mock_step_seconds, settings.obeys_scripts)
-    try:
-        from shared.imaging.openai import OpenAIProvider
-    except ImportError as error:
-        raise ConfigurationError(
-            "AI_MOCK_MODE=false needs the OpenAI SDK: pip install openai (this project's extra "
-            "'openai'), or set AI_MOCK_MODE=true"
-        ) from error
-    return OpenAIProvider.from_settings(settings)

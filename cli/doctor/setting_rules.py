@@ -6,7 +6,8 @@ from cli.doctor.facts import Facts
 from cli.doctor.rule import Observation, known, rule
 from shared.database.session import CONNECT_TIMEOUT_SECONDS, STATEMENT_TIMEOUT_SECONDS
 from shared.generation.lease import EXTENSIONS_A_LEASE
-from shared.settings import RETRY_AFTER_MAX_SECONDS, Settings
+from shared.jobs.retry import RETRY_AFTER_MAX_SECONDS
+from shared.settings import Settings
 
 
 @rule(

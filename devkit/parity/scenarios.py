@@ -1,7 +1,7 @@
 """The scripted scenarios: what is asked, what is done meanwhile, and how it must end.
 
-The prompts' tags (`shared.imaging.scripts`) and the limits of `devkit.parity.ground` make each
-of them end within seconds.
+The prompts' tags (`shared.imaging.providers.mock_scripts`) and the limits of
+`devkit.parity.ground` make each of them end within seconds.
 """
 
 from collections.abc import Iterable, Mapping

@@ -19,7 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 from shared.errors import StorageUnavailable
-from shared.imaging.provider import GeneratedImage, Preview
+from shared.imaging.provider import GeneratedImage, PreviewImage
 from shared.imaging.store import StoredImage, asset_key, check_key, describe, preview_key
 
 _NUMBER = re.compile(r"0|[1-9][0-9]*")
@@ -58,7 +58,7 @@ class DiskImageStore:
             _write(path, image.data, is_synced=True)
         return facts
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
         """Keep a picture in the making; see `ImageStore.save_preview`."""
         key = preview_key(job_id, attempt, preview.position)
         with _storage_errors("keep", key):

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import ConfigurationError, StorageUnavailable
-from shared.imaging.provider import GeneratedImage, Preview
+from shared.imaging.provider import GeneratedImage, PreviewImage
 from shared.imaging.store import (
     IMAGE_KEY,
     StoredImage,
@@ -86,7 +86,7 @@ class S3ImageStore:
         """Forget an uploaded picture; see `ImageStore.delete_asset`."""
         self._delete(asset_key(asset_id))
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
         """Keep a picture in the making; see `ImageStore.save_preview`."""
         key = preview_key(job_id, attempt, preview.position)
         self._put(key, preview.data, preview.media_type, {})

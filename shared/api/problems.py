@@ -12,6 +12,7 @@ from shared import errors
 from shared.access.api_keys import Unauthorized
 from shared.access.signatures import ExpiredToken, InvalidToken
 from shared.errors import DarkroomError, LimitReached, one_line
+from shared.pydantic_errors import read_problems
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_SECONDS = 2
@@ -100,11 +101,14 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:
-        found = [_describe(item) for item in error.errors()]
-        if any(item["type"] == "json_invalid" for item in error.errors()):
-            return problem(400, "malformed_json", found[0]["message"])
-        detail = one_line("; ".join(f"{item['field']} {item['message']}".strip() for item in found))
-        return problem(422, "invalid_request", detail, errors=found)
+        details = [_within_body(detail) for detail in error.errors()]
+        for detail in details:
+            if detail["type"] == "json_invalid":
+                reason = detail.get("ctx", {}).get("error", "")
+                return problem(400, "malformed_json", one_line(f"the body is not JSON: {reason}"))
+        found = read_problems(details)
+        line = one_line("; ".join(f"{field} {message}" for field, message in found))
+        return problem(422, "invalid_request", line, errors=[each._asdict() for each in found])
 
     @app.exception_handler(HTTPException)
     async def on_http_error(_request: Request, error: HTTPException) -> JSONResponse:
@@ -126,17 +130,7 @@ def _headers(error: DarkroomError, status: int) -> dict[str, str]:
     return {}
 
 
-def _describe(item: Mapping[str, Any]) -> dict[str, str]:
-    place, *path = item["loc"]
-    # A key of `metadata` may be any text of any length.
-    names = [str(part)[:64] for part in path if part != "[key]"]
-    field = ".".join(names) or str(place)
-    text = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "missing":
-        text = "is missing"
-    elif item["type"] == "extra_forbidden":
-        text = "is not a known field"
-    elif item["type"] == "json_invalid":
-        text = f"the body is not JSON: {item.get('ctx', {}).get('error', '')}"
-    text = text.removeprefix("Input ").removeprefix("String ").removeprefix("Dictionary ")
-    return {"field": one_line(field), "message": one_line(f"{text[:1].lower()}{text[1:]}")}
+def _within_body(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a detail whose location begins inside its place: `body`, `query`, ..."""
+    place, *path = detail["loc"]
+    return {**detail, "loc": path or [place]}

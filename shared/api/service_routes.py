@@ -19,8 +19,9 @@ from shared.api.schemas import (
 )
 from shared.errors import DarkroomError
 from shared.imaging.media_types import MEDIA_TYPES, UPLOAD_MAX_BYTES
-from shared.imaging.params import DEFAULT_SIZE, IMAGES_MAX, PROMPT_MAX_CHARS, SIZE_NAMES
-from shared.imaging.scripts import SCRIPTS
+from shared.imaging.params import DEFAULT_SIZE, PROMPT_MAX_CHARS
+from shared.imaging.providers.mock import MockSettings
+from shared.imaging.providers.mock_scripts import SCRIPTS
 from shared.imaging.styles import DEFAULT_STYLE, STYLES
 from shared.settings import Settings
 from shared.status import JobStatus
@@ -46,12 +47,13 @@ async def list_styles(api: Context) -> StylesBody:
 @router.get("/v1/options", summary="List options")
 async def list_options(api: Context) -> OptionsBody:
     """Return the sizes, styles and limits of requests, the statuses of jobs, and error codes."""
+    offer = api.settings.provider.offer(api.settings)
     return OptionsBody(
-        sizes=SIZE_NAMES,
+        sizes=offer.sizes,
         default_size=DEFAULT_SIZE,
         styles=_STYLES,
         default_style=DEFAULT_STYLE,
-        images_max=IMAGES_MAX,
+        images_max=offer.images_max,
         prompt_max_chars=PROMPT_MAX_CHARS,
         upload_media_types=MEDIA_TYPES,
         upload_max_bytes=UPLOAD_MAX_BYTES,
@@ -69,7 +71,8 @@ async def list_options(api: Context) -> OptionsBody:
 
 
 def _scripts_of(settings: Settings) -> list[ScriptBody]:
-    return _SCRIPTS if settings.mocks_provider and settings.obeys_scripts else []
+    is_scripted = settings.mocks_provider and MockSettings.of(settings).obeys_scripts
+    return _SCRIPTS if is_scripted else []
 
 
 def _kinds_of(root: type[DarkroomError]) -> list[type[DarkroomError]]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.deadline import Deadline, shielded
 from shared.errors import LeaseLost, ServiceUnavailable, StorageUnavailable, one_line
-from shared.imaging.provider import Preview
+from shared.imaging.provider import PreviewImage
 from shared.imaging.store import ImageStore, preview_key
 from shared.jobs.model import Claim
 from shared.jobs.preview_store import PreviewStore, StoredPreview
@@ -41,7 +41,7 @@ class AttemptPreviews:
         self._is_kept = True
         self._is_over = False
 
-    def keep(self, preview: Preview) -> None:
+    def keep(self, preview: PreviewImage) -> None:
         """Show a preview from now on, in place of the one of its position before.
 
         Raises:
@@ -57,7 +57,7 @@ class AttemptPreviews:
         if self._keys:
             _Errand(self._forget).wait(PATIENCE_SECONDS)
 
-    def _keep(self, preview: Preview) -> None:
+    def _keep(self, preview: PreviewImage) -> None:
         claim = self._claim
         # Known before the bytes are there: `forget` may come while a store hangs.
         key = preview_key(claim.job_id, claim.attempt, preview.position)

@@ -1,32 +1,35 @@
-"""Which sizes and counts a model offers: what it does not is refused before a job is accepted.
+"""What a model can be asked for, and what that costs: checked before a job is accepted."""
 
-Facts: `openai` 3.54 (Python SDK), `types/image_generate_params.py` and `types/image_model.py`.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from shared.errors import InvalidRequest
 from shared.imaging.params import IMAGES_MAX, SIZE_NAMES
-from shared.imaging.prices import PriceTable
 
-_GPT_IMAGE_SIZES = ("1024x1024", "1024x1536", "1536x1024")
-_OLD_MODELS: Mapping[str, tuple[Sequence[str], int]] = {
-    "dall-e-2": (("256x256", "512x512", "1024x1024"), IMAGES_MAX),
-    "dall-e-3": (("1024x1024",), 1),
-}
+PriceOf = Callable[[str, int], int | None]
+"""The price of some images of one size, in micro-dollars; None where it is not known."""
+
+
+def _unknown_price(_size: str, _images: int) -> int | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What one model can be asked for."""
+    """What one model, or a family of models, offers.
+
+    Attributes:
+        model: The name of the model; a provider declares families such as `gpt-image-*`.
+        images_max: How many images one call makes.
+        previews_max: How many previews of an image the model shows; 0 means none.
+    """
 
     model: str
     sizes: Sequence[str] = SIZE_NAMES
     images_max: int = IMAGES_MAX
-    takes_references: bool = True
-    quality: str = "auto"
-    prices: PriceTable = field(default_factory=lambda: PriceTable({}))
+    previews_max: int = 0
+    takes_reference: bool = True
+    price_of: PriceOf = _unknown_price
 
     def check(
         self,
@@ -39,35 +42,20 @@ class Offer:
         """Let a request pass that the model can serve at that cost.
 
         Raises:
-            InvalidRequest: It cannot; the line says what it offers, or what it costs.
+            InvalidRequest: The message says what the model offers, or what the images cost.
         """
         if size not in self.sizes:
             raise InvalidRequest(f"size: {self.model} offers {', '.join(self.sizes)}, not {size}")
         if n > self.images_max:
             raise InvalidRequest(f"n: {self.model} makes at most {self.images_max} images a job")
-        if has_reference and not self.takes_references:
+        if has_reference and not self.takes_reference:
             raise InvalidRequest(f"source_asset_id: {self.model} takes no reference pictures")
         if max_cost_microdollars is not None:
             self._check_cost(size, n, max_cost_microdollars)
 
     def _check_cost(self, size: str, n: int, most: int) -> None:
-        price = self.prices.of(self.quality, size, n)
+        price = self.price_of(size, n)
         if price is None:
             raise InvalidRequest(f"max_cost: the price of {self.model} at {size} is not known here")
         if price > most:
             raise InvalidRequest(f"max_cost: {n} images cost {price} micro-dollars, not {most}")
-
-
-def offer_of(model: str, quality: str = "auto", prices: PriceTable | None = None) -> Offer:
-    """Return what is known of a model; one that is not known is taken to offer everything."""
-    sizes, images_max = _OLD_MODELS.get(model, (SIZE_NAMES, IMAGES_MAX))
-    if is_gpt_image(model):
-        sizes = _GPT_IMAGE_SIZES
-    return Offer(
-        model, sizes, images_max, model not in _OLD_MODELS, quality, prices or PriceTable({})
-    )
-
-
-def is_gpt_image(model: str) -> bool:
-    """Whether the model takes output formats, streams previews, and always answers with bytes."""
-    return model.startswith(("gpt-image", "chatgpt-image"))

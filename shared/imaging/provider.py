@@ -1,4 +1,7 @@
-"""The port of the providers: what makes images, and what it promises."""
+"""The port of the providers: what makes images, and what it promises.
+
+`shared.imaging.providers` holds the providers; `shared.imaging.service` calls them.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +26,7 @@ class Receipt:
 
     Attributes:
         request_id: The provider's own name for the call.
-        units: What was billed, by name: `images`, `input_tokens`, `output_tokens`.
+        units: What was billed, by the names that the provider declares.
         price_microdollars: By the price table of the settings; None where that has no entry.
     """
 
@@ -36,20 +39,36 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The picture of a product that the images shall show, as a file."""
+    """The picture that the images are based on, as a file."""
 
     data: bytes
     media_type: str
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewImage:
+    """A partial image: what the image at `position` looks like so far.
+
+    Attributes:
+        position: Which of the job's n images this is, from 0.
+        data: The encoded file, whole, as `media_type` says. Its size may differ from the image's.
+    """
+
+    position: int
+    data: bytes
+    media_type: str
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedImage:
-    """One finished picture with its bytes.
+    """One finished image with its bytes.
 
     Attributes:
         position: Which of the job's n images this is, from 0.
         data: The encoded file, as `media_type` says.
-        seed: The seed that this very picture was made from.
+        seed: The seed that this image was made from.
     """
 
     position: int
@@ -62,24 +81,8 @@ class GeneratedImage:
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A picture in the making: what the one at `position` looks like so far.
-
-    Attributes:
-        data: The encoded file, as `media_type` says; whole, and perhaps of another size than the
-            picture will have.
-    """
-
-    position: int
-    data: bytes
-    media_type: str
-    width_px: int
-    height_px: int
-
-
-def _ignore(*_facts: object) -> None:
-    """Do nothing with what nobody asked for."""
+def ignore(*_facts: object) -> None:
+    """Do nothing; the default of optional callbacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +90,22 @@ class ProviderCall:
     """One call: what to make, and how to report on it.
 
     Attributes:
+        model: One of those that the provider declares.
         positions: The images to make, by position; fewer than n when others are already saved.
         attempt: The attempt this call belongs to, from 1.
-        step: To be called as the picture grows, with the share done, 0.0 to 1.0 and never
-            falling. Raises when the attempt must stop (cancelled, lease lost, deadline); the
-            provider lets that pass.
+        step: Call it as the images grow, with the share done: 0.0 to 1.0, never falling. It
+            raises when the attempt must stop (cancelled, lease lost, deadline); let that pass.
         deadline: Bounds every blocking call of the provider.
-        reference: What the images shall show; None if the prompt alone says it.
-        bill: To be told as soon as it is known whether the call was billed, and what for.
-        keep: To be given each picture as soon as its bytes are whole: it is kept before anything
-            else happens, and never asked for again.
-        preview: To be given each picture in the making, before the step that it is. Raises when
-            the attempt must stop.
+        reference: What the images are based on; None if the prompt alone describes them.
+        bill: Call it as soon as it is known whether the call was billed, and for what.
+        keep: Call it with each image as soon as its bytes are whole. The image is saved before
+            anything else happens, and is never asked for again.
+        preview: Call it with each preview, before the step that it shows. It raises when the
+            attempt must stop.
     """
 
     job_id: UUID
+    model: str
     prompt: str
     style: str
     width_px: int
@@ -112,14 +116,19 @@ class ProviderCall:
     step: Callable[[float], None]
     deadline: Deadline
     reference: Reference | None = None
-    bill: Callable[[ChargeState, Receipt], None] = _ignore
-    keep: Callable[[GeneratedImage], None] = _ignore
-    preview: Callable[[Preview], None] = _ignore
+    bill: Callable[[ChargeState, Receipt], None] = ignore
+    keep: Callable[[GeneratedImage], None] = ignore
+    preview: Callable[[PreviewImage], None] = ignore
+
+    @property
+    def size(self) -> str:
+        """The size as requests name it."""
+        return f"{self.width_px}x{self.height_px}"
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderAnswer:
-    """What came back: possibly fewer images than asked, never none without an error."""
+    """What came back: perhaps fewer images than asked for; no image at all is an error."""
 
     images: tuple[GeneratedImage, ...]
     charge_state: ChargeState
@@ -133,9 +142,6 @@ class ImageProvider(Protocol):
     makes no retries of its own; raises only errors of `shared.errors` for faults it knows, with
     `charge_state` set; keeps nothing between calls that a killed process would lose.
     """
-
-    name: str
-    model: str
 
     def generate(self, call: ProviderCall) -> ProviderAnswer:
         """Make the images of `call.positions`.

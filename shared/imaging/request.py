@@ -16,7 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
-from shared.errors import InvalidRequest, one_line
+from shared.errors import InvalidRequest
 from shared.imaging.params import (
     DEFAULT_SIZE,
     IMAGES_MAX,
@@ -28,6 +28,7 @@ from shared.imaging.params import (
     clean_prompt,
 )
 from shared.imaging.styles import DEFAULT_STYLE, StyleId
+from shared.pydantic_errors import describe
 
 METADATA_MAX_KEYS = 16
 
@@ -103,7 +104,7 @@ class GenerationRequest(ImageOrder):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise InvalidRequest(_describe(error)) from None
+            raise InvalidRequest(describe(error, "request")) from None
 
     def params(self) -> ImageParams:
         """Return the parameters of a job.
@@ -123,16 +124,3 @@ class GenerationRequest(ImageOrder):
             max_cost_microdollars=self.max_cost,
             metadata=self.metadata,
         )
-
-
-def _describe(error: ValidationError) -> str:
-    problems = []
-    for problem in error.errors(include_url=False, include_input=False, include_context=False):
-        name = ".".join(str(part)[:64] for part in problem["loc"] if part != "[key]")
-        text = str(problem["msg"]).removeprefix("Value error, ")
-        if problem["type"] == "missing":
-            text = "is missing"
-        elif problem["type"] == "extra_forbidden":
-            text = "is not a known field"
-        problems.append(f"{name} {text[:1].lower()}{text[1:]}".strip())
-    return one_line("request: " + "; ".join(problems))

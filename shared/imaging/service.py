@@ -1,4 +1,4 @@
-"""The image service: asks the provider for a job's images and checks what came back.
+"""The image service: calls the provider for a job's images and checks the answer.
 
 Called by `shared.generation.handler`, once an attempt.
 """
@@ -17,30 +17,28 @@ from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
     ImageProvider,
-    Preview,
+    PreviewImage,
     ProviderAnswer,
     ProviderCall,
     Receipt,
     Reference,
+    ignore,
 )
 
 PROGRESS_BEFORE_PROVIDER = 10
 PROGRESS_AFTER_PROVIDER = 90
 
-P = TypeVar("P", GeneratedImage, Preview)
+Image = TypeVar("Image", GeneratedImage, PreviewImage)
 
 _log = structlog.get_logger(__name__)
 
 
-def _ignore(*_facts: object) -> None:
-    """Do nothing with what nobody asked for."""
-
-
 class ImageService:
-    """Makes the images of jobs with one provider."""
+    """Makes the images of jobs with one model of one provider."""
 
-    def __init__(self, provider: ImageProvider) -> None:
+    def __init__(self, provider: ImageProvider, model: str) -> None:
         self._provider = provider
+        self._model = model
 
     def process_generation(
         self,
@@ -52,9 +50,9 @@ class ImageService:
         reference: bytes | None = None,
         deadline: Deadline,
         on_progress: Callable[[int], None],
-        on_bill: Callable[[ChargeState, Receipt | None], None] = _ignore,
-        on_image: Callable[[GeneratedImage], None] = _ignore,
-        on_preview: Callable[[Preview], None] = _ignore,
+        on_bill: Callable[[ChargeState, Receipt | None], None] = ignore,
+        on_image: Callable[[GeneratedImage], None] = ignore,
+        on_preview: Callable[[PreviewImage], None] = ignore,
     ) -> ProviderAnswer:
         """Make images of a job; the answer has at least one, and none that was not asked for.
 
@@ -75,6 +73,7 @@ class ImageService:
         """
         call = ProviderCall(
             job_id=job_id,
+            model=self._model,
             prompt=params.prompt,
             style=params.style,
             width_px=params.width_px,
@@ -82,7 +81,7 @@ class ImageService:
             seed=params.seed,
             positions=positions,
             attempt=attempt,
-            reference=None if reference is None else _reference_of(reference),
+            reference=_reference_of(reference),
             step=_ProgressReport(on_progress),
             deadline=deadline,
             bill=on_bill,
@@ -92,19 +91,23 @@ class ImageService:
         return _check_answer(self._provider.generate(call), positions)
 
 
-def _reference_of(data: bytes) -> Reference:
+def _reference_of(data: bytes | None) -> Reference | None:
+    if data is None:
+        return None
     media_type = media_type_of(data)
     if media_type is None:
-        raise InvalidRequest("source_asset_id: the bytes of the asset are no picture")
+        raise InvalidRequest("source_asset_id: the bytes of the asset are not a picture")
     return Reference(data, media_type)
 
 
-def _only_usable(hand_on: Callable[[P], None], asked: tuple[int, ...]) -> Callable[[P], None]:
-    """Return what hands on those pictures that were asked for and are what they say."""
+def _only_usable(
+    receive: Callable[[Image], None], asked: tuple[int, ...]
+) -> Callable[[Image], None]:
+    """Return a function that passes on images that were asked for and are what they say."""
 
-    def check(picture: P) -> None:
-        if picture.position in asked and _is_usable(picture):
-            hand_on(picture)
+    def check(image: Image) -> None:
+        if image.position in asked and _is_usable(image):
+            receive(image)
 
     return check
 
@@ -137,11 +140,8 @@ def _check_answer(answer: ProviderAnswer, asked: tuple[int, ...]) -> ProviderAns
     return ProviderAnswer(usable, answer.charge_state, answer.receipt)
 
 
-def _is_usable(image: GeneratedImage | Preview) -> bool:
-    """Whether the bytes begin as their media type says; if not, the image counts as missing.
-
-    The images beside it were made and perhaps paid for, and are kept.
-    """
+def _is_usable(image: GeneratedImage | PreviewImage) -> bool:
+    """Whether the bytes begin as their media type says; if not, the image counts as missing."""
     usable = media_type_of(image.data) == image.media_type
     if not usable:
         _log.warning(

@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from shared.errors import StorageUnavailable
-from shared.imaging.provider import GeneratedImage, Preview
+from shared.imaging.provider import GeneratedImage, PreviewImage
 
 IMAGE_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
 PREVIEW_KEY = re.compile(rf"{IMAGE_KEY.pattern}\.preview")
@@ -57,7 +57,7 @@ class ImageStore(Protocol):
         """
         ...
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
         """Keep a picture in the making, in place of the one before; return its storage key.
 
         The key is `{job}/{attempt}/{position}.preview`. Whoever reads it meanwhile gets the one

@@ -3,7 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from shared.settings import RETRY_AFTER_MAX_SECONDS, Settings
+RETRY_AFTER_MAX_SECONDS = 900.0
+"""The longest wait a provider may ask for with Retry-After."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +18,6 @@ class RetryPolicy:
 
     factor_seconds: int
     maximum_seconds: int
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> "RetryPolicy":
-        """Take RETRY_BACKOFF and RETRY_BACKOFF_MAX."""
-        return cls(settings.retry_backoff, settings.retry_backoff_max)
 
     def ceiling_seconds(self, failures: int) -> int:
         """Return the longest backoff after so many failures, from 1."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from PIL import Image as Picture
 
+from shared.imaging.providers.mock import MockSettings
 from tests.support.runtime import Runtime
 
 PLAIN = [
@@ -65,7 +66,7 @@ def test_rows_of_a_plain_job_hold_one_attempt_and_its_end(runtime: Runtime) -> N
     assert attempt["started_at"] == rows.job["started_at"]
     assert attempt["finished_at"] == rows.job["finished_at"]
     assert rows.job["finished_at"] - rows.job["started_at"] >= timedelta(
-        seconds=4 * runtime.settings.mock_step_seconds
+        seconds=4 * MockSettings.of(runtime.settings).mock_step_seconds
     )
 
 

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from shared.jobs.retry import RetryPolicy
 from shared.status import COMPLETED, PREPARING, QUEUED, STARTING, failed, rendering, waiting
 from tests.support.runtime import Rows, Runtime
 from tests.support.story import RUN, outcomes, storage_keys
@@ -37,7 +36,7 @@ def test_transient_failures_are_tried_again_after_the_delays_of_the_policy(
     assert [attempt["number"] for attempt in rows.attempts] == [1, 2, 3]
     assert outcomes(rows) == ["failed", "failed", "completed"]
     assert storage_keys(rows) == [f"{job.id}/3/0"]
-    policy = RetryPolicy.from_settings(runtime.settings)
+    policy = runtime.settings.retry_policy
     waits = runtime.waits(job)
     assert_kept(waits, rows)
     for wait in waits:

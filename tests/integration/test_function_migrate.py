@@ -146,12 +146,12 @@ def test_by_hand_it_makes_a_workspace_with_its_key(url: str) -> None:
     ("event", "reason"),
     [
         ({"create_keys": {}}, "event: create_keys is not a known field"),
-        ({"create_key": "shop"}, "event: create_key input should be "),
+        ({"create_key": "shop"}, "event: create_key should be "),
         ({"create_key": {}}, "create_key.workspace is missing; create_key.name is missing"),
-        ({"create_key": {"workspace": "shop", "name": 1}}, "create_key.name input should be "),
+        ({"create_key": {"workspace": "shop", "name": 1}}, "create_key.name should be "),
         (
             {"create_key": {"workspace": "a", "name": "b", "create_workspace": "yes"}},
-            "create_key.create_workspace input should be a valid boolean",
+            "create_key.create_workspace should be a valid boolean",
         ),
         ({"create_key": {"workspace": "a b", "name": "c"}}, "workspace: must be 1 to 64"),
         ({"create_key": {"workspace": "default", "name": " "}}, "name: must be 1 to 255"),

@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from shared.adapters.disk_images import DiskImageStore
 from shared.adapters.s3_images import S3ImageStore
 from shared.errors import StorageUnavailable
-from shared.imaging.provider import GeneratedImage, Preview
+from shared.imaging.provider import GeneratedImage, PreviewImage
 from shared.imaging.store import ImageStore
 from tests.support.builders import build_settings
 
@@ -26,9 +26,9 @@ def build_image(position: int = 0, data: bytes = DATA) -> GeneratedImage:
     return GeneratedImage(position, data, "image/png", 256, 320, 11, "openai", "gpt-image-2")
 
 
-def build_preview(data: bytes) -> Preview:
+def build_preview(data: bytes) -> PreviewImage:
     """Return what the picture of position 3 looks like so far."""
-    return Preview(3, data, "image/png", 64, 80)
+    return PreviewImage(3, data, "image/png", 64, 80)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from shared.adapters.disk_images import DiskImageStore
 from shared.errors import LeaseLost, PromptRejected, StorageUnavailable, UnknownPreview
 from shared.generation.attempt_previews import PATIENCE_SECONDS
 from shared.generation.outcome import Completed, Failed, NothingToDo
-from shared.imaging.provider import Preview, ProviderCall
+from shared.imaging.provider import PreviewImage, ProviderCall
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim, Job
@@ -43,9 +43,9 @@ def store(engine: Engine) -> PreviewStore:
     return PreviewStore(engine)
 
 
-def preview(position: int, text: bytes = b"") -> Preview:
+def preview(position: int, text: bytes = b"") -> PreviewImage:
     """Return a preview whose bytes begin like a PNG's."""
-    return Preview(position, PNG + text, "image/png", 64, 48)
+    return PreviewImage(position, PNG + text, "image/png", 64, 48)
 
 
 def show(call: ProviderCall) -> None:
@@ -193,7 +193,7 @@ class NoPreviews(FaultyImageStore):
         super().__init__(store, failures=0)
         self.asked = 0
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
         """Fail."""
         self.asked += 1
         raise StorageUnavailable("the store is full")
@@ -217,7 +217,7 @@ class SilentPreviews(FaultyImageStore):
         self.may_answer = threading.Event()
         self.answered = threading.Event()
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
         """Answer when it is too late."""
         self.may_answer.wait(20)
         key = self._store.save_preview(job_id, attempt, preview)

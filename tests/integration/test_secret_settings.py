@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 
 from functions.secret_settings import load_function_database_url, load_function_settings
 from shared.errors import ConfigurationError
+from shared.imaging.providers.openai import OpenAISettings
 from tests.architecture.test_imports import AWS, run
 
 SIGNING_KEY = "s3cret-key-of-at-least-32-characters"
@@ -64,8 +65,9 @@ def test_settings_come_from_all_secrets_and_the_environment(
     assert settings.database_url == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
     assert settings.redis_url == ADDRESSES["REDIS_URL"]
     assert settings.signing_secret == SIGNING_KEY
-    assert settings.openai_api_key is not None
-    assert settings.openai_api_key.get_secret_value() == "sk-new"
+    key = OpenAISettings.of(settings).openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-new"
     assert "s3cret" not in repr(settings)
     assert load_function_database_url() == settings.database_url
 

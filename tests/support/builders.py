@@ -8,7 +8,7 @@ from shared.errors import ServiceUnavailable, StorageUnavailable
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
-    Preview,
+    PreviewImage,
     ProviderAnswer,
     ProviderCall,
 )
@@ -78,9 +78,6 @@ class ScriptedProvider:
             once the numbers are used up.
     """
 
-    name = "scripted"
-    model = "scripted-1"
-
     def __init__(self, *works: Work, makes: tuple[int, ...] = ()) -> None:
         self.calls: list[ProviderCall] = []
         self._works = works
@@ -141,7 +138,7 @@ class FaultyImageStore:
             raise StorageUnavailable("the store is unavailable")
         return self._store.save(job_id, attempt, image)
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: Preview) -> str:
+    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
         """Save it."""
         return self._store.save_preview(job_id, attempt, preview)
 

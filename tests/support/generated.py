@@ -22,7 +22,8 @@ from pydantic_core import PydanticUndefined
 
 from cli.app import app
 from cli.doctor.command import RULES
-from shared.imaging.scripts import SCRIPTS, ScriptTag
+from shared.imaging.providers.mock_scripts import SCRIPTS, ScriptTag
+from shared.imaging.providers.registry import BUILT_IN
 from shared.settings import Settings
 from tests.support.images_api import FAULTS
 
@@ -100,6 +101,45 @@ def faults_table(_text: str) -> list[str]:
     """Return the table of all faults of the server that stands in for a provider."""
     rows = [f"| `<<{name}>>` | {meaning} |" for name, (meaning, _) in FAULTS.items()]
     return ["| fault | what the client meets |", "|---|---|", *rows]
+
+
+def provider_errors_table(_text: str) -> list[str]:
+    """Return the error tables of all providers."""
+    lines = [
+        "| provider | what it answers | code | stage | tried again | charge |",
+        "|---|---|---|---|---|---|",
+    ]
+    for provider in BUILT_IN:
+        for rule in provider.errors:
+            again = "yes" if rule.kind.retryable else "no"
+            known = f"`{rule.kind.code}` | {rule.kind.stage or ''} | {again}"
+            lines.append(f"| {provider.name} | {rule.when} | {known} | {rule.charge.value} |")
+    return lines
+
+
+def models_table(_text: str) -> list[str]:
+    """Return what the models of all providers offer."""
+    lines = [
+        "| provider | model | sizes | images a call | previews | reference picture |",
+        "|---|---|---|---|---|---|",
+    ]
+    for provider in BUILT_IN:
+        for offer in provider.offers:
+            reference = "yes" if offer.takes_reference else "no"
+            counts = f"{offer.images_max} | {offer.previews_max or 'no'} | {reference}"
+            sizes = ", ".join(offer.sizes)
+            lines.append(f"| {provider.name} | `{offer.model}` | {sizes} | {counts} |")
+    return lines
+
+
+def units_table(_text: str) -> list[str]:
+    """Return the units that receipts name."""
+    rows = [
+        f"| {provider.name} | `{unit}` | {meaning} |"
+        for provider in BUILT_IN
+        for unit, meaning in provider.units.items()
+    ]
+    return ["| provider | unit | what it counts |", "|---|---|---|", *rows]
 
 
 def rules_table(_text: str) -> list[str]:
@@ -240,6 +280,9 @@ SECTIONS = (
     Section(REFERENCE / "cli.md", "commands", commands_text),
     Section(REFERENCE / "scenarios.md", "scripts", scripts_table),
     Section(REFERENCE / "scenarios.md", "faults", faults_table),
+    Section(DOCS / "providers.md", "errors", provider_errors_table),
+    Section(DOCS / "providers.md", "units", units_table),
+    Section(DOCS / "providers.md", "models", models_table),
     Section(DOCS / "doctor.md", "rules", rules_table),
     Section(COMPOSE, "settings", compose_settings),
 )

@@ -75,7 +75,7 @@ class Worker:
             publisher,
             LeaseKeeper(attempts, lease_seconds, MainThreadInterrupt()),
             PreviewKeeper(image_store, PreviewStore(engine)),
-            ImageService(provider),
+            ImageService(provider, "scripted-1"),
             image_store,
             charges,
             AttemptEnding(attempts, announcer, RetryPolicy(0, 0), charges),

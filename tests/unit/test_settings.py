@@ -6,6 +6,8 @@ from urllib.parse import quote
 import pytest
 
 from shared.errors import ConfigurationError
+from shared.imaging.providers.mock import MockSettings
+from shared.imaging.providers.openai import OpenAISettings
 from shared.secret_files import has_password
 from shared.settings import Settings, load_database_url, load_settings
 
@@ -154,7 +156,7 @@ def test_two_addresses_are_enough(environment: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert settings.environment == "local"
     assert settings.mocks_provider
-    assert settings.obeys_scripts
+    assert MockSettings.of(settings).obeys_scripts
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
@@ -204,7 +206,7 @@ def test_mocking_and_scripts_follow_the_environment(
 ) -> None:
     """Local means drawn pictures and scripts; elsewhere each must be asked for."""
     settings = load_with(environment, variables)
-    assert (settings.mocks_provider, settings.obeys_scripts) == (mocks, obeys)
+    assert (settings.mocks_provider, MockSettings.of(settings).obeys_scripts) == (mocks, obeys)
 
 
 def test_unknown_variables_are_ignored(environment: pytest.MonkeyPatch) -> None:
@@ -254,11 +256,11 @@ def test_prices_are_json_wherever_they_stand(
     environment: pytest.MonkeyPatch, prices: object
 ) -> None:
     """A secret may hold them as text, as the environment does, or as an object."""
-    assert load_settings({"OPENAI_PRICES": prices}).openai_prices == {"*": 40000}
+    assert OpenAISettings.of(load_settings({"OPENAI_PRICES": prices})).openai_prices == {"*": 40000}
     environment.setenv("OPENAI_PRICES", '{"*": 50000}')
-    assert load_settings().openai_prices == {"*": 50000}
+    assert OpenAISettings.of(load_settings()).openai_prices == {"*": 50000}
     environment.setenv("OPENAI_PRICES", "")
-    assert load_settings().openai_prices == {}
+    assert OpenAISettings.of(load_settings()).openai_prices == {}
 
 
 def test_trusted_networks_are_listed_with_commas(environment: pytest.MonkeyPatch) -> None:
@@ -306,7 +308,7 @@ def test_secrets_may_stand_in_files(environment: pytest.MonkeyPatch, tmp_path: P
     assert settings.database_url == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
     assert settings.redis_url == REDIS_URL
     assert settings.signing_secret == SIGNING_KEY
-    assert settings.openai_api_key is None
+    assert OpenAISettings.of(settings).openai_api_key is None
 
 
 def test_password_in_an_address_needs_no_file(

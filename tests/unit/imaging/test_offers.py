@@ -1,10 +1,18 @@
-"""What a model offers, and what a picture of it costs."""
+"""What a model offers, and what an image of it costs."""
+
+from typing import Any
 
 import pytest
 
 from shared.errors import InvalidRequest
-from shared.imaging.offers import offer_of
-from shared.imaging.prices import PriceTable
+from shared.imaging.offers import Offer
+from shared.imaging.providers.openai import PROVIDER, OpenAISettings
+from shared.imaging.providers.prices import price_of
+
+
+def offer_of(model: str, **settings: Any) -> Offer:
+    """Return what a model of OpenAI's offers."""
+    return PROVIDER.offer(OpenAISettings(openai_model=model, **settings))
 
 
 @pytest.mark.parametrize(
@@ -23,23 +31,31 @@ def test_what_a_model_offers_passes(model: str, size: str, n: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "n", "line"),
+    ("model", "asked", "line"),
     [
         (
             "gpt-image-2.5-flare",
-            "256x256",
-            1,
+            {"size": "256x256", "n": 1},
             "size: gpt-image-2.5-flare offers 1024x1024, 1024x1536, 1536x1024, not 256x256",
         ),
-        ("dall-e-3", "1024x1024", 2, "n: dall-e-3 makes at most 1 images a job"),
+        (
+            "dall-e-3",
+            {"size": "1024x1024", "n": 2},
+            "n: dall-e-3 makes at most 1 images a job",
+        ),
+        (
+            "dall-e-2",
+            {"size": "1024x1024", "n": 1, "has_reference": True},
+            "source_asset_id: dall-e-2 takes no reference pictures",
+        ),
     ],
 )
-def test_what_it_does_not_offer_is_refused_with_what_it_does(
-    model: str, size: str, n: int, line: str
+def test_what_a_model_does_not_offer_is_refused(
+    model: str, asked: dict[str, Any], line: str
 ) -> None:
-    """In one line, which begins with the field."""
+    """In one line, which begins with the field and says what the model offers."""
     with pytest.raises(InvalidRequest) as raised:
-        offer_of(model).check(size, n)
+        offer_of(model).check(**asked)
     assert str(raised.value) == line
 
 
@@ -53,7 +69,7 @@ def test_what_it_does_not_offer_is_refused_with_what_it_does(
 )
 def test_what_would_cost_too_much_is_refused(most: int | None, line: str | None) -> None:
     """Before anything is called."""
-    offer = offer_of("gpt-image-2", prices=PriceTable({"1024x1024": 40_000}))
+    offer = offer_of("gpt-image-2", openai_prices={"1024x1024": 40_000})
     if line is None:
         offer.check("1024x1024", 2, most)
     else:
@@ -69,9 +85,9 @@ def test_a_request_with_a_cost_limit_is_refused_if_its_price_is_unknown() -> Non
 
 def test_the_closest_price_counts() -> None:
     """Quality and size before size, size before quality, and the rest last."""
-    table = PriceTable({"high 1024x1024": 9, "1024x1024": 5, "high": 3, "*": 1})
-    assert table.of("high", "1024x1024", 2) == 18
-    assert table.of("low", "1024x1024", 2) == 10
-    assert table.of("high", "1536x1024", 1) == 3
-    assert table.of("low", "1536x1024", 1) == 1
-    assert PriceTable({"512x512": 5}).of("low", "1024x1024", 1) is None
+    table = {"high 1024x1024": 9, "1024x1024": 5, "high": 3, "*": 1}
+    assert price_of(table, "high", "1024x1024", 2) == 18
+    assert price_of(table, "low", "1024x1024", 2) == 10
+    assert price_of(table, "high", "1536x1024", 1) == 3
+    assert price_of(table, "low", "1536x1024", 1) == 1
+    assert price_of({"512x512": 5}, "low", "1024x1024", 1) is None

@@ -74,7 +74,7 @@ def test_each_limit_is_kept_and_names_its_field(change: dict[str, Any], named: s
 
 def test_every_wrong_field_is_named_in_the_same_line() -> None:
     """A client learns of all its mistakes at once."""
-    with pytest.raises(InvalidRequest, match=r"prompt is missing; n input should be .*10$"):
+    with pytest.raises(InvalidRequest, match=r"prompt is missing; n should be .*10$"):
         GenerationRequest.from_untrusted({"n": 11})
 
 

@@ -11,7 +11,7 @@ from shared.imaging.params import ImageParams
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
-    Preview,
+    PreviewImage,
     ProviderAnswer,
     ProviderCall,
 )
@@ -31,14 +31,11 @@ def build_image(position: int, data: bytes = PNG, media_type: str = "image/png")
 class FakeProvider:
     """Returns the given answer, after the given steps."""
 
-    name = "fake"
-    model = "fake-1"
-
     def __init__(
         self,
         *images: GeneratedImage,
         steps: tuple[float, ...] = (),
-        previews: tuple[Preview, ...] = (),
+        previews: tuple[PreviewImage, ...] = (),
         charge_state: ChargeState = ChargeState.CHARGED,
         error: Exception | None = None,
     ) -> None:
@@ -68,7 +65,7 @@ def process(
 ) -> ProviderAnswer:
     """Run the service on two images of a mug."""
     params = {"prompt": "a mug", "size": "512x512", "style": "outdoor", "n": 2, "seed": 40}
-    return ImageService(provider).process_generation(
+    return ImageService(provider, "fake-1").process_generation(
         JOB_ID,
         ImageParams.from_row(params, JOB_ID),
         positions=positions,
@@ -83,7 +80,8 @@ def test_provider_is_asked_for_what_the_params_say() -> None:
     provider = FakeProvider(build_image(0), build_image(1))
     answer = process(provider, attempt=2)
     (call,) = provider.calls
-    assert (call.job_id, call.prompt, call.style) == (JOB_ID, "a mug", "outdoor")
+    assert (call.job_id, call.model, call.prompt) == (JOB_ID, "fake-1", "a mug")
+    assert (call.style, call.size) == ("outdoor", "512x512")
     assert (call.width_px, call.height_px, call.seed) == (512, 512, 40)
     assert (call.positions, call.attempt) == ((0, 1), 2)
     assert [image.position for image in answer.images] == [0, 1]
@@ -181,10 +179,14 @@ def test_only_unusable_bytes_are_no_images() -> None:
 
 def test_only_whole_previews_that_were_asked_for_are_handed_on() -> None:
     """What is none is no fault of the job's."""
-    good = Preview(1, PNG, "image/png", 64, 64)
-    others = (Preview(2, PNG, "image/png", 64, 64), Preview(0, b"<html>", "image/png", 64, 64))
-    shown: list[Preview] = []
-    ImageService(FakeProvider(build_image(0), previews=(*others, good))).process_generation(
+    good = PreviewImage(1, PNG, "image/png", 64, 64)
+    others = (
+        PreviewImage(2, PNG, "image/png", 64, 64),
+        PreviewImage(0, b"<html>", "image/png", 64, 64),
+    )
+    shown: list[PreviewImage] = []
+    provider = FakeProvider(build_image(0), previews=(*others, good))
+    ImageService(provider, "fake-1").process_generation(
         JOB_ID,
         ImageParams.from_row({"prompt": "a mug", "n": 2}, JOB_ID),
         positions=(0, 1),
@@ -198,12 +200,12 @@ def test_only_whole_previews_that_were_asked_for_are_handed_on() -> None:
 def test_what_on_preview_raises_ends_the_call() -> None:
     """A lease may be found to be lost there too."""
 
-    def lose_lease(_preview: Preview) -> None:
+    def lose_lease(_preview: PreviewImage) -> None:
         raise LeaseLost("gone")
 
-    provider = FakeProvider(build_image(0), previews=(Preview(0, PNG, "image/png", 64, 64),))
+    provider = FakeProvider(build_image(0), previews=(PreviewImage(0, PNG, "image/png", 64, 64),))
     with pytest.raises(LeaseLost):
-        ImageService(provider).process_generation(
+        ImageService(provider, "fake-1").process_generation(
             JOB_ID,
             ImageParams.from_row({"prompt": "a mug"}, JOB_ID),
             positions=(0,),

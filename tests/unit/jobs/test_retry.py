@@ -60,4 +60,4 @@ def test_a_short_wish_does_not_shorten_the_backoff() -> None:
 def test_the_policy_is_that_of_the_settings() -> None:
     """RETRY_BACKOFF and RETRY_BACKOFF_MAX."""
     settings = build_settings(retry_backoff=5, retry_backoff_max=70)
-    assert RetryPolicy.from_settings(settings) == RetryPolicy(5, 70)
+    assert settings.retry_policy == RetryPolicy(5, 70)

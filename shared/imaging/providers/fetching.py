@@ -1,7 +1,7 @@
-"""Fetching a picture from an address that a provider answered with: nowhere it should not lead.
+"""Fetches a picture from an address that a provider answered with, from public addresses only.
 
-The address is checked and pinned at each hop: what was resolved is what is connected to, so that
-no second answer of a name server leads to a machine of this network.
+The address is checked and pinned at each redirection: the connection goes to the address that was
+checked, so a second answer of a name server cannot lead to a machine of this network.
 """
 
 import http.client
@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from shared.deadline import Deadline
-from shared.errors import CorruptImage, ProviderTimeout, ProviderUnavailable
-from shared.imaging.provider import ChargeState
+from shared.errors import AttemptError
+from shared.imaging.providers.error_rules import CORRUPT, FETCH_TIMEOUT, NOT_FETCHED
 
 HOPS_MAX = 3
 STEP_SECONDS = 15.0
 CHUNK_BYTES = 64 * 1024
 
-_CHARGED = ChargeState.CHARGED.value
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"http": 80, "https": 443}
 
@@ -28,7 +27,7 @@ class ImageFetcher:
     """Gets the bytes behind an address.
 
     Args:
-        trusted_host: The one host that may lie in a private network: that of the API itself.
+        trusted_host: The one host that may be in a private network: the API itself.
         bytes_max: Of one picture.
     """
 
@@ -40,9 +39,9 @@ class ImageFetcher:
         """Return the picture's bytes.
 
         Raises:
-            ProviderUnavailable: It cannot be had from there, or its address is not allowed.
+            ProviderUnavailable: It cannot be fetched, or its address is not allowed.
             ProviderTimeout: It took too long.
-            CorruptImage: It is too large, or no picture by its type.
+            CorruptImage: It is too large, or not a picture by its type.
             SoftTimeLimitReached: The deadline has passed.
         """
         for _ in range(HOPS_MAX + 1):
@@ -55,9 +54,7 @@ class ImageFetcher:
                     continue
                 return self._read(answer, deadline)
             except TimeoutError as error:
-                raise ProviderTimeout(
-                    "The picture's address did not answer in time", charge_state=_CHARGED
-                ) from error
+                raise FETCH_TIMEOUT.error("The picture's address did not answer in time") from error
             except (OSError, http.client.HTTPException) as error:
                 raise _unavailable(type(error).__name__) from error
             finally:
@@ -95,22 +92,20 @@ class ImageFetcher:
             raise _unavailable(f"it answered {answer.status}")
         media_type = answer.headers.get_content_type()
         if not media_type.startswith("image/") and media_type != "application/octet-stream":
-            raise CorruptImage(f"The picture's address sent {media_type}", charge_state=_CHARGED)
+            raise CORRUPT.error(f"The picture's address sent {media_type}")
         data = bytearray()
         while chunk := answer.read1(CHUNK_BYTES):
             deadline.check()
             data += chunk
             if len(data) > self._bytes_max:
-                raise CorruptImage(
-                    f"The picture has more than {self._bytes_max} bytes", charge_state=_CHARGED
-                )
+                raise CORRUPT.error(f"The picture has more than {self._bytes_max} bytes")
         if answer.length:
-            raise CorruptImage("The picture is cut short", charge_state=_CHARGED)
+            raise CORRUPT.error("The picture is cut short")
         return bytes(data)
 
 
 class _PinnedConnection(http.client.HTTPConnection):
-    """A connection to an address that was checked, under the name that it was found by."""
+    """A connection to an address that was checked, under the name of its host."""
 
     def __init__(
         self, host: str, port: int, address: str, timeout: float, *, is_secure: bool
@@ -134,8 +129,6 @@ def _is_public(address: str) -> bool:
     return bool(mapped.is_global and not mapped.is_multicast)
 
 
-def _unavailable(reason: str) -> ProviderUnavailable:
-    # The address itself may be signed: it is told to nobody.
-    return ProviderUnavailable(
-        f"The picture cannot be fetched from its address: {reason}", charge_state=_CHARGED
-    )
+def _unavailable(reason: str) -> AttemptError:
+    # The address itself may be signed: no message shows it.
+    return NOT_FETCHED.error(f"The picture cannot be fetched from its address: {reason}")

@@ -17,20 +17,20 @@ from shared.errors import (
     RateLimited,
     SoftTimeLimitReached,
 )
-from shared.imaging.c_block import block_in_c
-from shared.imaging.mock import MockProvider
 from shared.imaging.mock_print import MockPrint, draw_png
 from shared.imaging.params import ImageParams
-from shared.imaging.provider import ChargeState, Preview, ProviderAnswer, ProviderCall
+from shared.imaging.provider import ChargeState, PreviewImage, ProviderAnswer, ProviderCall
+from shared.imaging.providers.mock import MockProvider, MockSettings
 from shared.imaging.service import ImageService
 
 JOB_ID = UUID(int=4)
+QUICK = MockSettings(mock_step_seconds=0)
 
 PRELUDE = """
 import signal, sys, time
 from uuid import UUID
 from shared.deadline import Deadline
-from shared.imaging.mock import MockProvider
+from shared.imaging.providers.mock import MockProvider, MockSettings
 from shared.imaging.provider import ProviderCall
 
 class Struck(Exception):
@@ -44,9 +44,9 @@ def step(share):
 
 def generate(prompt, attempt=1):
     call = ProviderCall(
-        UUID(int=4), prompt, "minimal", 256, 256, 5, (0,), attempt, step, Deadline(60)
+        UUID(int=4), "mock-1", prompt, "minimal", 256, 256, 5, (0,), attempt, step, Deadline(60)
     )
-    return MockProvider(0, obeys_scripts=True).generate(call)
+    return MockProvider(MockSettings(mock_step_seconds=0)).generate(call)
 """
 
 
@@ -64,9 +64,10 @@ class Run:
         self, prompt: str, attempt: int = 1, n: int = 1, deadline: Deadline | None = None
     ) -> None:
         self.shares: list[float] = []
-        self.previews: list[Preview] = []
+        self.previews: list[PreviewImage] = []
         self._call = ProviderCall(
             job_id=JOB_ID,
+            model="mock-1",
             prompt=prompt,
             style="minimal",
             width_px=256,
@@ -81,7 +82,8 @@ class Run:
 
     def generate(self, *, obeys_scripts: bool = True, step_seconds: float = 0) -> ProviderAnswer:
         """Call the provider."""
-        return MockProvider(step_seconds, obeys_scripts).generate(self._call)
+        settings = MockSettings(mock_step_seconds=step_seconds, mock_scripts=obeys_scripts)
+        return MockProvider(settings).generate(self._call)
 
 
 def test_plain_prompt_takes_four_steps_to_all_its_images() -> None:
@@ -225,13 +227,6 @@ def test_block_lets_other_threads_run() -> None:
     assert done.stdout.splitlines()[-1] == "ticks True", done.stderr
 
 
-def test_block_takes_no_less_than_asked() -> None:
-    """An early return of the C call is made up for."""
-    started_at = time.monotonic()
-    block_in_c(0.05)
-    assert time.monotonic() - started_at >= 0.045
-
-
 @pytest.mark.parametrize(
     ("tag", "attempt", "crashes"),
     [("[[crash]]", 7, True), ("[[crash:1]]", 1, True), ("[[crash:1]]", 2, False)],
@@ -256,7 +251,7 @@ def test_short_leaves_out_the_last_images(tag: str, positions: list[int]) -> Non
 def test_short_of_all_images_is_images_missing() -> None:
     """Through the service, an answer without images is an error that says so."""
     with pytest.raises(ImagesMissing, match=r"1 of 1 images"):
-        ImageService(MockProvider(0, obeys_scripts=True)).process_generation(
+        ImageService(MockProvider(QUICK), "mock-1").process_generation(
             JOB_ID,
             ImageParams.from_row({"prompt": "a mug [[short:5]]", "size": "256x256"}, JOB_ID),
             positions=(0,),
@@ -292,9 +287,11 @@ def test_what_step_raises_ends_the_call() -> None:
     def lose_lease(_share: float) -> None:
         raise LeaseLost("gone")
 
-    call = ProviderCall(JOB_ID, "a mug", "minimal", 256, 256, 5, (0,), 1, lose_lease, Deadline(60))
+    call = ProviderCall(
+        JOB_ID, "mock-1", "a mug", "minimal", 256, 256, 5, (0,), 1, lose_lease, Deadline(60)
+    )
     with pytest.raises(LeaseLost):
-        MockProvider(0, obeys_scripts=True).generate(call)
+        MockProvider(QUICK).generate(call)
 
 
 def test_worker_path_does_not_import_the_drawing_library() -> None:

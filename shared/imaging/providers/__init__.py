@@ -1,0 +1,1 @@
+"""Providers: what each declares, and how it makes images. `registry` lists them."""

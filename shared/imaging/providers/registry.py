@@ -1,0 +1,59 @@
+"""The registry of providers. To add one to Darkroom, add its module here: see docs/providers.md.
+
+A provider outside Darkroom is registered by the setting IMAGE_PROVIDER_MODULES instead.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any, cast
+
+from pydantic import SecretStr
+
+from shared.errors import ConfigurationError
+from shared.imaging.providers import mock, openai
+from shared.imaging.providers.declaration import ProviderDeclaration, ProviderSettings
+
+AnyProvider = ProviderDeclaration[Any]
+
+BUILT_IN: tuple[AnyProvider, ...] = (mock.PROVIDER, openai.PROVIDER)
+
+
+@cache
+def registered(modules: tuple[str, ...] = ()) -> Mapping[str, AnyProvider]:
+    """Return all providers by their names, the built-in ones first.
+
+    Args:
+        modules: Further modules, each with a declaration called `PROVIDER`.
+
+    Raises:
+        ConfigurationError: A module cannot be imported, or what it declares does not fit.
+    """
+    found = {provider.name: provider for provider in BUILT_IN}
+    for module in modules:
+        try:
+            provider = import_module(module).PROVIDER
+        except (ImportError, AttributeError, ValueError) as error:
+            raise _refused(module, f"cannot be imported: {error}") from error
+        if not isinstance(provider, ProviderDeclaration):
+            raise _refused(module, "has a PROVIDER that is not a ProviderDeclaration")
+        if provider.name in found:
+            raise _refused(module, f"declares {provider.name!r}, which is taken")
+        found[provider.name] = provider
+    return found
+
+
+def _refused(module: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"settings: IMAGE_PROVIDER_MODULES: {module} {reason}")
+
+
+def join_settings(providers: Iterable[AnyProvider]) -> type[ProviderSettings]:
+    """Return a class with the settings of all these providers."""
+    parts = tuple(provider.settings for provider in providers)
+    return cast("type[ProviderSettings]", type("AllProviderSettings", parts, {}))
+
+
+def secret_names(providers: Iterable[AnyProvider] = BUILT_IN) -> tuple[str, ...]:
+    """Return the settings of these providers that are secrets."""
+    fields = join_settings(providers).model_fields.items()
+    return tuple(name for name, field in fields if field.annotation == SecretStr | None)
