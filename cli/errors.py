@@ -1,4 +1,4 @@
-"""How errors look on the terminal: one line, and an exit code that tells whose turn it is."""
+"""How errors look on the terminal: one line, and an exit code that says who can fix them."""
 
 import sys
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ class ApiProblem(DarkroomError):
 
 
 class ApiUnreachable(ServiceUnavailable):
-    """No answer came: nobody listens there, or the connection was lost.
+    """No answer came: nothing listens there, or the connection was lost.
 
     Attributes:
         was_sent: Whether the request may have reached the API.

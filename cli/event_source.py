@@ -1,7 +1,8 @@
 """Following a job by its Server-Sent Events, across every end of a connection.
 
 A stream may end at any time: the Lambda API answers in portions, servers restart, addresses
-expire. Whoever comes back with the last id misses nothing, so this does, up to the last event.
+expire. A client that reconnects with the last id misses nothing, so this does, until the last
+event.
 """
 
 import time
@@ -34,7 +35,7 @@ class JobEvents:
     def __iter__(self) -> Iterator[Event]:
         """Yield until the job has ended, waiting for the API for as long as it takes.
 
-        Nothing more is yielded if the API says that everything was heard.
+        Nothing more is yielded if the API answers 204.
 
         Raises:
             ApiProblem: The job cannot be followed, say because there is none.

@@ -33,7 +33,7 @@ def run_generate(order: Mapping[str, Any], out: Path, *, is_json: bool) -> None:
 
     Raises:
         ApiProblem: The API refuses the request.
-        ApiUnreachable: Nobody answers.
+        ApiUnreachable: No answer came.
         JobFailed: The job ended without images.
     """
     prepare_folder(out)
@@ -48,7 +48,7 @@ def run_follow(job_id: UUID, out: Path | None, *, is_json: bool) -> None:
 
     Raises:
         ApiProblem: There is no such job.
-        ApiUnreachable: Nobody answers.
+        ApiUnreachable: No answer came.
         JobFailed: The job ended without images.
     """
     if out is not None:
@@ -66,7 +66,7 @@ def submit(client: ApiClient, order: Mapping[str, Any]) -> JobBody:
 
     Raises:
         ApiProblem: The API refuses the request.
-        ApiUnreachable: Nobody answers.
+        ApiUnreachable: No answer came.
     """
     key = uuid4().hex
     may_be_taken = False
@@ -138,7 +138,7 @@ def _unknown_whether_taken() -> Iterator[None]:
         yield
     except SystemExit:
         sys.stderr.write(
-            "darkroom: stopped before the API answered; `darkroom jobs` tells whether it "
+            "darkroom: stopped before the API answered; `darkroom jobs` shows whether it "
             "took the job\n"
         )
         raise

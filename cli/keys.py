@@ -15,7 +15,7 @@ _TABLE = "{:<12}  {:<16}  {:<19}  {:<19}  {}"
 
 
 def run_create(workspace_id: str, name: str, *, makes_workspace: bool, is_json: bool) -> None:
-    """Make a key and print it, which nobody can do again.
+    """Make a key and print it. It cannot be shown again.
 
     Raises:
         InvalidRequest: There is no such workspace, or a name is not allowed.

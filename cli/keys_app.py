@@ -35,7 +35,7 @@ def list_keys(
     ] = None,
     is_json: JsonOption = False,
 ) -> None:
-    """List keys, oldest first; their texts nobody knows."""
+    """List keys, oldest first, without their texts."""
     from cli.keys import run_list
 
     run_list(workspace, is_json=is_json)

@@ -1,4 +1,4 @@
-"""Trying again while the API is away: longer waits each time, and one word about it."""
+"""Retries while the API is unavailable: longer waits each time, and one message."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Patience:
     """Waits between tries, for as long as it takes.
 
     Args:
-        say: Told once that the API is away, and once that it is back.
+        say: Called when the API becomes unavailable, and when it answers again.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:

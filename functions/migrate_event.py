@@ -1,4 +1,4 @@
-"""What somebody may ask of the migration function by hand: a migration, and an API key with it."""
+"""Events that invoke the migration function by hand: a migration, and optionally a new API key."""
 
 from typing import Self
 

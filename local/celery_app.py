@@ -51,7 +51,7 @@ _BEAT = {
         "delete leftovers": {
             "task": "delete_leftovers_task",
             "schedule": MAINTENANCE_SECONDS,
-            # One that nobody took is not done twice.
+            # One that no worker took expires when the next is sent.
             "options": {"queue": MAINTENANCE_QUEUE, "expires": MAINTENANCE_SECONDS},
         }
     },
@@ -67,7 +67,7 @@ def _load_settings() -> Settings:
 
 def _configuration(settings: Settings) -> dict[str, Any]:
     return {
-        # Jobs and maintenance apart; a worker consumes both unless told otherwise.
+        # Jobs and maintenance apart; a worker consumes both by default.
         "task_queues": tuple(Queue(name, Exchange(name), routing_key=name) for name in QUEUES),
         "task_default_queue": MAINTENANCE_QUEUE,
         "task_create_missing_queues": False,
@@ -106,7 +106,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # Our logging, not Celery's: one JSON object a line.
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        # Nobody listens to task events by default; flower turns them on itself.
+        # No one consumes task events by default; Flower turns them on itself.
         "worker_send_task_events": False,
         **_BEAT,
         "timezone": "UTC",
@@ -143,10 +143,10 @@ def _load_job_code(**_options: Any) -> None:
 @signals.setup_logging.connect
 def _set_up_logging(**_options: Any) -> None:
     configure_logging("celery", celery_app.darkroom_settings.log_level)
-    # billiard's own logger keeps its lines to itself unless told otherwise.
+    # billiard's logger does not propagate its lines by default.
     get_multiprocessing_logger().propagate = True
     get_multiprocessing_logger().setLevel(logging.WARNING)
-    # These tell of a task what the handler and the sweep tell of its job, with all its ids.
+    # The handler and the sweep already log what these do, with all ids of the job.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 MESSAGE_MAX_CHARS = 500
 
-# PostgreSQL keeps neither NUL nor lone surrogates; the others would steer somebody's terminal.
+# PostgreSQL keeps neither NUL nor lone surrogates; the others would control a terminal.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -190,7 +190,7 @@ class ProviderOverloaded(AttemptError):
 
 
 class ProviderTimeout(AttemptError):
-    """The provider's answer did not come in time; whether it was sent tells `charge_state`."""
+    """The provider's answer did not come in time; `charge_state` says whether it was sent."""
 
     code = "provider_timeout"
     title = "The image provider did not answer in time"
@@ -341,7 +341,7 @@ class WorkerLost(AttemptError):
 
 
 class JobCancelled(AttemptError):
-    """Somebody asked for the job to be cancelled."""
+    """A cancel was requested."""
 
     code = "cancelled"
     title = "Cancelled"

@@ -1,7 +1,7 @@
 """Logging set-up: one JSON object a line, on every runtime, from every library.
 
 Each entry point calls `configure_logging` once. The ids of a running job are bound by the
-handler (`structlog.contextvars`) and so stand in every line of its thread, whoever writes it.
+handler (`structlog.contextvars`) and so stand in every line of its thread, from any library.
 """
 
 import logging

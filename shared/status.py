@@ -65,7 +65,7 @@ class Ending:
     """How a job ended: all that its last event and its result record say.
 
     Attributes:
-        token: The fence of whoever ended it.
+        token: The fence of the process that ended it.
         image_urls: Of a completed job, by position.
         error_code: Of a failed job.
         waited_for: Of a job that ended before an attempt: the attempt's number, else 0.
@@ -91,7 +91,7 @@ COMPLETED = Step(JobStatus.COMPLETED, 100, "Completed")
 
 
 def rendering(progress: int) -> Step:
-    """Return the step of a picture in the making, at 10 to 90."""
+    """Return the step while the provider works, at 10 to 90."""
     return Step(JobStatus.PROCESSING, progress, "Rendering...")
 
 
