@@ -91,9 +91,10 @@ def codes() -> set[str]:
         if isinstance(node, ast.ClassDef):
             fields = [field for field in node.body if isinstance(field, ast.Assign | ast.AnnAssign)]
             found |= {
-                str(ast.literal_eval(field.value))
+                str(field.value.value)
                 for field in fields
-                if field.value is not None and ast.unparse(field).startswith(("code =", "code:"))
+                if ast.unparse(field).startswith(("code =", "code:"))
+                and isinstance(field.value, ast.Constant)
             }
     return found
 
