@@ -8,6 +8,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from devkit.stack.server import EmbeddedServer, free_port
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -16,9 +17,9 @@ QUEUE_NAME = "darkroom-jobs"
 DEAD_LETTER_QUEUE_NAME = "darkroom-jobs-dead"
 REGION = "us-east-1"
 
-VISIBILITY_TIMEOUT_SECONDS = 6 * 330
+VISIBILITY_TIMEOUT_SECONDS = 6 * int(Settings.model_fields["time_limit"].default)
 """AWS asks for six times the function timeout (Lambda guide, "Configuring an Amazon SQS queue
-as an event source"); 330 s is the default of TIME_LIMIT."""
+as an event source"), which is TIME_LIMIT."""
 
 MAX_RECEIVE_COUNT = 10
 """Attempts are counted in PostgreSQL; throttled and early deliveries count here as well."""

@@ -91,13 +91,14 @@ def stack(aws: None) -> dict[str, Any]:
 def test_the_worker_is_fed_by_the_queue_and_not_by_the_dead_letters(stack: dict[str, Any]) -> None:
     """What is received too often lies in the other queue."""
     client = boto3.client("sqs")
+    queue = read_template()["Resources"]["JobQueue"]["Properties"]
     attributes = client.get_queue_attributes(QueueUrl=stack["JobQueue"], AttributeNames=["All"])[
         "Attributes"
     ]
     dead = client.get_queue_attributes(
         QueueUrl=stack["DeadLetterQueue"], AttributeNames=["QueueArn"]
     )["Attributes"]["QueueArn"]
-    assert attributes["VisibilityTimeout"] == "1980"
+    assert attributes["VisibilityTimeout"] == str(queue["VisibilityTimeout"])
     assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"] == dead
     [mapping] = boto3.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     assert mapping["EventSourceArn"] == attributes["QueueArn"]
