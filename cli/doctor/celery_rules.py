@@ -35,8 +35,7 @@ TRANSPORTS = ("broker_transport_options", "result_backend_transport_options")
     "Celery is a release that survives a restart of Redis",
     mend="Install celery>=5.6.3,<5.7 (requirements.lock).",
 )
-def celery_version(facts: Facts) -> Iterable[Observation]:
-    """Check the release that is installed."""
+def _celery_version(facts: Facts) -> Iterable[Observation]:
     if "celery" not in facts.versions:
         raise NotChecked("Celery is not installed")
     version = facts.versions["celery"]
@@ -53,8 +52,7 @@ def celery_version(facts: Facts) -> Iterable[Observation]:
     "Celery has the limits of the settings, and retries no job that reached them",
     mend="Take them from the settings in local/celery_app.py and local/worker/tasks.py.",
 )
-def celery_limits(facts: Facts) -> Iterable[Observation]:
-    """Compare Celery's limits with the settings."""
+def _celery_limits(facts: Facts) -> Iterable[Observation]:
     options = known(facts.celery)
     for name in ("soft_time_limit", "time_limit"):
         found, wanted = options[f"task_{name}"], getattr(facts.settings, name)
@@ -72,8 +70,7 @@ def celery_limits(facts: Facts) -> Iterable[Observation]:
     "Celery acknowledges, retries and prefetches as the sweep expects",
     mend="Set the option in local/celery_app.py.",
 )
-def celery_acknowledgement(facts: Facts) -> Iterable[Observation]:
-    """Check each option that the recovery of jobs depends on."""
+def _celery_acknowledgement(facts: Facts) -> Iterable[Observation]:
     for option, (wanted, consequence) in WANTED.items():
         found = known(facts.celery)[option]
         fault = f"{option} is {found}, not {wanted}: {consequence}"
@@ -85,8 +82,7 @@ def celery_acknowledgement(facts: Facts) -> Iterable[Observation]:
     "Celery notices a Redis that is frozen or gone",
     mend="Set broker_transport_options in local/celery_app.py.",
 )
-def celery_connection(facts: Facts) -> Iterable[Observation]:
-    """Check the timeouts of the connection."""
+def _celery_connection(facts: Facts) -> Iterable[Observation]:
     options = known(facts.celery)["broker_transport_options"]
     timeout = options.get("socket_timeout")
     yield (
@@ -104,8 +100,7 @@ def celery_connection(facts: Facts) -> Iterable[Observation]:
     "The broker hides a message for longer than a job holds it",
     mend="Make TIME_LIMIT or RETRY_BACKOFF_MAX less; all visibility timeouts must be the same.",
 )
-def broker_visibility(facts: Facts) -> Iterable[Observation]:
-    """Compare the shortest visibility timeout with an attempt and the wait after it."""
+def _broker_visibility(facts: Facts) -> Iterable[Observation]:
     options = known(facts.celery)
     found = {name: options[name].get("visibility_timeout") for name in TRANSPORTS}
     found["visibility_timeout"] = options["visibility_timeout"]
@@ -129,8 +124,7 @@ def broker_visibility(facts: Facts) -> Iterable[Observation]:
     "Workers consume the queues that producers know",
     mend="Take them from shared/adapters/celery_broker.py.",
 )
-def queues(facts: Facts) -> Iterable[Observation]:
-    """Compare the names of queues and task with those that producers use."""
+def _queues(facts: Facts) -> Iterable[Observation]:
     options = known(facts.celery)
     yield (
         f"queues {', '.join(options['queues'])}; task {options['task']}",
@@ -144,8 +138,7 @@ def queues(facts: Facts) -> Iterable[Observation]:
     "Celery writes its keys without a prefix of its own",
     mend="Leave global_keyprefix out of local/celery_app.py.",
 )
-def key_prefix(facts: Facts) -> Iterable[Observation]:
-    """Check both connections to Redis."""
+def _key_prefix(facts: Facts) -> Iterable[Observation]:
     for name in TRANSPORTS:
         prefix = known(facts.celery)[name].get("global_keyprefix")
         yield (
@@ -172,11 +165,11 @@ def effective_celery_options() -> Mapping[str, Any]:
 
 
 CELERY_RULES = (
-    celery_version,
-    celery_limits,
-    celery_acknowledgement,
-    celery_connection,
-    broker_visibility,
-    queues,
-    key_prefix,
+    _celery_version,
+    _celery_limits,
+    _celery_acknowledgement,
+    _celery_connection,
+    _broker_visibility,
+    _queues,
+    _key_prefix,
 )

@@ -30,8 +30,7 @@ source")."""
     "PostgreSQL is recent enough, and has the schema of this code",
     mend="Run darkroom migrate; update the server.",
 )
-def postgresql(facts: Facts) -> Iterable[Observation]:
-    """Check version and schema."""
+def _postgresql(facts: Facts) -> Iterable[Observation]:
     server, newest = known(facts.postgres), facts.versions["schema"]
     fault = f"older than {POSTGRES_LEAST}"
     yield f"version {server.version}", server.version >= POSTGRES_LEAST, fault
@@ -44,8 +43,7 @@ def postgresql(facts: Facts) -> Iterable[Observation]:
     "PostgreSQL has free connections for an API and a worker",
     mend="Make max_connections greater, or close what other programs have open.",
 )
-def postgresql_connections(facts: Facts) -> Iterable[Observation]:
-    """Count what is free; says how many job slots that is enough for."""
+def _postgresql_connections(facts: Facts) -> Iterable[Observation]:
     free = known(facts.postgres).free_connections
     slots = max(0, free - CONNECTIONS_LEAST) // CONNECTIONS_OF_A_SLOT + 1
     yield (
@@ -60,8 +58,7 @@ def postgresql_connections(facts: Facts) -> Iterable[Observation]:
     "The clocks of the servers agree with this one",
     mend="Let every machine keep its time by NTP.",
 )
-def clocks(facts: Facts) -> Iterable[Observation]:
-    """Compare the clock of each server that answers."""
+def _clocks(facts: Facts) -> Iterable[Observation]:
     servers = {"PostgreSQL": facts.postgres, "Redis": facts.redis}
     skews = {
         name: server.skew_seconds for name, server in servers.items() if not isinstance(server, str)
@@ -81,8 +78,7 @@ def clocks(facts: Facts) -> Iterable[Observation]:
     "Cluster mode of Redis is off",
     mend="Use one primary with replicas (ElastiCache: cluster mode disabled, not serverless).",
 )
-def redis_cluster(facts: Facts) -> Iterable[Observation]:
-    """Check the mode that the server is in."""
+def _redis_cluster(facts: Facts) -> Iterable[Observation]:
     is_on = known(facts.redis).is_cluster
     fault = "the keys of one job lie in several slots, and kombu follows no redirection"
     yield f"cluster mode {'on' if is_on else 'off'}", not is_on, fault
@@ -93,8 +89,7 @@ def redis_cluster(facts: Facts) -> Iterable[Observation]:
     "A full Redis refuses writes and evicts nothing",
     mend=f"Set maxmemory, and maxmemory-policy {POLICY}.",
 )
-def redis_memory(facts: Facts) -> Iterable[Observation]:
-    """Check what happens when the memory is full. No limit is none of ours: a provider has one."""
+def _redis_memory(facts: Facts) -> Iterable[Observation]:
     server = known(facts.redis)
     limit = f"{server.limit_bytes / 1024**2:g} MB" if server.limit_bytes else "not set"
     yield (
@@ -109,8 +104,7 @@ def redis_memory(facts: Facts) -> Iterable[Observation]:
     "Redis keeps queue and events over a restart",
     mend="Set appendonly yes, or give it a replica.",
 )
-def redis_persistence(facts: Facts) -> Iterable[Observation]:
-    """Check for a file or a copy."""
+def _redis_persistence(facts: Facts) -> Iterable[Observation]:
     server = known(facts.redis)
     yield (
         f"append-only file {'on' if server.has_append_only_file else 'off'}, "
@@ -125,8 +119,7 @@ def redis_persistence(facts: Facts) -> Iterable[Observation]:
     "The SQS queue hides a message for six times the worker's timeout",
     mend="Make its VisibilityTimeout greater.",
 )
-def queue_visibility(facts: Facts) -> Iterable[Observation]:
-    """Compare the queue with TIME_LIMIT, at which Lambda ends the worker."""
+def _queue_visibility(facts: Facts) -> Iterable[Observation]:
     found = known(facts.queue).visibility_seconds
     needed = VISIBILITY_FACTOR * known(facts.settings).time_limit
     fault = f"less than {VISIBILITY_FACTOR} times TIME_LIMIT"
@@ -138,8 +131,7 @@ def queue_visibility(facts: Facts) -> Iterable[Observation]:
     "A message that cannot be handled becomes a dead letter, late enough",
     mend="Set a RedrivePolicy whose maxReceiveCount is greater than MAX_ATTEMPTS.",
 )
-def dead_letters(facts: Facts) -> Iterable[Observation]:
-    """Compare the queue with MAX_ATTEMPTS: each attempt is a delivery."""
+def _dead_letters(facts: Facts) -> Iterable[Observation]:
     found, attempts = known(facts.queue).max_receives, known(facts.settings).max_attempts
     yield (
         f"maxReceiveCount {found} > {attempts}",
@@ -150,12 +142,12 @@ def dead_letters(facts: Facts) -> Iterable[Observation]:
 
 
 SERVER_RULES = (
-    postgresql,
-    postgresql_connections,
-    clocks,
-    redis_cluster,
-    redis_memory,
-    redis_persistence,
-    queue_visibility,
-    dead_letters,
+    _postgresql,
+    _postgresql_connections,
+    _clocks,
+    _redis_cluster,
+    _redis_memory,
+    _redis_persistence,
+    _queue_visibility,
+    _dead_letters,
 )

@@ -15,19 +15,13 @@ from shared.settings import Settings
     "The settings of this environment are accepted",
     mend="Change the setting that is named; docs/reference/settings.md lists them.",
 )
-def settings_accepted(facts: Facts) -> Iterable[Observation]:
-    """Check what every process checks at its start."""
+def _settings_accepted(facts: Facts) -> Iterable[Observation]:
     refusal = facts.settings if isinstance(facts.settings, str) else ""
     yield "refused" if refusal else "accepted", not refusal, refusal
 
 
-@rule(
-    "lease",
-    "A lease outlasts one extension that fails",
-    mend="Make LEASE_SECONDS greater.",
-)
-def lease(facts: Facts) -> Iterable[Observation]:
-    """Check the time between two extensions, with one that fails between them."""
+@rule("lease", "A lease outlasts one extension that fails", mend="Make LEASE_SECONDS greater.")
+def _lease(facts: Facts) -> Iterable[Observation]:
     seconds = known(facts.settings).lease_seconds
     failure = CONNECT_TIMEOUT_SECONDS + STATEMENT_TIMEOUT_SECONDS
     extended_again = 2 * seconds / EXTENSIONS_A_LEASE + failure
@@ -44,8 +38,7 @@ def lease(facts: Facts) -> Iterable[Observation]:
     "The sweep runs at least once a lease",
     mend="Make SWEEP_SECONDS no longer than LEASE_SECONDS.",
 )
-def sweep(facts: Facts) -> Iterable[Observation]:
-    """Compare the sweep with the lease."""
+def _sweep(facts: Facts) -> Iterable[Observation]:
     settings = known(facts.settings)
     yield (
         f"{settings.sweep_seconds:g} <= {settings.lease_seconds:g} s",
@@ -60,8 +53,7 @@ def sweep(facts: Facts) -> Iterable[Observation]:
     "An envelope counts as on its way for longer than a sweep's period",
     mend="Make DISPATCH_GRACE_SECONDS at least SWEEP_SECONDS.",
 )
-def dispatch_grace(facts: Facts) -> Iterable[Observation]:
-    """Compare the grace with the sweep."""
+def _dispatch_grace(facts: Facts) -> Iterable[Observation]:
     settings = known(facts.settings)
     yield (
         f"{settings.dispatch_grace_seconds:g} >= {settings.sweep_seconds:g} s",
@@ -75,8 +67,7 @@ def dispatch_grace(facts: Facts) -> Iterable[Observation]:
     "Events outlive the longest silence of a job",
     mend="Make EVENT_TTL_SECONDS greater than TIME_LIMIT and the longest backoff together.",
 )
-def event_lifetime(facts: Facts) -> Iterable[Observation]:
-    """Compare the lifetime with an attempt and the wait after it."""
+def _event_lifetime(facts: Facts) -> Iterable[Observation]:
     settings = known(facts.settings)
     silence = longest_hold_seconds(settings)
     yield (
@@ -91,4 +82,4 @@ def longest_hold_seconds(settings: Settings) -> float:
     return settings.time_limit + max(settings.retry_backoff_max, RETRY_AFTER_MAX_SECONDS)
 
 
-SETTING_RULES = (settings_accepted, lease, sweep, dispatch_grace, event_lifetime)
+SETTING_RULES = (_settings_accepted, _lease, _sweep, _dispatch_grace, _event_lifetime)
