@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.imaging.providers.registry import secret_names
+
 DATABASE_PASSWORD = "database_password"  # noqa: S105 - the name of a file
 
 MADE_UP = (DATABASE_PASSWORD, "signing_key")
 """Secrets that only have to be unknown and stay the same."""
 
-GIVEN_ONLY = ("openai_api_key", "redis_url", "aws_credentials")
+GIVEN_ONLY = (*secret_names(), "redis_url", "aws_credentials")
 """Secrets that come from somewhere else; an empty file where there is none."""
 
 SECRET_BYTES = 32

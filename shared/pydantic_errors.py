@@ -3,7 +3,7 @@
 Used where foreign input is parsed: settings, requests, events and HTTP bodies.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -12,9 +12,9 @@ from shared.errors import one_line
 
 FIELD_MAX_CHARS = 64
 
-_OWN_PREFIX = "Value error, "
+_OURS = "Value error, "
 _SUBJECTS = ("Input ", "String ", "Dictionary ")
-"""How pydantic's sentences begin; ours begin with the field."""
+"""How pydantic's own sentences begin; a line of ours begins with the field."""
 
 
 class FieldProblem(NamedTuple):
@@ -24,9 +24,17 @@ class FieldProblem(NamedTuple):
     message: str
 
 
-def read_problems(details: Iterable[Mapping[str, Any]]) -> list[FieldProblem]:
-    """Return the problems in what `ValidationError.errors()` returns."""
-    return [FieldProblem(_field_of(detail["loc"]), _message_of(detail)) for detail in details]
+def read_problem(detail: Mapping[str, Any], missing: str = "is missing") -> FieldProblem:
+    """Return one of the problems that `ValidationError.errors()` lists."""
+    # The key of a mapping is foreign text of any length.
+    names = [str(part)[:FIELD_MAX_CHARS] for part in detail["loc"] if part != "[key]"]
+    known = {"missing": missing, "extra_forbidden": "is not a known field"}
+    text = known.get(detail["type"], str(detail["msg"]))
+    for subject in _SUBJECTS if names else ():
+        text = text.removeprefix(subject)
+    is_ours = text.startswith(_OURS)
+    sentence = text.removeprefix(_OURS) if is_ours else f"{text[:1].lower()}{text[1:]}"
+    return FieldProblem(one_line(".".join(names)), one_line(sentence))
 
 
 def describe(
@@ -45,25 +53,6 @@ def describe(
         spell: Turns the name of a field into the one that its writer knows.
     """
     details = error.errors(include_url=False, include_input=False, include_context=False)
-    problems = []
-    for detail, (field, message) in zip(details, read_problems(details), strict=True):
-        text = missing if detail["type"] == "missing" else message
-        problems.append(f"{spell(field)} {text}".strip())
-    return one_line(f"{subject}: {'; '.join(problems)}")
-
-
-def _field_of(location: Iterable[Any]) -> str:
-    # The key of a mapping is foreign text of any length.
-    return one_line(".".join(str(part)[:FIELD_MAX_CHARS] for part in location if part != "[key]"))
-
-
-def _message_of(detail: Mapping[str, Any]) -> str:
-    known = {"missing": "is missing", "extra_forbidden": "is not a known field"}
-    if detail["type"] in known:
-        return known[detail["type"]]
-    text = str(detail["msg"])
-    if text.startswith(_OWN_PREFIX):
-        return one_line(text.removeprefix(_OWN_PREFIX))
-    for subject in _SUBJECTS if detail["loc"] else ():
-        text = text.removeprefix(subject)
-    return one_line(f"{text[:1].lower()}{text[1:]}")
+    problems = (read_problem(detail, missing) for detail in details)
+    lines = (f"{spell(field)} {message}".strip() for field, message in problems)
+    return one_line(f"{subject}: {'; '.join(lines)}")

@@ -1,6 +1,6 @@
-"""Secrets that stand in files, and the password that belongs in an address.
+"""Secrets in files, and the password that belongs in the address of a database.
 
-Called by `shared.settings` before it checks the values.
+`shared.settings` calls it before it checks the values.
 """
 
 import re
@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-_SUFFIX = "_file"
 
 
 def take_secrets(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -25,48 +23,17 @@ def take_secrets(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, An
         ValueError: A secret is given twice, or its file cannot be read; never shows a secret.
     """
     values = dict(given)
-    known = frozenset(names)
-    for file_name in known:
-        name = file_name.removesuffix(_SUFFIX)
-        if name == file_name or name not in known or not values.get(file_name):
-            continue
-        secret = _read(file_name.upper(), Path(values[file_name]))
+    for name in names:
+        path = values.get(f"{name}_file")
+        secret = _read(f"{name}_file".upper(), Path(path)) if path else ""
         if secret and values.get(name):
             raise ValueError(
-                f"{name.upper()} and {file_name.upper()} are both set: leave one of them empty, "
+                f"{name.upper()} and {name.upper()}_FILE are both set: leave one of them empty, "
                 f"as {name.upper()}="
             )
         if secret:
             values[name] = secret
     return values
-
-
-def with_password(url: str, password: str) -> str:
-    """Return the address of a database with its user's password in it.
-
-    Raises:
-        ValueError: The address names no user, or has a password already; never shows one.
-    """
-    scheme, separator, rest = url.partition("://")
-    authority = re.split(r"[/?]", rest)[0]
-    user, at, host = authority.rpartition("@")
-    if not at:
-        raise ValueError(
-            "DATABASE_PASSWORD needs a DATABASE_URL with a user, as postgresql://user@host/name"
-        )
-    if ":" in user:
-        raise ValueError(
-            "DATABASE_PASSWORD is set, and DATABASE_URL holds a password, too: leave one of them "
-            "out, as postgresql://user@host/name"
-        )
-    return f"{scheme}{separator}{user}:{quote(password, safe='')}@{host}" + rest.removeprefix(
-        authority
-    )
-
-
-def has_password(url: str) -> bool:
-    """Return whether a password stands in an address, well formed or not."""
-    return re.match(r"[^/?#]*://[^/?#@]*:[^/?#]*@", url) is not None
 
 
 def _read(variable: str, path: Path) -> str:
@@ -75,3 +42,28 @@ def _read(variable: str, path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ValueError(f"{variable} names {path}, which cannot be read: {reason}") from error
+
+
+def with_password(url: str, password: str) -> str:
+    """Return the address of a database with its user's password in it.
+
+    Raises:
+        ValueError: The address names no user, or has a password already; never shows one.
+    """
+    found = re.fullmatch(r"([^/?#]*://)([^/?#]*)@(.*)", url)
+    if found is None:
+        raise ValueError(
+            "DATABASE_PASSWORD needs a DATABASE_URL with a user, as postgresql://user@host/name"
+        )
+    scheme, user, rest = found.groups()
+    if ":" in user:
+        raise ValueError(
+            "DATABASE_PASSWORD is set, and DATABASE_URL holds a password, too: leave one of them "
+            "out, as postgresql://user@host/name"
+        )
+    return f"{scheme}{user}:{quote(password, safe='')}@{rest}"
+
+
+def has_password(url: str) -> bool:
+    """Return whether an address holds a password, well formed or not."""
+    return re.match(r"[^/?#]*://[^/?#@]*:[^/?#]*@", url) is not None

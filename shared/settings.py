@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings
@@ -78,61 +78,45 @@ class Settings(ProviderSettings, _DatabaseSettings):
         repr=False,
         description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required.",
     )
-    redis_url_file: Path | None = Field(
-        None, description="File that holds REDIS_URL, instead of it."
-    )
+    redis_url_file: Path | None = Field(None, description="File that holds REDIS_URL.")
     ai_mock_mode: bool | None = Field(
-        None, description="Draw pictures here instead of calling a provider. Local default true."
+        None, description="Draw images here instead of calling a provider. Local default true."
     )
-    image_provider: str = Field(
-        "openai", description="Which provider makes the images when AI_MOCK_MODE=false."
-    )
+    image_provider: str = Field("openai", description="Provider of images if AI_MOCK_MODE=false.")
     image_provider_modules: Names = Field(
         (), description="Python modules of further providers, separated by commas."
     )
     on_unknown_charge: Literal["retry", "fail"] = Field(
         "retry", description="What follows a provider call that may have been billed in vain."
     )
-    soft_time_limit: float = Field(
-        300, gt=0, description="Seconds after which an attempt is stopped and the job fails."
-    )
+    soft_time_limit: float = Field(300, gt=0, description="Seconds until an attempt is stopped.")
     time_limit: float = Field(
-        330, gt=0, description="Seconds after which the process of an attempt is killed."
+        330, gt=0, description="Seconds until an attempt's process is killed."
     )
     max_attempts: int = Field(3, ge=1, le=20, description="Attempts a new job may use.")
-    lease_seconds: float = Field(
-        60, gt=0, description="How long a silent worker keeps its job; extended while it lives."
-    )
+    lease_seconds: float = Field(60, gt=0, description="How long a silent worker keeps its job.")
     sweep_seconds: float = Field(15, gt=0, description="Seconds between two sweeps of a worker.")
     dispatch_grace_seconds: float = Field(
         60, gt=0, description="Wait before a queued job is dispatched again; doubles each time."
     )
-    retry_backoff: int = Field(
-        2, ge=0, description="Factor of the exponential backoff, in seconds."
-    )
+    retry_backoff: int = Field(2, ge=0, description="Factor of the backoff, in seconds.")
     retry_backoff_max: int = Field(300, ge=0, le=900, description="Cap of the backoff, in seconds.")
     shutdown_grace_seconds: float = Field(
         60, ge=0, description="Seconds a stopping worker waits for running provider calls."
     )
     heartbeat_file: Path | None = Field(
-        None, description="File that a Celery worker, or beat, touches while it is at work."
+        None, description="File that a Celery worker or beat touches while it works."
     )
     image_dir: Path = Field(Path("images"), description="Folder of the image store on disk.")
-    image_bucket: str | None = Field(
-        None, description="S3 bucket that images are kept in, instead of IMAGE_DIR."
-    )
+    image_bucket: str | None = Field(None, description="S3 bucket for images instead of IMAGE_DIR.")
     retention_days: float | None = Field(
         None, gt=0, description="Delete ended jobs, with their images, after so many days."
     )
-    queue_url: str | None = Field(
-        None, description="SQS queue of the cloud runtime. Required there, unused elsewhere."
-    )
+    queue_url: str | None = Field(None, description="SQS queue; only the cloud runtime has one.")
     event_ttl_seconds: int = Field(
         86_400, ge=60, description="How long Redis keeps a job's events and result record."
     )
-    event_stream_max_length: int = Field(
-        1_000, ge=50, description="Events kept for one job (Redis trims about here)."
-    )
+    event_stream_max_length: int = Field(1_000, ge=50, description="Events kept of one job.")
     public_base_url: BaseAddress | None = Field(
         None,
         description="Address under which clients reach the API, as `https://host`; "
@@ -141,9 +125,7 @@ class Settings(ProviderSettings, _DatabaseSettings):
     signing_key: SecretStr | None = Field(
         None, description="Key that signs addresses given to clients. Required outside local."
     )
-    signing_key_file: Path | None = Field(
-        None, description="File that holds SIGNING_KEY, instead of it."
-    )
+    signing_key_file: Path | None = Field(None, description="File that holds SIGNING_KEY.")
     require_api_keys: bool | None = Field(
         None,
         description="Refuse requests without an API key. Local default false: then only this "
@@ -159,26 +141,15 @@ class Settings(ProviderSettings, _DatabaseSettings):
     cors_origins: Origins = Field(
         (), description="Origins whose pages may use the API, separated by commas."
     )
-    max_open_jobs: int = Field(
-        500, ge=1, description="Jobs that a workspace may have waiting or running."
-    )
-    max_streams: int = Field(
-        1_000, ge=1, description="Event streams that a workspace may have open."
-    )
-    event_token_seconds: int = Field(
-        900, ge=1, description="How long the address of an event stream may be opened."
-    )
-    image_token_seconds: int = Field(
-        3_600, ge=1, description="How long the address of an image is valid."
-    )
+    max_open_jobs: int = Field(500, ge=1, description="Unfinished jobs that a workspace may have.")
+    max_streams: int = Field(1_000, ge=1, description="Open event streams of a workspace.")
+    event_token_seconds: int = Field(900, ge=1, description="How long a stream's address works.")
+    image_token_seconds: int = Field(3_600, ge=1, description="How long an image's address works.")
     event_window_seconds: float = Field(
-        20,
-        ge=0,
-        le=28,
-        description="How long an answer waits for an event where it cannot be streamed.",
+        20, ge=0, le=28, description="Wait for an event where a response cannot be streamed."
     )
     aws_lambda_function_name: str | None = Field(
-        None, description="Set by AWS Lambda itself: tells that this is a function."
+        None, description="Set by AWS Lambda: this process is a function."
     )
     secret_arns: Names = Field(
         (),
@@ -186,7 +157,7 @@ class Settings(ProviderSettings, _DatabaseSettings):
         "by these names, read by the functions at their start.",
     )
     secrets_version: str | None = Field(
-        None, description="Any text: functions that are told another one read their secrets again."
+        None, description="Any text: functions read their secrets again when it changes."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level of the lines that are logged."
@@ -204,7 +175,7 @@ class Settings(ProviderSettings, _DatabaseSettings):
                 f"TIME_LIMIT and the longest backoff together ({longest_hold:g} s) must stay "
                 f"below the broker's visibility timeout of {BROKER_VISIBILITY_TIMEOUT_SECONDS} s"
             )
-        choices = sorted(registry.registered(self.image_provider_modules).keys() - {_MOCK})
+        choices = sorted({*registry.registered(self.image_provider_modules)} - {_MOCK})
         if self.image_provider not in choices:
             raise ValueError(f"IMAGE_PROVIDER must be one of {', '.join(choices)}")
         if self.aws_lambda_function_name and "environment" not in self.model_fields_set:
@@ -300,9 +271,8 @@ def load_settings(secrets: Mapping[str, Any] | None = None) -> Settings:
     values = _by_field(secrets)
     with _naming_settings():
         settings = Settings(**values)
-        if not settings.image_provider_modules:
-            return settings
-        return _settings_with(settings.image_provider_modules)(**values)
+        outside = registry.outside(settings.image_provider_modules)
+        return registry.join_settings(outside, Settings)(**values) if outside else settings
 
 
 def load_database_url(secrets: Mapping[str, Any] | None = None) -> str:
@@ -345,10 +315,3 @@ def _naming_settings() -> Iterator[None]:
     except ValidationError as error:
         line = describe(error, "settings", missing="is not set", spell=str.upper)
         raise ConfigurationError(line) from None
-
-
-def _settings_with(modules: tuple[str, ...]) -> type[Settings]:
-    """Return `Settings` with those of providers outside Darkroom."""
-    providers = registry.registered(modules)
-    parts = [provider.settings for provider in providers.values()][len(registry.BUILT_IN) :]
-    return cast("type[Settings]", type("Settings", (*parts, Settings), {}))

@@ -12,7 +12,7 @@ from shared import errors
 from shared.access.api_keys import Unauthorized
 from shared.access.signatures import ExpiredToken, InvalidToken
 from shared.errors import DarkroomError, LimitReached, one_line
-from shared.pydantic_errors import read_problems
+from shared.pydantic_errors import read_problem
 
 MEDIA_TYPE = "application/problem+json"
 UNAVAILABLE_RETRY_SECONDS = 2
@@ -106,7 +106,7 @@ def install_problems(app: FastAPI) -> None:
             if detail["type"] == "json_invalid":
                 reason = detail.get("ctx", {}).get("error", "")
                 return problem(400, "malformed_json", one_line(f"the body is not JSON: {reason}"))
-        found = read_problems(details)
+        found = [read_problem(detail) for detail in details]
         line = one_line("; ".join(f"{field} {message}" for field, message in found))
         return problem(422, "invalid_request", line, errors=[each._asdict() for each in found])
 

@@ -1,6 +1,6 @@
-"""Whether bytes from outside are a whole picture, and which: decided by decoding them.
+"""Decides whether foreign bytes are a complete image, and of which type: by decoding them.
 
-Imports Pillow: for where a real provider answers, or somebody uploads a picture.
+Imports Pillow: import this module only where a provider answers or a client uploads.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
 class NotAPicture(ValueError):
-    """The bytes are cut short, too large, or no picture of a kind that is known here."""
+    """The bytes are cut short, too large, or not an image of a known type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a picture was found to be."""
+    """What an image was found to be."""
 
     media_type: str
     width_px: int
@@ -29,10 +29,10 @@ class Measured:
 
 
 def measure(data: bytes) -> Measured:
-    """Decode a picture to its last pixel and say what it is.
+    """Decode an image to its last pixel and return what it is.
 
     Raises:
-        NotAPicture: It is none, or it is cut short, or it has more than `PIXELS_MAX` pixels.
+        NotAPicture: It cannot be decoded, or it has more than `PIXELS_MAX` pixels.
     """
     with opened(data) as (picture, media_type):
         return Measured(media_type, *picture.size)
@@ -40,10 +40,10 @@ def measure(data: bytes) -> Measured:
 
 @contextmanager
 def opened(data: bytes) -> Iterator[tuple[Image.Image, str]]:
-    """Open a picture that was decoded to its last pixel; the value is it and its media type.
+    """Yield an image that was decoded to its last pixel, and its media type.
 
     Raises:
-        NotAPicture: As `measure`; also for whatever Pillow finds wrong inside.
+        NotAPicture: As `measure`; also for whatever Pillow raises in the body.
     """
     try:
         with Image.open(BytesIO(data), formats=tuple(_MEDIA_TYPES)) as picture:
@@ -54,6 +54,6 @@ def opened(data: bytes) -> Iterator[tuple[Image.Image, str]]:
             yield picture, _MEDIA_TYPES[str(picture.format)]
     except NotAPicture:
         raise
-    # Pillow warns of pictures that are far too large, and tests make errors of warnings.
+    # Pillow warns of images that are far too large, and tests make errors of warnings.
     except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError) as error:
         raise NotAPicture(f"is not a whole picture ({type(error).__name__})") from error

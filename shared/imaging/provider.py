@@ -47,11 +47,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class PreviewImage:
-    """A partial image: what the image at `position` looks like so far.
+    """A preview: what an image looks like so far. Its size may differ from the image's.
 
     Attributes:
         position: Which of the job's n images this is, from 0.
-        data: The encoded file, whole, as `media_type` says. Its size may differ from the image's.
+        data: The encoded file, whole, as `media_type` says.
     """
 
     position: int
@@ -62,20 +62,9 @@ class PreviewImage:
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratedImage:
-    """One finished image with its bytes.
+class GeneratedImage(PreviewImage):
+    """A finished image: a preview that will not change, and the `seed` that it was made from."""
 
-    Attributes:
-        position: Which of the job's n images this is, from 0.
-        data: The encoded file, as `media_type` says.
-        seed: The seed that this image was made from.
-    """
-
-    position: int
-    data: bytes
-    media_type: str
-    width_px: int
-    height_px: int
     seed: int
     provider: str
     model: str

@@ -68,7 +68,7 @@ class ImageOrder(BaseModel):
     product_id: OwnerId | None = Field(default=None, description="Product the images are of.")
     source_asset_id: UUID | None = Field(
         default=None,
-        description="Picture that the images shall show: the id of an asset of the workspace.",
+        description="Picture that the images are based on: the id of an asset of the workspace.",
     )
     on_unknown_charge: Literal["retry", "fail"] | None = Field(
         default=None,

@@ -82,7 +82,7 @@ class ImageService:
             positions=positions,
             attempt=attempt,
             reference=_reference_of(reference),
-            step=_ProgressReport(on_progress),
+            step=_progress_of(on_progress),
             deadline=deadline,
             bill=on_bill,
             keep=_only_usable(on_image, positions),
@@ -96,7 +96,7 @@ def _reference_of(data: bytes | None) -> Reference | None:
         return None
     media_type = media_type_of(data)
     if media_type is None:
-        raise InvalidRequest("source_asset_id: the bytes of the asset are not a picture")
+        raise InvalidRequest("source_asset_id: the bytes of the asset are not an image")
     return Reference(data, media_type)
 
 
@@ -112,18 +112,18 @@ def _only_usable(
     return check
 
 
-class _ProgressReport:
-    """Turns the provider's share done into the job's progress, which never falls."""
+def _progress_of(on_progress: Callable[[int], None]) -> Callable[[float], None]:
+    """Return a function that turns the provider's share done into the progress of the job."""
+    progress = PROGRESS_BEFORE_PROVIDER
 
-    def __init__(self, on_progress: Callable[[int], None]) -> None:
-        self._on_progress = on_progress
-        self._progress = PROGRESS_BEFORE_PROVIDER
-
-    def __call__(self, share_done: float) -> None:
+    def step(share_done: float) -> None:
+        nonlocal progress
         span = PROGRESS_AFTER_PROVIDER - PROGRESS_BEFORE_PROVIDER
-        progress = int(PROGRESS_BEFORE_PROVIDER + span * min(share_done, 1.0))
-        self._progress = max(self._progress, progress)
-        self._on_progress(self._progress)
+        # A provider may report less than before; the job's progress never falls.
+        progress = max(progress, int(PROGRESS_BEFORE_PROVIDER + span * min(share_done, 1.0)))
+        on_progress(progress)
+
+    return step
 
 
 def _check_answer(answer: ProviderAnswer, asked: tuple[int, ...]) -> ProviderAnswer:
@@ -134,20 +134,21 @@ def _check_answer(answer: ProviderAnswer, asked: tuple[int, ...]) -> ProviderAns
             f"the provider returned images {positions} where {list(asked)} were asked for",
             charge_state=charge_state,
         )
+    # An unusable image counts as missing: those beside it may be paid for, and are kept.
     usable = tuple(image for image in answer.images if _is_usable(image))
     if not usable:
         raise ImagesMissing(len(asked), len(asked), charge_state=charge_state)
     return ProviderAnswer(usable, answer.charge_state, answer.receipt)
 
 
-def _is_usable(image: GeneratedImage | PreviewImage) -> bool:
-    """Whether the bytes begin as their media type says; if not, the image counts as missing."""
-    usable = media_type_of(image.data) == image.media_type
-    if not usable:
-        _log.warning(
-            "image_unusable",
-            position=image.position,
-            media_type=image.media_type,
-            size_bytes=len(image.data),
-        )
-    return usable
+def _is_usable(image: PreviewImage) -> bool:
+    """Whether the bytes begin as their media type says."""
+    if media_type_of(image.data) == image.media_type:
+        return True
+    _log.warning(
+        "image_unusable",
+        position=image.position,
+        media_type=image.media_type,
+        size_bytes=len(image.data),
+    )
+    return False

@@ -1,6 +1,6 @@
-"""Pictures from outside, made fit to be kept: decoded, upright, and without what they tell besides.
+"""Cleans uploaded pictures: decoded, upright, in sRGB, and without any metadata.
 
-Imports Pillow: for where somebody uploads a picture.
+Imports Pillow: import this module only where a client uploads.
 """
 
 from dataclasses import dataclass
@@ -29,14 +29,13 @@ def clean_upload(data: bytes) -> Upload:
     """Decode a picture and encode it anew, in its own format: turned as its camera says, in sRGB.
 
     What cameras and programs write beside the pixels (places, names, thumbnails, comments,
-    colour profiles, further frames) is gone after it.
+    colour profiles, further frames) is removed.
 
     Raises:
-        NotAPicture: It is no whole PNG, JPEG or WebP, or has more than `PIXELS_MAX` pixels.
+        NotAPicture: It is not a complete PNG, JPEG or WebP, or has more than `PIXELS_MAX` pixels.
     """
     with opened(data) as (picture, media_type):
-        upright = ImageOps.exif_transpose(_in_srgb(picture))
-        plain = _plain(upright)
+        plain = _plain(ImageOps.exif_transpose(_in_srgb(picture)))
         out = BytesIO()
         options = _PNG_OPTIONS if media_type == "image/png" else _OTHER_OPTIONS
         plain.save(out, str(picture.format), **options)
@@ -44,7 +43,7 @@ def clean_upload(data: bytes) -> Upload:
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:
-    """Return the picture in the colours that are meant where no profile says otherwise."""
+    """Return the picture in the colours that are meant where there is no profile."""
     profile = picture.info.get("icc_profile")
     if not profile:
         return picture
@@ -53,7 +52,7 @@ def _in_srgb(picture: Image.Image) -> Image.Image:
         mode = "RGBA" if picture.mode in ("RGBA", "LA") else "RGB"
         converted = ImageCms.profileToProfile(picture, source, _SRGB, outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError):
-        # A broken profile, or one for another kind of picture: nobody can follow it.
+        # A broken profile, or one for another kind of picture, cannot be followed.
         return picture
     return picture if converted is None else converted
 

@@ -56,6 +56,14 @@ def test_the_functions_load_nothing_of_the_other_runtime() -> None:
     assert "shared.jobs.tables" not in loaded
 
 
+@pytest.mark.parametrize("function", ["worker", "api", "reaper"])
+def test_no_function_loads_a_provider_before_it_is_used(function: str) -> None:
+    """In mock mode; what a provider declares is read without its SDK and the drawing library."""
+    loaded = modules_after(f"import functions.{function}", **SERVERS, **AWS)
+    assert {"shared.imaging.providers.openai", "shared.imaging.providers.mock"} <= loaded
+    assert not loaded & {"openai", "httpx", "httpx2", "PIL", "shared.imaging.mock_print"}
+
+
 def test_shared_names_no_runtime_not_even_in_a_string() -> None:
     """What both runtimes build on must not change when one of them does."""
     name = re.compile(r"\b(local|functions|cli|devkit)\.[a-z_]")

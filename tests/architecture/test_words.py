@@ -39,10 +39,8 @@ LINE_BREAK = re.compile(r"\s*\n\s*(?:#|--|//|\*)?[ ]*")
 UNFINISHED = (
     "shared/generation",
     "shared/api/page",
-    "shared/imaging",
     "shared/jobs",
     "shared/adapters",
-    "shared/settings.py",
     "shared/wiring.py",
     "cli/demo.py",
     "cli/up.py",
@@ -50,7 +48,6 @@ UNFINISHED = (
     "local",
     "docs/architecture.md",
     "docs/operations.md",
-    "docs/providers.md",
     "docs/reference",
 )
 """Places whose texts are still to be rewritten. None is ever added."""

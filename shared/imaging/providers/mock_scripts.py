@@ -1,4 +1,4 @@
-"""Scripts: tags in a prompt that tell the mock provider how to behave.
+"""Scripts: tags in a prompt that make the mock provider misbehave.
 
 A tag is `[[name]]` or `[[name:number]]`, in small letters without blanks, anywhere in the prompt;
 `SCRIPTS` lists them. Several combine; of two with one name the last one counts. The mock obeys

@@ -24,19 +24,13 @@ class OpenAISettings(ProviderSettings):
     openai_api_key: SecretStr | None = Field(
         None, description="Key of the image API. Workers need it when AI_MOCK_MODE=false."
     )
-    openai_api_key_file: Path | None = Field(
-        None, description="File that holds OPENAI_API_KEY, instead of it."
-    )
+    openai_api_key_file: Path | None = Field(None, description="File that holds OPENAI_API_KEY.")
     openai_base_url: BaseAddress | None = Field(
         None, description="Another server that speaks the OpenAI Images API, as `https://host/v1`."
     )
-    openai_model: str = Field(
-        "gpt-image-2.5-flare", min_length=1, max_length=255, description="Which model is asked."
-    )
+    openai_model: str = Field("gpt-image-2.5-flare", max_length=255, description="Default model.")
     openai_quality: str = Field(
-        "auto",
-        pattern=r"^[a-z]{1,16}$",
-        description="Quality, as the model names it; `auto` leaves it to the model.",
+        "auto", pattern=r"^[a-z]{1,16}$", description="Quality, as the model names it."
     )
     openai_output_format: Literal["png", "jpeg", "webp"] = Field(
         "png", description="Format of the images (gpt-image models)."

@@ -6,13 +6,13 @@ A provider outside Darkroom is registered by the setting IMAGE_PROVIDER_MODULES 
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 from pydantic import SecretStr
 
 from shared.errors import ConfigurationError
 from shared.imaging.providers import mock, openai
-from shared.imaging.providers.declaration import ProviderDeclaration, ProviderSettings
+from shared.imaging.providers.declaration import ProviderDeclaration
 
 AnyProvider = ProviderDeclaration[Any]
 
@@ -21,15 +21,17 @@ BUILT_IN: tuple[AnyProvider, ...] = (mock.PROVIDER, openai.PROVIDER)
 
 @cache
 def registered(modules: tuple[str, ...] = ()) -> Mapping[str, AnyProvider]:
-    """Return all providers by their names, the built-in ones first.
+    """Return all providers by their names, also those that `outside` returns."""
+    return {provider.name: provider for provider in (*BUILT_IN, *outside(modules))}
 
-    Args:
-        modules: Further modules, each with a declaration called `PROVIDER`.
+
+def outside(modules: Iterable[str]) -> list[AnyProvider]:
+    """Return the providers that these modules declare, each as `PROVIDER`.
 
     Raises:
         ConfigurationError: A module cannot be imported, or what it declares does not fit.
     """
-    found = {provider.name: provider for provider in BUILT_IN}
+    found: list[AnyProvider] = []
     for module in modules:
         try:
             provider = import_module(module).PROVIDER
@@ -37,9 +39,9 @@ def registered(modules: tuple[str, ...] = ()) -> Mapping[str, AnyProvider]:
             raise _refused(module, f"cannot be imported: {error}") from error
         if not isinstance(provider, ProviderDeclaration):
             raise _refused(module, "has a PROVIDER that is not a ProviderDeclaration")
-        if provider.name in found:
+        if provider.name in {other.name for other in (*BUILT_IN, *found)}:
             raise _refused(module, f"declares {provider.name!r}, which is taken")
-        found[provider.name] = provider
+        found.append(provider)
     return found
 
 
@@ -47,10 +49,9 @@ def _refused(module: str, reason: str) -> ConfigurationError:
     return ConfigurationError(f"settings: IMAGE_PROVIDER_MODULES: {module} {reason}")
 
 
-def join_settings(providers: Iterable[AnyProvider]) -> type[ProviderSettings]:
-    """Return a class with the settings of all these providers."""
-    parts = tuple(provider.settings for provider in providers)
-    return cast("type[ProviderSettings]", type("AllProviderSettings", parts, {}))
+def join_settings(providers: Iterable[AnyProvider], *bases: type) -> type[Any]:
+    """Return a class with the settings of all these providers, and of the bases."""
+    return type("Settings", (*(provider.settings for provider in providers), *bases), {})
 
 
 def secret_names(providers: Iterable[AnyProvider] = BUILT_IN) -> tuple[str, ...]:
