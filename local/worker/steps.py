@@ -1,5 +1,6 @@
 """What a Celery worker does besides Celery: sweeps, and stops as the spec of a job asks."""
 
+import mmap
 import os
 import signal
 import threading
@@ -9,11 +10,18 @@ from typing import Any
 import structlog
 from celery import bootsteps, signals
 
-from local.worker import child
 from local.worker.sweeping import SweepThread
 from shared.wiring import Services
 
+STOP_FLAG = mmap.mmap(-1, 1)
+"""One byte that the parent and its children share: set once the worker is stopping."""
+
 log = structlog.get_logger(__name__)
+
+
+def is_stopping() -> bool:
+    """Return whether the worker is stopping: its children then begin no provider call."""
+    return STOP_FLAG[0] == 1
 
 
 class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
@@ -48,7 +56,7 @@ def _stop_in_time(sig: str, how: str, **_options: Any) -> None:
     """
     from local.celery_app import celery_app
 
-    child.announce_stop()
+    STOP_FLAG[0] = 1
     if how != "Warm":
         return
     grace_seconds = celery_app.darkroom_settings.shutdown_grace_seconds

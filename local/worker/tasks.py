@@ -1,5 +1,7 @@
 """The Celery task: hands the job to the shared handler and obeys the outcome."""
 
+import os
+from functools import cache
 from uuid import UUID
 
 import structlog
@@ -7,11 +9,13 @@ from celery import Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from local.celery_app import celery_app
-from local.worker.child import WorkerProcess
+from local.worker.steps import is_stopping
 from shared.adapters.celery_broker import TASK_NAME
-from shared.deadline import Deadline
+from shared.deadline import Deadline, MainThreadInterrupt
 from shared.errors import MalformedEnvelope, ServiceUnavailable, UnknownJob
+from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.outcome import RetryAfter
+from shared.wiring import Services
 
 settings = celery_app.darkroom_settings
 log = structlog.get_logger(__name__)
@@ -36,12 +40,12 @@ NET_RETRIES = 20
 def generate_images_task(self: Task, job_id: str) -> None:
     """Run one attempt of a job.
 
-    ServiceUnavailable (PostgreSQL away at the claim) is retried by Celery; everything later is
-    decided by the handler.
+    ServiceUnavailable (PostgreSQL is unavailable at the claim) is retried by Celery; the handler
+    decides everything later.
     """
-    process = WorkerProcess.current(settings)
+    services, handler = _parts_of(os.getpid())
     try:
-        outcome = process.handler.handle(job_id, Deadline(settings.soft_time_limit))
+        outcome = handler.handle(job_id, Deadline(settings.soft_time_limit))
     except (UnknownJob, MalformedEnvelope) as error:
         log.error(  # noqa: TRY400 - what was sent is wrong, not the code
             "envelope rejected", code=error.code, reason=str(error)
@@ -54,16 +58,17 @@ def generate_images_task(self: Task, job_id: str) -> None:
         log.warning("soft limit struck outside an attempt", job_id=job_id)
         return
     if isinstance(outcome, RetryAfter):
-        _deliver_again(self, job_id, outcome.seconds)
+        # Not by `Task.retry`: it ends the task with a pickled traceback of 45 kB, which a parent
+        # that is stopping reads half of and then waits for its child for 30 s; and it waits for a
+        # frozen Redis as long as a worker does. The sweep replaces an envelope that is not sent.
+        services.sender.send(UUID(job_id), str(self.request.id), outcome.seconds)
 
 
-def _deliver_again(task: Task, job_id: str, delay_seconds: float) -> None:
-    """Send the envelope anew, to come when the next attempt is due.
-
-    Not by `Task.retry`: it ends the task with a pickled traceback of 45 kB, which a parent that
-    is just stopping reads half of and then waits for its child for 30 s; and it waits for a frozen
-    Redis as long as a worker does. If the broker does not take the envelope, the sweep finds the
-    waiting row and sends another.
-    """
-    sender = WorkerProcess.current(settings).services.sender
-    sender.send(UUID(job_id), str(task.request.id), delay_seconds)
+@cache
+def _parts_of(_pid: int) -> tuple[Services, GenerationHandler]:
+    """Make the services and the handler of a process after its fork, which shares no connection."""
+    interrupt = MainThreadInterrupt()
+    interrupt.install()
+    services = Services(settings, runtime="celery")
+    traits = RuntimeTraits((SoftTimeLimitExceeded,), is_stopping)
+    return services, services.build_handler(traits, interrupt)

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from shared.database.session import reporting_unavailability
 
@@ -42,7 +42,12 @@ class Statements:
         """
         transactional = self._engine.execution_options(isolation_level="READ COMMITTED")
         with reporting_unavailability(), transactional.begin() as connection:
-            yield lambda name, values: _rows(connection, _read(self._folder, name), values)
+
+            def run(name: str, parameters: Parameters) -> Sequence[Any]:
+                result = connection.exec_driver_sql(_read(self._folder, name), parameters)
+                return result.all() if result.returns_rows else ()
+
+            yield run
 
 
 def fetch_all(engine: Engine, sql: str, parameters: Parameters) -> Sequence[Any]:
@@ -52,12 +57,8 @@ def fetch_all(engine: Engine, sql: str, parameters: Parameters) -> Sequence[Any]
         ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.
     """
     with reporting_unavailability(), engine.connect() as connection:
-        return _rows(connection, sql, parameters)
-
-
-def _rows(connection: Connection, sql: str, parameters: Parameters) -> Sequence[Any]:
-    result = connection.exec_driver_sql(sql, parameters)
-    return result.all() if result.returns_rows else ()
+        result = connection.exec_driver_sql(sql, parameters)
+        return result.all() if result.returns_rows else ()
 
 
 @cache

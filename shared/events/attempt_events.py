@@ -2,7 +2,6 @@
 
 from collections import deque
 
-from shared.events.event import running_record, waiting_record
 from shared.events.publisher import AppendResult, Entry, EventPublisher
 from shared.status import Step, waiting
 
@@ -31,15 +30,15 @@ class AttemptEvents:
 
     def publish(self, step: Step) -> AppendResult:
         """Publish a step of this attempt."""
-        return self._publish("running", self._attempt, step, running_record(self._task_id, step))
+        return self._publish("running", self._attempt, step)
 
     def publish_waiting(self, attempt: int) -> AppendResult:
         """Publish that the job waits for the given attempt, after this one failed."""
-        return self._publish_wait("waiting", attempt)
+        return self._publish("waiting", attempt, waiting(attempt, self._max_attempts))
 
     def publish_released(self) -> AppendResult:
         """Publish that the job waits for this same attempt, which was not used."""
-        return self._publish_wait("again", self._attempt)
+        return self._publish("again", self._attempt, waiting(self._attempt, self._max_attempts))
 
     def flush(self) -> AppendResult:
         """Append what is still unsent, oldest first."""
@@ -57,11 +56,7 @@ class AttemptEvents:
             self._publisher.end_pause()
             self.flush()
 
-    def _publish_wait(self, kind: str, attempt: int) -> AppendResult:
-        step = waiting(attempt, self._max_attempts)
-        return self._publish(kind, attempt, step, waiting_record(self._task_id, step, attempt))
-
-    def _publish(self, kind: str, attempt: int, step: Step, record: str) -> AppendResult:
+    def _publish(self, kind: str, attempt: int, step: Step) -> AppendResult:
         self._sequence += 1
         entry = Entry(
             self._task_id,
@@ -71,7 +66,6 @@ class AttemptEvents:
             self._max_attempts,
             kind,
             step,
-            record,
         )
         self._unsent.append(entry)
         return self.flush()

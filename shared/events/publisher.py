@@ -17,6 +17,7 @@ from shared.events.event import (
     completed_record,
     failed_record,
     parse_entries,
+    running_record,
     waiting_record,
 )
 from shared.status import Ending, JobStatus, Step, waiting
@@ -42,6 +43,7 @@ class Entry:
         attempt: The attempt that the event belongs to, or that the job waits for; 0 in the last
             event of a job that was not waiting.
         kind: `waiting`, `again`, `running` or `last`; see append.lua.
+        last_record: With `last`, the result record.
     """
 
     task_id: str
@@ -51,7 +53,7 @@ class Entry:
     max_attempts: int
     kind: str
     step: Step
-    record: str
+    last_record: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,7 @@ class EventPublisher:
     ) -> AppendResult:
         """Publish that a job waits for an attempt; idempotent for that attempt."""
         step = waiting(attempt, max_attempts)
-        record = waiting_record(task_id, step, attempt)
-        return self.append(Entry(task_id, token, 0, attempt, max_attempts, "waiting", step, record))
+        return self.append(Entry(task_id, token, 0, attempt, max_attempts, "waiting", step))
 
     def publish_ending(self, ending: Ending) -> AppendResult:
         """Publish the last event of a job; idempotent, and nothing is appended after it."""
@@ -151,6 +152,11 @@ class EventPublisher:
         return AppendResult(outcome, bool(cancel))
 
     def _arguments(self, entry: Entry) -> list[str | int]:
+        record = entry.last_record
+        if entry.kind == "running":
+            record = running_record(entry.task_id, entry.step)
+        elif entry.kind != "last":
+            record = waiting_record(entry.task_id, entry.step, entry.attempt)
         before, before_record = "", ""
         is_first = entry.kind == "running" and entry.sequence == FIRST
         if is_first or (entry.kind == "last" and entry.attempt):
@@ -165,7 +171,7 @@ class EventPublisher:
             entry.attempt,
             entry.kind,
             entry.step.as_json(),
-            entry.record,
+            record,
             before,
             before_record,
         ]

@@ -3,6 +3,7 @@
 import structlog
 
 from shared.errors import ServiceUnavailable
+from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import EventPublisher
 from shared.jobs.job_store import JobStore
 from shared.status import Ending
@@ -17,8 +18,15 @@ class Announcer:
         self._jobs = jobs
         self._publisher = publisher
 
-    def announce(self, ending: Ending) -> bool:
-        """Publish the end and note it in the row; False leaves it to the next sweep."""
+    def announce(self, ending: Ending, events: AttemptEvents | None = None) -> bool:
+        """Publish the end and note it in the row; False leaves it to the next sweep.
+
+        Args:
+            ending: How the job has ended; committed.
+            events: What its attempt could not publish so far goes first.
+        """
+        if events is not None:
+            events.flush_before_end()
         if self._publisher.publish_ending(ending).outcome == "unsent":
             return False
         try:

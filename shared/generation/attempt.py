@@ -1,17 +1,23 @@
-"""One running attempt: what it has reached, what its followers see, and when it must stop."""
+"""One running attempt: what it has reached, and what its followers see."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from shared.deadline import Deadline, shielded
-from shared.errors import AttemptError, DarkroomError, JobCancelled, LeaseLost
+from shared.errors import AttemptError, DarkroomError
 from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import AppendResult
 from shared.generation.lease import HeldLease
+from shared.generation.outages import repeat_to_soft_limit
 from shared.imaging.params import ImageParams
-from shared.imaging.provider import ChargeState, Receipt
-from shared.imaging.store import StoredImage
+from shared.imaging.provider import ChargeState, GeneratedImage, Receipt
+from shared.imaging.store import ImageStore, StoredImage
 from shared.jobs.model import Claim
 from shared.status import Step, rendering
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -30,6 +36,7 @@ class RunningAttempt:
     deadline: Deadline
     lease: HeldLease
     events: AttemptEvents
+    image_store: ImageStore
     params: ImageParams = field(init=False)
     saved: dict[int, StoredImage] = field(default_factory=dict)
     is_sent: bool = False
@@ -44,21 +51,12 @@ class RunningAttempt:
             JobCancelled: The job is to be cancelled.
             LeaseLost: Another attempt has taken the job over.
         """
-        self.check(self.show(step))
+        self.lease.check(self.show(step))
 
     def show(self, step: Step) -> AppendResult:
-        """Publish a step without stopping; `check` looks at the result later."""
+        """Publish a step without stopping; the lease checks the result later."""
         self.lease.step = step
         return self.events.publish(step)
-
-    def check(self, result: AppendResult) -> None:
-        """Stop the attempt if it must not go on; raises as `publish` does."""
-        self.lease.check()
-        if result.cancel_requested:
-            raise JobCancelled
-        if result.outcome in ("fenced", "ended"):
-            claim = self.claim
-            raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} was overtaken")
 
     def publish_rendering(self, progress: int) -> None:
         """Publish a step of the provider, called from inside its call.
@@ -72,15 +70,6 @@ class RunningAttempt:
         with shielded():
             self.publish(rendering(progress))
 
-    def missing_positions(self) -> tuple[int, ...]:
-        """Return the positions whose bytes are not saved yet."""
-        return tuple(n for n in range(self.params.n) if n not in self.saved)
-
-    def note_sent(self) -> None:
-        """Note that the provider is being called; from now on there may be a bill."""
-        self.is_sent = True
-        self.charge_state = ChargeState.UNKNOWN
-
     def note_bill(self, charge_state: ChargeState, receipt: Receipt | None) -> None:
         """Note what the provider has reported of the bill."""
         self.charge_state = charge_state
@@ -93,3 +82,19 @@ class RunningAttempt:
         if error.charge_state is not None:
             self.charge_state = ChargeState(error.charge_state)
         self.request_id = error.request_id or self.request_id
+
+    def keep(self, image: GeneratedImage) -> None:
+        """Save an image before anything else happens; the provider is not asked for it again.
+
+        Raises:
+            LeaseLost: Another attempt has taken the job over.
+            SoftTimeLimitReached: The image store stayed unavailable.
+        """
+        claim = self.claim
+        save = partial(self.image_store.save, claim.job_id, claim.attempt, image)
+        with shielded():
+            self.saved[image.position] = self.repeat(save)
+
+    def repeat(self, call: Callable[[], T]) -> T:
+        """Repeat a call that the attempt needs; see `repeat_to_soft_limit`."""
+        return repeat_to_soft_limit(call, self.lease, self.deadline)

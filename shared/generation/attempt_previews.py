@@ -37,9 +37,9 @@ class AttemptPreviews:
         self._rows = rows
         self._claim = claim
         self._deadline = deadline
-        self._keys: set[str] = set()
+        self.keys: set[str] = set()
         self._is_kept = True
-        self._is_over = False
+        self.is_over = False
 
     def keep(self, preview: PreviewImage) -> None:
         """Show a preview from now on, in place of the one of its position before.
@@ -53,17 +53,15 @@ class AttemptPreviews:
 
     def forget(self) -> None:
         """Leave nothing behind, once the attempt has ended; what stays goes with the job."""
-        self._is_over = True
-        if self._keys:
-            _Errand(self._forget).wait(PATIENCE_SECONDS)
+        _Errand(self._forget).wait(PATIENCE_SECONDS)
 
     def _keep(self, preview: PreviewImage) -> None:
         claim = self._claim
         # Known before the bytes are there: `forget` may come while a store hangs.
         key = preview_key(claim.job_id, claim.attempt, preview.position)
-        self._keys.add(key)
+        self.keys.add(key)
         self._image_store.save_preview(claim.job_id, claim.attempt, preview)
-        if self._is_over:
+        if self.is_over:
             # Nobody waits for this any more, and `forget` may have been here before the bytes.
             self._image_store.delete_previews([key])
             return
@@ -80,7 +78,7 @@ class AttemptPreviews:
         try:
             self._rows.forget(self._claim)
         finally:
-            self._image_store.delete_previews(sorted(self._keys))
+            self._image_store.delete_previews(sorted(self.keys))
 
 
 class PreviewKeeper:
@@ -96,7 +94,9 @@ class PreviewKeeper:
         previews = AttemptPreviews(self._image_store, self._rows, claim, deadline)
         yield previews
         # In a process that is being ended they stay, and go with the job.
-        previews.forget()
+        previews.is_over = True
+        if previews.keys:
+            previews.forget()
 
 
 class _Errand:

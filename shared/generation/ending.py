@@ -23,13 +23,13 @@ from shared.errors import (
 from shared.generation.announce import Announcer
 from shared.generation.attempt import RunningAttempt
 from shared.generation.charges import ChargePolicy
-from shared.generation.outages import repeat_to_settle, repeat_to_soft_limit
+from shared.generation.outages import repeat_to_settle
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
 from shared.imaging.store import StoredImage
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import LedgerFacts
 from shared.jobs.retry import RetryPolicy
-from shared.status import Ending, failed, waiting
+from shared.status import failed, waiting
 
 _ENDS_OF_MONEY = (ChargeUnknown, CostLimitReached)
 """After these a job is completed with the images that it has."""
@@ -60,15 +60,13 @@ class AttemptEnding:
             SoftTimeLimitReached: PostgreSQL stayed unavailable up to the soft limit.
         """
         claim = attempt.claim
-        missing = len(attempt.missing_positions())
+        missing = attempt.params.n - len(attempt.saved)
         rows = [_image_row(image, uuid4()) for _, image in sorted(attempt.saved.items())]
         result = _result_of(rows, missing)
         facts = _facts_of(attempt)
         record = None if error is None else error_record(error, claim.attempt)
-        ending = repeat_to_soft_limit(
-            attempt, lambda: self._attempts.complete(claim, rows, result, facts, record)
-        )
-        self._announce(attempt, ending)
+        ending = attempt.repeat(lambda: self._attempts.complete(claim, rows, result, facts, record))
+        self._announcer.announce(ending, attempt.events)
         return Completed(missing)
 
     def settle(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
@@ -130,7 +128,9 @@ class AttemptEnding:
         facts = _facts_of(attempt)
         try:
             repeat_to_settle(
-                attempt, lambda: self._attempts.retry(claim, step, record, facts, delay_seconds)
+                lambda: self._attempts.retry(claim, step, record, facts, delay_seconds),
+                attempt.lease,
+                attempt.deadline,
             )
         except LeaseLost:
             # Refused because the job was cancelled meanwhile, or was taken over. The fence
@@ -144,13 +144,11 @@ class AttemptEnding:
         step = failed(attempt.lease.step.progress, one_line(str(error)))
         record = error_record(error, claim.attempt)
         facts = _facts_of(attempt)
-        ending = repeat_to_settle(attempt, lambda: self._attempts.fail(claim, step, record, facts))
-        self._announce(attempt, ending)
+        ending = repeat_to_settle(
+            lambda: self._attempts.fail(claim, step, record, facts), attempt.lease, attempt.deadline
+        )
+        self._announcer.announce(ending, attempt.events)
         return Failed(error.code)
-
-    def _announce(self, attempt: RunningAttempt, ending: Ending) -> None:
-        attempt.events.flush_before_end()
-        self._announcer.announce(ending)
 
 
 def _facts_of(attempt: RunningAttempt) -> LedgerFacts:

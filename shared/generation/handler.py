@@ -7,7 +7,6 @@ called by the Celery task and by the Lambda handler, in the main thread of a pro
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -30,10 +29,9 @@ from shared.generation.attempt_previews import AttemptPreviews, PreviewKeeper
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.lease import LeaseKeeper
-from shared.generation.outages import repeat_to_soft_limit
 from shared.generation.outcome import NothingToDo, Outcome, RetryAfter
 from shared.imaging.params import ImageParams
-from shared.imaging.provider import GeneratedImage
+from shared.imaging.provider import ChargeState
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempt_store import AttemptStore
@@ -81,7 +79,9 @@ class GenerationHandler:
         with shielded(), bound_contextvars(job_id=str(job_id)[:64]):
             claim = self.attempts.claim(_parse_job_id(job_id))
             if isinstance(claim, ClaimRefused):
-                return _outcome_of_refusal(claim)
+                log.info("nothing to run", reason=claim.reason)
+                is_early = claim.reason == "not_due"
+                return RetryAfter(claim.due_in_seconds) if is_early else NothingToDo(claim.reason)
             with bound_contextvars(task_id=claim.task_id, attempt=claim.attempt):
                 started_at = time.monotonic()
                 log.info("attempt started", max_attempts=claim.max_attempts)
@@ -91,23 +91,30 @@ class GenerationHandler:
                 return outcome
 
     def _run(self, claim: Claim, deadline: Deadline) -> Outcome:
+        events = AttemptEvents(
+            self.publisher,
+            claim.task_id,
+            token=claim.token,
+            attempt=claim.attempt,
+            max_attempts=claim.max_attempts,
+        )
         with (
             self.previews.showing(claim, deadline) as previews,
             self.keeper.holding(claim) as lease,
         ):
-            events = AttemptEvents(
-                self.publisher,
-                claim.task_id,
-                token=claim.token,
-                attempt=claim.attempt,
-                max_attempts=claim.max_attempts,
-            )
-            attempt = RunningAttempt(claim, deadline, lease, events)
+            attempt = RunningAttempt(claim, deadline, lease, events, self.image_store)
             try:
-                self._prepare(attempt)
+                attempt.publish(STARTING)
+                attempt.publish(PREPARING)
+                attempt.params = ImageParams.from_row(claim.params, claim.job_id)
+                if claim.attempt > 1:
+                    self._find_saved(attempt)
                 if self.traits.is_stopping():
                     return self.ending.release(attempt)
-                self._generate(attempt, previews)
+                if len(attempt.saved) < attempt.params.n:
+                    self._generate(attempt, previews)
+                else:
+                    attempt.publish(SAVING)
                 return self.ending.complete(attempt)
             except LeaseLost as error:
                 log.warning("attempt overtaken", reason=str(error))
@@ -118,38 +125,31 @@ class GenerationHandler:
                 self.ending.hand_back(attempt)
                 raise
 
-    def _prepare(self, attempt: RunningAttempt) -> None:
-        attempt.publish(STARTING)
-        attempt.publish(PREPARING)
-        claim = attempt.claim
-        attempt.params = ImageParams.from_row(claim.params, claim.job_id)
-        if claim.attempt > 1:
-            for image in self.image_store.find_saved(claim.job_id):
-                if image.position < attempt.params.n:
-                    attempt.saved[image.position] = image
-
     def _generate(self, attempt: RunningAttempt, previews: AttemptPreviews) -> None:
-        missing = attempt.missing_positions()
-        if not missing:
-            attempt.publish(SAVING)
-            return
-        attempt.deadline.check()
-        self._check_charge(attempt, len(missing))
-        reference = self._load_reference(attempt)
+        claim, params, deadline = attempt.claim, attempt.params, attempt.deadline
+        missing = tuple(n for n in range(params.n) if n not in attempt.saved)
+        deadline.check()
+        earlier = EarlierCalls()
+        if claim.attempt > 1:
+            earlier = attempt.repeat(lambda: self.attempts.earlier_calls(claim))
+        self.charges.check_call(params, earlier, len(missing))
+        reference = None
+        if claim.source_asset_id is not None:
+            reference = self._load_reference(attempt, claim.source_asset_id)
         # Servers may have been waited for: past the deadline there is no call, and so no bill.
-        attempt.deadline.check()
-        attempt.note_sent()
+        deadline.check()
+        attempt.is_sent, attempt.charge_state = True, ChargeState.UNKNOWN
         with interruptible():
             answer = self.images.process_generation(
-                attempt.claim.job_id,
-                attempt.params,
+                claim.job_id,
+                params,
                 positions=missing,
-                attempt=attempt.claim.attempt,
+                attempt=claim.attempt,
                 reference=reference,
-                deadline=attempt.deadline,
+                deadline=deadline,
                 on_progress=attempt.publish_rendering,
                 on_bill=attempt.note_bill,
-                on_image=partial(self._keep, attempt),
+                on_image=attempt.keep,
                 on_preview=previews.keep,
             )
         attempt.note_bill(answer.charge_state, answer.receipt)
@@ -157,33 +157,19 @@ class GenerationHandler:
         result = attempt.show(SAVING)
         for image in answer.images:
             if image.position not in attempt.saved:
-                self._keep(attempt, image)
-        attempt.check(result)
-        still_missing = len(attempt.missing_positions())
-        if still_missing:
-            raise ImagesMissing(
-                attempt.params.n, still_missing, charge_state=answer.charge_state.value
-            )
+                attempt.keep(image)
+        attempt.lease.check(result)
+        if still_missing := params.n - len(attempt.saved):
+            raise ImagesMissing(params.n, still_missing, charge_state=answer.charge_state.value)
 
-    def _check_charge(self, attempt: RunningAttempt, missing: int) -> None:
-        claim = attempt.claim
-        earlier = EarlierCalls()
-        if claim.attempt > 1:
-            earlier = repeat_to_soft_limit(attempt, lambda: self.attempts.earlier_calls(claim))
-        self.charges.check_call(attempt.params, earlier, missing)
+    def _find_saved(self, attempt: RunningAttempt) -> None:
+        for image in self.image_store.find_saved(attempt.claim.job_id):
+            if image.position < attempt.params.n:
+                attempt.saved[image.position] = image
 
-    def _load_reference(self, attempt: RunningAttempt) -> bytes | None:
-        asset_id = attempt.claim.source_asset_id
-        if asset_id is None:
-            return None
-        key = repeat_to_soft_limit(attempt, lambda: self.attempts.source_key(asset_id))
+    def _load_reference(self, attempt: RunningAttempt, asset_id: UUID) -> bytes | None:
+        key = attempt.repeat(lambda: self.attempts.source_key(asset_id))
         return None if key is None else self.image_store.load(key)
-
-    def _keep(self, attempt: RunningAttempt, image: GeneratedImage) -> None:
-        claim = attempt.claim
-        save = partial(self.image_store.save, claim.job_id, claim.attempt, image)
-        with shielded():
-            attempt.saved[image.position] = repeat_to_soft_limit(attempt, save)
 
     def _name_error(self, error: BaseException, attempt: RunningAttempt) -> DarkroomError:
         if isinstance(error, DarkroomError):
@@ -201,10 +187,3 @@ def _parse_job_id(job_id: str) -> UUID:
         return UUID(job_id)
     except (ValueError, TypeError, AttributeError):
         raise MalformedEnvelope(f"{str(job_id)[:64]!r} is not a job id") from None
-
-
-def _outcome_of_refusal(refused: ClaimRefused) -> Outcome:
-    log.info("nothing to run", reason=refused.reason)
-    if refused.reason == "not_due":
-        return RetryAfter(refused.due_in_seconds)
-    return NothingToDo(refused.reason)

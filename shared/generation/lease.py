@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.deadline import MainThreadInterrupt, discard_pending_soft_limit
 from shared.errors import AttemptError, JobCancelled, LeaseLost, ServiceUnavailable, one_line
+from shared.events.publisher import AppendResult
 from shared.jobs.attempt_store import AttemptStore, KeptLease
 from shared.jobs.model import Claim
 from shared.status import STARTING, Step
@@ -35,10 +36,20 @@ class HeldLease:
         self.step: Step = STARTING
         self.stop_reason: AttemptError | None = None
 
-    def check(self) -> None:
-        """Raise why this attempt must stop, if it must."""
+    def check(self, result: AppendResult) -> None:
+        """Stop the attempt if the row says so, or Redis, at the event that was published last.
+
+        Raises:
+            JobCancelled: The job is to be cancelled.
+            LeaseLost: Another attempt has taken the job over.
+        """
         if self.stop_reason is not None:
             raise self.stop_reason
+        if result.cancel_requested:
+            raise JobCancelled
+        if result.outcome in ("fenced", "ended"):
+            claim = self.claim
+            raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} was overtaken")
 
 
 class LeaseKeeper:

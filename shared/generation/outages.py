@@ -6,13 +6,14 @@ from typing import TypeVar
 
 import structlog
 
+from shared.deadline import Deadline
 from shared.errors import (
     LeaseLost,
     ServiceUnavailable,
     SoftTimeLimitReached,
     StorageUnavailable,
 )
-from shared.generation.attempt import RunningAttempt
+from shared.generation.lease import HeldLease
 
 SETTLE_SECONDS = 5.0
 """How long an ending is repeated after the deadline has passed."""
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-def repeat_to_soft_limit(attempt: RunningAttempt, call: Callable[[], T]) -> T:
+def repeat_to_soft_limit(call: Callable[[], T], lease: HeldLease, deadline: Deadline) -> T:
     """Repeat a call that the attempt cannot go on without, up to the soft limit.
 
     Raises:
@@ -32,22 +33,22 @@ def repeat_to_soft_limit(attempt: RunningAttempt, call: Callable[[], T]) -> T:
         SoftTimeLimitReached: The server stayed unavailable.
     """
     try:
-        return _repeat(attempt, call, attempt.deadline.seconds_to_soft_limit())
+        return _repeat(call, lease, deadline.seconds_to_soft_limit())
     except (ServiceUnavailable, StorageUnavailable) as error:
-        raise SoftTimeLimitReached(attempt.deadline.soft_limit_seconds) from error
+        raise SoftTimeLimitReached(deadline.soft_limit_seconds) from error
 
 
-def repeat_to_settle(attempt: RunningAttempt, call: Callable[[], T]) -> T:
+def repeat_to_settle(call: Callable[[], T], lease: HeldLease, deadline: Deadline) -> T:
     """Repeat the write of an ending, up to the deadline and a little longer.
 
     Raises:
         LeaseLost: Another attempt has taken the job over meanwhile.
         ServiceUnavailable: PostgreSQL stayed unavailable.
     """
-    return _repeat(attempt, call, max(attempt.deadline.remaining_seconds(), SETTLE_SECONDS))
+    return _repeat(call, lease, max(deadline.remaining_seconds(), SETTLE_SECONDS))
 
 
-def _repeat(attempt: RunningAttempt, call: Callable[[], T], at_most_seconds: float) -> T:
+def _repeat(call: Callable[[], T], lease: HeldLease, at_most_seconds: float) -> T:
     give_up_at = time.monotonic() + at_most_seconds
     pause_seconds = FIRST_PAUSE_SECONDS
     while True:
@@ -57,7 +58,7 @@ def _repeat(attempt: RunningAttempt, call: Callable[[], T], at_most_seconds: flo
             if time.monotonic() + pause_seconds >= give_up_at:
                 raise
             log.warning("write repeated", reason=str(error))
-        if isinstance(attempt.lease.stop_reason, LeaseLost):
-            raise attempt.lease.stop_reason
+        if isinstance(lease.stop_reason, LeaseLost):
+            raise lease.stop_reason
         time.sleep(pause_seconds)
         pause_seconds = min(pause_seconds * 2, LONGEST_PAUSE_SECONDS)

@@ -16,7 +16,6 @@ from redis import Redis
 
 from shared.events import keys
 from shared.events.connection import connect_redis
-from shared.events.event import running_record
 from shared.events.publisher import Entry, EventPublisher
 from shared.status import JobStatus, Step
 
@@ -61,8 +60,7 @@ class _Publisher:
 
     def _entry(self, task_id: str, stamp: int) -> Entry:
         step = Step(JobStatus.PROCESSING, 50, str(stamp))
-        record = running_record(task_id, step)
-        return Entry(task_id, self._token, self._sequence, 1, 3, "running", step, record)
+        return Entry(task_id, self._token, self._sequence, 1, 3, "running", step)
 
 
 def main() -> None:
