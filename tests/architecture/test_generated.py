@@ -1,4 +1,4 @@
-"""The generated parts of the docs, and of docker-compose.yml, are as the code has them."""
+"""The generated parts of docs, docker-compose.yml and template.yaml are as the code has them."""
 
 import pytest
 

@@ -218,7 +218,7 @@ BREAKS: list[tuple[str, Any, str]] = [
     (f"{VARIABLES}.IMAGE_BUCKET", None, "IMAGE_BUCKET is not set"),
     (f"{VARIABLES}.SECRET_ARNS", None, "REDIS_URL is not set"),
     (f"{VARIABLES}.ENVIRONMENT", "", "ENVIRONMENT must be set on AWS Lambda"),
-    (f"{VARIABLES}.SOFT_TIME_LIMIT", "330", "SOFT_TIME_LIMIT must be less than TIME_LIMIT"),
+    (f"{VARIABLES}.SOFT_TIME_LIMIT", "3000", "SOFT_TIME_LIMIT must be less than TIME_LIMIT"),
     (f"{VARIABLES}.MAX_ATTEMPTS", "10", "as many deliveries"),
     (f"{VARIABLES}.DISPATCH_GRACE_SECONDS", "59", "dispatch every waiting job again"),
     (
@@ -231,7 +231,7 @@ BREAKS: list[tuple[str, Any, str]] = [
     ("ReaperFunction.Environment.Variables.LEASE_SECONDS", "20", "LEASE_SECONDS differs"),
     ("WorkerFunction.Timeout", 300, "the worker's Timeout 300"),
     ("ReaperFunction.MemorySize", 128, "MemorySize is less than 256"),
-    ("JobQueue.VisibilityTimeout", 1979, "less than 6 times"),
+    ("JobQueue.VisibilityTimeout", 60, "less than 6 times"),
     (f"{JOBS}.BatchSize", None, "second job"),
     (f"{JOBS}.MaximumBatchingWindowInSeconds", 5, "waits for others"),
     (f"{JOBS}.FunctionResponseTypes", None, "would be deleted"),

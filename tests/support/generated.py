@@ -1,4 +1,4 @@
-"""The generated parts of the docs and of docker-compose.yml: `make docs` writes them.
+"""The generated parts of docs, docker-compose.yml and template.yaml: `make docs` writes them.
 
 They come from the code, and a test compares them. The table of parity comes from a run of
 `darkroom parity --markdown`, which takes minutes: `make docs PARITY=1` writes it.
@@ -31,6 +31,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 DOCS = PROJECT / "docs"
 REFERENCE = DOCS / "reference"
 COMPOSE = PROJECT / "docker-compose.yml"
+TEMPLATE = PROJECT / "template.yaml"
 
 OF_FUNCTIONS = {"AWS_LAMBDA_FUNCTION_NAME", "SECRET_ARNS", "SECRETS_VERSION"}
 """Settings that only Lambda functions read."""
@@ -165,6 +166,21 @@ def compose_settings(text: str) -> list[str]:
     return [f"    {name}:" for name in names if name not in OF_FUNCTIONS]
 
 
+def time_limit(_text: str) -> list[str]:
+    """Return the line of template.yaml that ends the worker at the hard limit."""
+    return [f"      Timeout: {_time_limit():g}"]
+
+
+def visibility(_text: str) -> list[str]:
+    """Return the line of template.yaml that hides a message for six times as long."""
+    return [f"      VisibilityTimeout: {6 * _time_limit():g}"]
+
+
+def _time_limit() -> float:
+    default: float = Settings.model_fields["time_limit"].default
+    return default
+
+
 _ASK = """
 import json, sys
 from functions.api import handler
@@ -285,6 +301,8 @@ SECTIONS = (
     Section(DOCS / "providers.md", "models", models_table),
     Section(DOCS / "doctor.md", "rules", rules_table),
     Section(COMPOSE, "settings", compose_settings),
+    Section(TEMPLATE, "time limit", time_limit),
+    Section(TEMPLATE, "visibility", visibility),
 )
 PARITY = Section(REFERENCE / "parity.md", "parity", parity_table)
 
