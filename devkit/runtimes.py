@@ -86,7 +86,8 @@ class RuntimeProcess(_LoggingProcess):
     ) -> None:
         check_runtime_name(name)
         words = (*(_CELERY if name == "celery" else _LAMBDA), str(concurrency))
-        super().__init__(name, environment, log_path, *words)
+        counted = {**environment, "LAMBDA_CONCURRENCY": str(concurrency)}
+        super().__init__(name, counted, log_path, *words)
 
 
 class ApiProcess(_LoggingProcess):

@@ -4,6 +4,13 @@ from dataclasses import asdict
 from typing import Any
 
 from functions.container import build_container
+from shared import __version__
+
+OWNER = "lambda"
+"""All functions together are one worker: Lambda starts as many as MaximumConcurrency allows."""
+
+COUNTED_SECONDS = 24 * 3600.0
+"""Lambda is there, whether this function runs or not."""
 
 container = build_container()
 
@@ -14,4 +21,7 @@ def handler(_event: Any, _context: Any) -> dict[str, int]:
     Raises:
         ServiceUnavailable: PostgreSQL cannot be reached; the next run sees to it.
     """
-    return asdict(container.services.sweep())
+    services = container.services
+    slots = container.settings.lambda_concurrency
+    services.releases.note_worker(OWNER, slots, __version__, COUNTED_SECONDS)
+    return asdict(services.sweep())

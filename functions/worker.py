@@ -7,12 +7,12 @@ again (partial batch response); a direct invocation `{"job_id": ...}` with the o
 import json
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 import structlog
 
 from functions.container import build_container
 from functions.lambda_context import LambdaContext
+from shared.adapters.sqs_queue import ALARM
 from shared.deadline import Deadline
 from shared.errors import (
     MalformedEnvelope,
@@ -30,29 +30,24 @@ _net = container.settings.retry_policy
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Run what the event names.
+    """Run what the event names, then release what may start next.
 
     Raises:
         MalformedEnvelope: A direct invocation that names no job.
         UnknownJob: A direct invocation for a job that has no row.
     """
-    if "Records" not in event:
-        return _run_directly(event, context)
-    failed = [
-        {"itemIdentifier": record["messageId"]}
-        for record in event["Records"]
-        if not _is_done(record, context)
-    ]
-    return {"batchItemFailures": failed}
-
-
-def _run_directly(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    job_id = _job_id_of(event)
-    outcome = _run(job_id, context)
-    if isinstance(outcome, RetryAfter):
-        # There is no message to come back, so one is sent.
-        container.services.sender.send(UUID(job_id), "", outcome.seconds)
-    return {"job_id": job_id, "outcome": outcome.name}
+    try:
+        if "Records" not in event:
+            job_id = _job_id_of(event)
+            return {"job_id": job_id, "outcome": _run(job_id, context).name}
+        failed = [
+            {"itemIdentifier": record["messageId"]}
+            for record in event["Records"]
+            if not _is_done(record, context)
+        ]
+        return {"batchItemFailures": failed}
+    finally:
+        container.services.releaser.release_or_leave(in_batches=True)
 
 
 def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
@@ -61,7 +56,11 @@ def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
         # A later record of a batch: too late in this invocation for an attempt of its own.
         return _deliver_again(record, 0)
     try:
-        outcome = _run(_job_id_of(_parse(record["body"])), context)
+        envelope = _parse(record["body"])
+        if envelope == ALARM:
+            _answer_alarm()
+        elif isinstance(_run(_job_id_of(envelope), context), RetryAfter):
+            _set_alarm()
     except (UnknownJob, MalformedEnvelope) as error:
         # Delivered at once until the queue's limit, then kept among the dead letters.
         log.error(  # noqa: TRY400 - what was sent is wrong, not the code
@@ -74,9 +73,17 @@ def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
     except Exception:  # One broken record must not fail its whole batch.
         log.exception("record failed")
         return False
-    if isinstance(outcome, RetryAfter):
-        return _deliver_again(record, outcome.seconds)
     return True
+
+
+def _answer_alarm() -> None:
+    container.services.releaser.release_or_leave()
+    _set_alarm()
+
+
+def _set_alarm() -> None:
+    """Have this function wake when the next retry is due: Lambda has no timer of its own."""
+    container.services.releaser.wake_for_retry(container.dispatcher.send_alarm)
 
 
 def _run(job_id: str, context: LambdaContext) -> Outcome:

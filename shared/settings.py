@@ -97,7 +97,13 @@ class Settings(ProviderSettings, _DatabaseSettings):
     lease_seconds: float = Field(60, gt=0, description="How long a silent worker keeps its job.")
     sweep_seconds: float = Field(15, gt=0, description="Seconds between two sweeps of a worker.")
     dispatch_grace_seconds: float = Field(
-        60, gt=0, description="Wait before a queued job is dispatched again; doubles each time."
+        60,
+        gt=0,
+        description="Wait before a released job gets another envelope where the queue cannot say "
+        "whether it lost the first; doubles each time.",
+    )
+    lambda_concurrency: int = Field(
+        10, ge=2, description="Jobs that the cloud runtime runs at once: MaximumConcurrency."
     )
     retry_backoff: int = Field(2, ge=0, description="Factor of the backoff, in seconds.")
     retry_backoff_max: int = Field(300, ge=0, le=900, description="Cap of the backoff, in seconds.")
@@ -142,6 +148,9 @@ class Settings(ProviderSettings, _DatabaseSettings):
         (), description="Origins whose pages may use the API, separated by commas."
     )
     max_open_jobs: int = Field(500, ge=1, description="Unfinished jobs that a workspace may have.")
+    max_running_jobs: int | None = Field(
+        None, ge=1, description="Jobs that a workspace may run at once; empty for any number."
+    )
     max_streams: int = Field(1_000, ge=1, description="Open event streams of a workspace.")
     event_token_seconds: int = Field(900, ge=1, description="How long a stream's address works.")
     image_token_seconds: int = Field(3_600, ge=1, description="How long an image's address works.")

@@ -24,13 +24,14 @@ from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
-from shared.generation.sender import EnvelopeSender
+from shared.generation.release import Releaser
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.job_store import JobStore
 from shared.jobs.preview_store import PreviewStore
+from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from shared.settings import Settings
 
 # What a worker does not need is imported where it is used: this package's import is part of
@@ -127,6 +128,7 @@ class Services(AbstractContextManager["Services"]):
             "database": self.views.check,
             "redis": self.check_redis,
             "queue": self.dispatcher.check,
+            "workers": self.releases.check_workers,
         }
 
     def build_handler(
@@ -204,7 +206,7 @@ class Services(AbstractContextManager["Services"]):
         return Submitter(
             self.jobs,
             self.publisher,
-            self.sender,
+            self.releaser,
             self.settings.max_attempts,
             self.settings.provider.offer(self.settings),
         )
@@ -274,9 +276,17 @@ class Services(AbstractContextManager["Services"]):
         return CeleryDispatcher(self.settings)
 
     @cached_property
-    def sender(self) -> EnvelopeSender:
-        """What puts envelopes on the queue, or leaves them to the sweep."""
-        return EnvelopeSender(self.dispatcher, self.jobs)
+    def releases(self) -> ReleaseStore:
+        """The queue in the rows."""
+        settings = self.settings
+        runtime = "lambda" if settings.queue_url else "celery"
+        rules = ReleaseRules(runtime, settings.provider.name, settings.max_running_jobs)
+        return ReleaseStore(self.engine, rules)
+
+    @cached_property
+    def releaser(self) -> Releaser:
+        """What moves jobs from their rows to the queue."""
+        return Releaser(self.releases, self.dispatcher)
 
     @cached_property
     def image_store(self) -> ImageStore:
@@ -301,9 +311,8 @@ class Services(AbstractContextManager["Services"]):
             RecoveryStore(self.engine),
             self.publisher,
             self.announcer,
-            self.sender,
+            self.releaser,
             time_limit_seconds=self.settings.time_limit,
-            grace_seconds=self.settings.dispatch_grace_seconds,
             retention=self._retention(),
         )
 

@@ -69,6 +69,8 @@ def _tell(history: History) -> dict[str, list[str]]:
     job = _mask(history.job, "lease_owner", (owner,) if owner else (), "<owner>")
     # How often an envelope was repeated depends on how long it waited: on the machine's load.
     job = {**job, "dispatches": "<some>"} if job.get("dispatches") else job
+    # They name the runtime and the message.
+    job = {**job, "released_to": "<runtime>", "envelope_id": "<id>"}
     return {
         "messages": [message.decode() for message in history.messages],
         "stream": [entry.decode() for entry in history.stream],

@@ -5,10 +5,10 @@ several runtimes at once. It sees a runtime only through `Services`.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from devkit.parity.history import History
 from devkit.parity.recorder import Recorder
@@ -16,6 +16,7 @@ from devkit.parity.scenarios import SIZE, Action, Scenario
 from shared.imaging.request import GenerationRequest
 from shared.jobs.job_store import NewJob
 from shared.jobs.model import Job
+from shared.jobs.release_store import OpenEnvelope
 from shared.wiring import Services
 
 END_TIMEOUT_SECONDS = 40.0
@@ -106,7 +107,7 @@ class _Scene:
         return self._services.submit(GenerationRequest.from_untrusted(self._scenario.request))
 
     def _dispatch(self, job: Job) -> None:
-        self._services.dispatcher.dispatch(job.id, job.task_id)
+        self._services.dispatcher.dispatch(job.id, str(uuid4()))
 
     def _write_row(self) -> Job:
         """Do as a foreign producer does: a row that nobody checked, and an envelope."""
@@ -134,8 +135,12 @@ class _Scene:
 class _Delayed:
     """A dispatcher of which no envelope comes; the scene sends it later."""
 
-    def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
+    def dispatch(self, job_id: UUID, envelope_id: str) -> None:
         """Do nothing."""
+
+    def find_lost(self, envelopes: Sequence[OpenEnvelope], running: int) -> list[OpenEnvelope]:
+        """Find none."""
+        return []
 
     def check(self) -> None:
         """Find nothing wrong."""

@@ -8,7 +8,7 @@ from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 from structlog.contextvars import bound_contextvars
 
-from local.worker.sweeping import DeadChild, report_death
+from local.worker.sweeping import DeadChild, JobEnded, report
 from shared.wiring import process_owner
 
 
@@ -25,6 +25,11 @@ class JobRequest(Request):  # type: ignore[misc] # Celery has no types
         if not soft:
             self._report(at_time_limit=True)
 
+    def on_success(self, *args: Any, **kwargs: Any) -> None:
+        """Release the next job: a child is free, however its delivery ended."""
+        super().on_success(*args, **kwargs)
+        report(JobEnded())
+
     def on_failure(self, exc_info: Any, *args: Any, **kwargs: Any) -> None:
         """Hand the job back when its child was killed or died."""
         with bound_contextvars(**self._ids()):
@@ -40,7 +45,7 @@ class JobRequest(Request):  # type: ignore[misc] # Celery has no types
             job_id = UUID(self._ids()["job_id"])
         except ValueError:
             return
-        report_death(DeadChild(job_id, process_owner(self.worker_pid), at_time_limit))
+        report(DeadChild(job_id, process_owner(self.worker_pid), at_time_limit))
 
     def _ids(self) -> dict[str, str]:
         args = self._payload[0]

@@ -31,8 +31,9 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no 
 
     def __init__(self, worker: Any, **_options: Any) -> None:
         super().__init__(worker)
-        settings = worker.app.darkroom_settings
-        self._thread = SweepThread(Services(settings, runtime="celery", is_pooled=False))
+        services = Services(worker.app.darkroom_settings, runtime="celery")
+        slots = max(worker.concurrency, worker.max_concurrency or 0)
+        self._thread = SweepThread(services, slots)
 
     def start(self, _worker: Any) -> None:
         """Start sweeping."""

@@ -16,12 +16,14 @@ from functools import partial
 from uuid import UUID
 
 import structlog
-from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from shared import __version__
 from shared.errors import DarkroomError
-from shared.events import keys
-from shared.wiring import Services
+from shared.wiring import Services, process_owner
+
+RELEASE_SECONDS = 1.0
+"""Between two looks for retries that are due, and for slots that other workers have."""
 
 LONGEST_PAUSE_SECONDS = 60.0
 """Between two sweeps, however often they fail."""
@@ -43,23 +45,30 @@ class DeadChild:
     at_time_limit: bool
 
 
-_deaths: queue.SimpleQueue[DeadChild | None] = queue.SimpleQueue()
+class JobEnded:
+    """A child that is free for another job."""
 
 
-def report_death(death: DeadChild) -> None:
-    """Have the job of a dead child settled at once; returns without waiting for it."""
-    _deaths.put(death)
+_reports: queue.SimpleQueue[DeadChild | JobEnded | None] = queue.SimpleQueue()
+
+
+def report(news: DeadChild | JobEnded) -> None:
+    """Have the sweep thread act on what the event loop has seen; returns at once."""
+    _reports.put(news)
 
 
 class SweepThread:
-    """Sweeps each SWEEP_SECONDS, and at once for each child that died.
+    """Sweeps each SWEEP_SECONDS, settles the jobs of dead children, and releases waiting jobs.
 
     Args:
-        services: Of this thread alone; not pooled, as the process forks.
+        services: Of this thread alone.
+        slots: How many jobs the worker runs at once.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, slots: int) -> None:
         self._services = services
+        self._slots = slots
+        self._owner = process_owner()
         self._between_forks = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
         self._failures = 0
@@ -69,28 +78,42 @@ class SweepThread:
         os.register_at_fork(
             before=self._between_forks.acquire,
             after_in_parent=self._between_forks.release,
-            after_in_child=self._between_forks.release,
+            after_in_child=self._leave_to_parent,
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the pass that is running."""
-        _deaths.put(None)
+        """End after the pass that is running; the worker's slots count no more."""
+        _reports.put(None)
         self._thread.join(timeout=10)
         self._services.close()
 
+    def _leave_to_parent(self) -> None:
+        # psycopg2 closes no connection that another process has made.
+        self._services.engine.dispose(close=False)
+        self._between_forks.release()
+
     def _run(self) -> None:
-        next_sweep_at = time.monotonic()
+        next_sweep_at = next_release_at = time.monotonic()
         while True:
+            wait_seconds = min(next_sweep_at, next_release_at) - time.monotonic()
             try:
-                death = _deaths.get(timeout=max(0.0, next_sweep_at - time.monotonic()))
+                news = _reports.get(timeout=max(0.0, wait_seconds))
             except queue.Empty:
-                self._guard(self._sweep)
-                next_sweep_at = time.monotonic() + self._pause_seconds()
+                if time.monotonic() >= next_sweep_at:
+                    self._guard(self._sweep)
+                    next_sweep_at = time.monotonic() + self._pause_seconds()
+                else:
+                    self._guard(self._services.releaser.release)
+                next_release_at = time.monotonic() + RELEASE_SECONDS
                 continue
-            if death is None:
+            if news is None:
+                self._guard(partial(self._services.releases.forget_worker, self._owner))
                 return
-            self._guard(partial(self._settle, death))
+            if isinstance(news, DeadChild):
+                self._guard(partial(self._settle, news))
+            else:
+                self._guard(partial(self._services.releaser.release, in_batches=True))
 
     def _guard(self, work: Callable[[], object]) -> None:
         """Do a piece of work between two forks; no error ends the thread."""
@@ -112,16 +135,10 @@ class SweepThread:
         return min(usual * 2.0 ** min(self._failures, 8), max(usual, LONGEST_PAUSE_SECONDS))
 
     def _sweep(self) -> None:
-        self._note_presence()
-        self._services.sweep()
-
-    def _note_presence(self) -> None:
-        """Let the API know that a worker is there (`CeleryDispatcher.check`)."""
+        # Counted until the third sweep after this is late.
         seconds = math.ceil(self._pause_seconds() * 3) + 1
-        try:
-            self._services.redis.set(keys.WORKER_SEEN, "1", ex=seconds)
-        except RedisError as error:
-            log.warning("presence not noted", reason=str(error)[:200])
+        self._services.releases.note_worker(self._owner, self._slots, __version__, seconds)
+        self._services.sweep()
 
     def _settle(self, death: DeadChild) -> None:
         self._services.sweeper.recover_of_dead_worker(

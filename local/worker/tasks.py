@@ -1,11 +1,9 @@
-"""The Celery task: hands the job to the shared handler and obeys the outcome."""
+"""The Celery task: hands the job to the shared handler and leaves what follows to the row."""
 
 import os
 from functools import cache
-from uuid import UUID
 
 import structlog
-from celery import Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from local.celery_app import celery_app
@@ -14,18 +12,16 @@ from shared.adapters.celery_broker import TASK_NAME
 from shared.deadline import Deadline, MainThreadInterrupt
 from shared.errors import MalformedEnvelope, ServiceUnavailable, UnknownJob
 from shared.generation.handler import GenerationHandler, RuntimeTraits
-from shared.generation.outcome import RetryAfter
 from shared.wiring import Services
 
 settings = celery_app.darkroom_settings
 log = structlog.get_logger(__name__)
 
 NET_RETRIES = 20
-"""Retries of the net below the handler; after them the sweep dispatches the job anew."""
+"""Retries of the net below the handler; after them the job is released anew."""
 
 
 @celery_app.task(
-    bind=True,
     name=TASK_NAME,
     Request="local.worker.requests:JobRequest",
     autoretry_for=(ServiceUnavailable,),
@@ -37,15 +33,14 @@ NET_RETRIES = 20
     default_retry_delay=1,
     max_retries=NET_RETRIES,
 )
-def generate_images_task(self: Task, job_id: str) -> None:
+def generate_images_task(job_id: str) -> None:
     """Run one attempt of a job.
 
     ServiceUnavailable (PostgreSQL is unavailable at the claim) is retried by Celery; the handler
     decides everything later.
     """
-    services, handler = _parts_of(os.getpid())
     try:
-        outcome = handler.handle(job_id, Deadline(settings.soft_time_limit))
+        _handler_of(os.getpid()).handle(job_id, Deadline(settings.soft_time_limit))
     except (UnknownJob, MalformedEnvelope) as error:
         log.error(  # noqa: TRY400 - what was sent is wrong, not the code
             "envelope rejected", code=error.code, reason=str(error)
@@ -56,19 +51,12 @@ def generate_images_task(self: Task, job_id: str) -> None:
         raise
     except SoftTimeLimitExceeded:
         log.warning("soft limit struck outside an attempt", job_id=job_id)
-        return
-    if isinstance(outcome, RetryAfter):
-        # Not by `Task.retry`: it ends the task with a pickled traceback of 45 kB, which a parent
-        # that is stopping reads half of and then waits for its child for 30 s; and it waits for a
-        # frozen Redis as long as a worker does. The sweep replaces an envelope that is not sent.
-        services.sender.send(UUID(job_id), str(self.request.id), outcome.seconds)
 
 
 @cache
-def _parts_of(_pid: int) -> tuple[Services, GenerationHandler]:
-    """Make the services and the handler of a process after its fork, which shares no connection."""
+def _handler_of(_pid: int) -> GenerationHandler:
+    """Make the handler of a process after its fork, which shares no connection."""
     interrupt = MainThreadInterrupt()
     interrupt.install()
-    services = Services(settings, runtime="celery")
     traits = RuntimeTraits((SoftTimeLimitExceeded,), is_stopping)
-    return services, services.build_handler(traits, interrupt)
+    return Services(settings, runtime="celery").build_handler(traits, interrupt)

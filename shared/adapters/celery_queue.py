@@ -1,5 +1,8 @@
 """Puts envelopes on Celery's queue, without waiting for a frozen Redis."""
 
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 from celery import Celery
@@ -9,12 +12,21 @@ from redis.exceptions import RedisError
 
 from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
 from shared.errors import ServiceUnavailable
-from shared.events import keys
 from shared.events.connection import connect_redis
+from shared.jobs.release_store import OpenEnvelope
 from shared.settings import Settings
 
 SOCKET_TIMEOUT_SECONDS = 1.0
 CONNECTIONS = 2
+
+UNACKED = "unacked"
+"""Where kombu keeps what workers hold (kombu/transport/redis.py, `unacked_key`)."""
+
+MESSAGES_READ = 20_000
+"""Of the queue, when envelopes are missed. It is never that long by what is released here."""
+
+HELD_AT_MOST_SECONDS = 10.0
+"""Between a worker's taking an envelope and the claim of its job."""
 
 
 class CeleryDispatcher:
@@ -45,23 +57,52 @@ class CeleryDispatcher:
         connections = self._app.connection_for_write().Pool(limit=CONNECTIONS)
         self._producers = ProducerPool(connections, limit=CONNECTIONS)
 
-    def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
-        """Send the envelope under the job's task id; see the port."""
+    def dispatch(self, job_id: UUID, envelope_id: str) -> None:
+        """Send the envelope; see the port."""
         amqp = self._app.amqp
-        message = amqp.create_task_message(
-            task_id, TASK_NAME, [str(job_id)], {}, countdown=delay_seconds or None
-        )
+        message = amqp.create_task_message(envelope_id, TASK_NAME, [str(job_id)], {})
         try:
             with self._producers.acquire(block=True) as producer:
                 amqp.send_task_message(producer, TASK_NAME, message, queue=JOB_QUEUE)
         except (OperationalError, RedisError, OSError) as error:
             raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
 
-    def check(self) -> None:
-        """Ask the broker whether a worker was seen lately; see the port."""
+    def find_lost(self, envelopes: Sequence[OpenEnvelope], running: int) -> list[OpenEnvelope]:
+        """Look for each envelope in the queue and among those that a worker holds; see the port.
+
+        A worker that holds one begins it at once: after a while, that worker is dead.
+        """
         try:
-            seen = self._redis.exists(keys.WORKER_SEEN)
+            waiting: Any = self._redis.lrange(JOB_QUEUE, 0, MESSAGES_READ)
+            held: Any = self._redis.hvals(UNACKED)
         except RedisError as error:
             raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
-        if not seen:
-            raise ServiceUnavailable("Celery: no worker was seen lately")
+        if len(waiting) > MESSAGES_READ:
+            return []
+        on_queue, in_hands = set(_ids_of(waiting)), set(_ids_of(held))
+        return [
+            envelope
+            for envelope in envelopes
+            if envelope.envelope_id not in on_queue
+            and (
+                envelope.envelope_id not in in_hands or envelope.age_seconds > HELD_AT_MOST_SECONDS
+            )
+        ]
+
+    def check(self) -> None:
+        """Make a round trip to the broker; see the port."""
+        try:
+            self._redis.ping()
+        except RedisError as error:
+            raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
+
+
+def _ids_of(messages: Sequence[str]) -> Iterator[str]:
+    """Yield the task ids of kombu messages; `unacked` keeps each in a list, with its exchange."""
+    for text in messages:
+        try:
+            message = json.loads(text)
+            body = message[0] if isinstance(message, list) else message
+            yield str(body["headers"]["id"])
+        except (ValueError, TypeError, KeyError, IndexError):
+            continue

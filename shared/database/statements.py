@@ -33,6 +33,18 @@ class Statements:
         """
         return fetch_all(self._engine, _read(self._folder, name), parameters)
 
+    def together(self, names: Sequence[str], parameters: Parameters) -> Sequence[Any]:
+        """Run statements in one transaction and one round trip; return the rows of the last.
+
+        Each sees what was committed before it began (PostgreSQL documentation, "Multiple
+        Statements in a Simple Query").
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached, or did not answer in time.
+        """
+        sql = ";\n".join(_read(self._folder, name) for name in names)
+        return fetch_all(self._engine, sql, parameters)
+
     @contextmanager
     def transaction(self) -> Iterator[Run]:
         """Run the statements of the body in one transaction; an error undoes it.

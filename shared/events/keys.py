@@ -3,9 +3,6 @@
 CELERY_RECORD_PREFIX = "celery-task-meta-"
 """Where Celery's result backends look (celery/backends/base.py, `task_keyprefix`)."""
 
-WORKER_SEEN = "worker_seen"
-"""The main process of each Celery worker writes it after each sweep; it expires soon after."""
-
 
 def channel(task_id: str) -> str:
     """Return the channel that the events are published on."""

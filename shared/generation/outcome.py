@@ -22,7 +22,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """The job waits; deliver its envelope again after so many seconds."""
+    """The job waits in its row, for so many seconds at least; acknowledge the envelope."""
 
     name: ClassVar[str] = "retry"
     seconds: float
@@ -30,7 +30,7 @@ class RetryAfter:
 
 @dataclass(frozen=True, slots=True)
 class NothingToDo:
-    """Another delivery has it, had it or will have it; acknowledge the envelope.
+    """The job ended, runs elsewhere, or is left to the sweep; acknowledge the envelope.
 
     Attributes:
         reason: `ended`, `running`, `lease_lost`, `released`, or `left_to_sweep`.

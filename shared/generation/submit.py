@@ -1,9 +1,10 @@
 """Accepting a job: row first, then its first event, then its envelope."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.events.publisher import EventPublisher
-from shared.generation.sender import EnvelopeSender
+from shared.generation.release import Releaser
 from shared.imaging.offers import Offer
 from shared.jobs.job_store import Accepted, JobStore, NewJob, Terms
 from shared.jobs.model import Job
@@ -23,13 +24,13 @@ class Submitter:
         self,
         jobs: JobStore,
         publisher: EventPublisher,
-        sender: EnvelopeSender,
+        releaser: Releaser,
         max_attempts: int,
         offer: Offer | None = None,
     ) -> None:
         self._jobs = jobs
         self._publisher = publisher
-        self._sender = sender
+        self._releaser = releaser
         self._max_attempts = max_attempts
         self._offer = offer
 
@@ -53,9 +54,19 @@ class Submitter:
             TooManyOpenJobs: The workspace has as many as it may; nothing was accepted.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
+        terms = replace(terms, release=self._releaser.rules_now)
         accepted = self._jobs.accept(self._new_job(request), terms)
         if accepted.is_new:
-            self._set_off(accepted.job)
+            # Published before the envelope is sent, so that no worker's event can come first.
+            job = accepted.job
+            self._publisher.publish_waiting(
+                job.task_id, token=0, attempt=1, max_attempts=job.max_attempts
+            )
+            if accepted.envelope is not None:
+                self._releaser.send([accepted.envelope])
+            else:
+                # A slot may have become free while this row was not visible yet.
+                self._releaser.release_or_leave()
         return accepted
 
     def _new_job(self, request: "GenerationRequest") -> NewJob:
@@ -75,10 +86,3 @@ class Submitter:
             max_attempts=self._max_attempts,
             source_asset_id=request.source_asset_id,
         )
-
-    def _set_off(self, job: Job) -> None:
-        # Published before the envelope is sent, so that no worker's event can come first.
-        self._publisher.publish_waiting(
-            job.task_id, token=0, attempt=1, max_attempts=job.max_attempts
-        )
-        self._sender.send(job.id, job.task_id)

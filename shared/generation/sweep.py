@@ -9,12 +9,13 @@ from uuid import UUID
 
 import structlog
 
+from shared.errors import ServiceUnavailable
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.delete import Deleter
-from shared.generation.sender import EnvelopeSender
+from shared.generation.release import Releaser
 from shared.jobs.model import LostJob, Verdict, judge_lost
-from shared.jobs.recovery_store import DueJob, Recovered, RecoveryStore
+from shared.jobs.recovery_store import Recovered, RecoveryStore
 
 BATCH = 100
 """Most jobs of each kind in one sweep: the next one goes on."""
@@ -59,7 +60,6 @@ class Sweeper:
 
     Args:
         time_limit_seconds: Only for the wording of the errors.
-        grace_seconds: How long an envelope counts as on its way.
         retention: What becomes of old jobs; None keeps them for ever.
     """
 
@@ -68,18 +68,16 @@ class Sweeper:
         recovery: RecoveryStore,
         publisher: EventPublisher,
         announcer: Announcer,
-        sender: EnvelopeSender,
+        releaser: Releaser,
         *,
         time_limit_seconds: float,
-        grace_seconds: float,
         retention: Retention | None = None,
     ) -> None:
         self._recovery = recovery
         self._publisher = publisher
         self._announcer = announcer
-        self._sender = sender
+        self._releaser = releaser
         self._time_limit_seconds = time_limit_seconds
-        self._grace_seconds = grace_seconds
         self._retention = retention
 
     def sweep(self) -> SweepReport:
@@ -92,7 +90,7 @@ class Sweeper:
         announced = sum(
             self._announcer.announce(ending) for ending in self._recovery.find_unannounced(BATCH)
         )
-        dispatched = self._dispatch_due()
+        dispatched = self._release()
         self._recovery.forget_idempotency_keys(BATCH)
         deleted = 0 if self._retention is None else self._retention.apply(BATCH)
         report = SweepReport(revived, ended, dispatched, announced, deleted)
@@ -120,10 +118,10 @@ class Sweeper:
         recovered = self._recovery.recover_of_dead_owner(job_id, owner, judge)
         if recovered is None:
             # It died before its claim: the broker has acknowledged the envelope all the same.
-            self._recovery.forget_dispatch(job_id)
+            self._recovery.withdraw_envelope(job_id)
         else:
             self._tell(recovered)
-        self._dispatch_due()
+        self._releaser.release()
 
     def _recover_expired(self) -> tuple[int, int]:
         revived = ended = 0
@@ -153,23 +151,17 @@ class Sweeper:
         )
         if recovered.ending is not None:
             self._announcer.announce(recovered.ending)
+        else:
+            self._publisher.publish_waiting(
+                lost.task_id,
+                token=lost.token + 1,
+                attempt=lost.attempt + 1,
+                max_attempts=lost.max_attempts,
+            )
 
-    def _dispatch_due(self) -> int:
-        taken = self._recovery.take_due(self._grace_seconds, BATCH)
-        for number, due in enumerate(taken):
-            if not self._dispatch(due):
-                # A queue that is away takes seconds to say so, each time.
-                self._sender.leave_to_sweep(*(other.job_id for other in taken[number + 1 :]))
-                return number
-        return len(taken)
-
-    def _dispatch(self, due: DueJob) -> bool:
-        # Says what the process that died after its commit could not; otherwise a repetition,
-        # which changes nothing.
-        self._publisher.publish_waiting(
-            due.task_id,
-            token=due.token,
-            attempt=due.next_attempt,
-            max_attempts=due.max_attempts,
-        )
-        return self._sender.send(due.job_id, due.task_id)
+    def _release(self) -> int:
+        try:
+            self._releaser.replace_lost()
+        except ServiceUnavailable as error:
+            log.warning("lost envelopes not looked for", reason=str(error))
+        return self._releaser.release()

@@ -1,7 +1,10 @@
 """The port of the dispatchers: what puts an envelope on a queue, and what that promises."""
 
+from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
+
+from shared.jobs.release_store import OpenEnvelope
 
 
 class Dispatcher(Protocol):
@@ -12,18 +15,36 @@ class Dispatcher(Protocol):
     the envelope may have been sent all the same.
     """
 
-    def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
-        """Send the envelope, to be delivered after the delay.
+    def dispatch(self, job_id: UUID, envelope_id: str) -> None:
+        """Send an envelope, to be delivered now.
+
+        Args:
+            job_id: The job that it starts.
+            envelope_id: Its own id, new for each envelope.
 
         Raises:
-            ServiceUnavailable: The queue's server did not take it; the sweep sends it later.
+            ServiceUnavailable: The queue's server did not take it.
+        """
+        ...
+
+    def find_lost(self, envelopes: Sequence[OpenEnvelope], running: int) -> list[OpenEnvelope]:
+        """Return those envelopes that are no longer on the queue, although no job claimed them.
+
+        May name some that are: a duplicate changes nothing.
+
+        Args:
+            envelopes: Of the jobs that are released and do not run yet.
+            running: How many jobs run, each from an envelope that may still count as delivered.
+
+        Raises:
+            ServiceUnavailable: The queue's server does not answer.
         """
         ...
 
     def check(self) -> None:
-        """Make a round trip to the queue, and look for somebody who takes from it.
+        """Make a round trip to the queue.
 
         Raises:
-            ServiceUnavailable: The queue's server does not answer, or nobody is there.
+            ServiceUnavailable: The queue's server does not answer.
         """
         ...

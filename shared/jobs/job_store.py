@@ -18,9 +18,12 @@ from shared.errors import (
     error_record,
 )
 from shared.jobs.model import Job
+from shared.jobs.release_store import ReleasedJob, ReleaseRules
 from shared.status import QUEUED, JobStatus
 
 IDEMPOTENCY_SECONDS = 24 * 3600
+
+_NO_RELEASE = ReleaseRules("", "")
 
 MARGIN = 100
 """Requests that may be under way at once: this close to the limit they are counted one by one."""
@@ -48,6 +51,7 @@ class Terms:
 
     Attributes:
         open_limit: Jobs that its workspace may have waiting or running; None for any number.
+        release: Releases the job at once where there is room; None lets it wait in its row.
         key: The idempotency key of the request; None if the client does not repeat it.
         request_sha256: Of everything that the request asks for.
     """
@@ -55,6 +59,7 @@ class Terms:
     open_limit: int | None = None
     key: str | None = None
     request_sha256: str = ""
+    release: ReleaseRules | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,12 @@ class Accepted:
 
     Attributes:
         is_new: False for a request that repeats an earlier one: its job is left alone.
+        envelope: To be sent now; None if the job waits in its row.
     """
 
     job: Job
     is_new: bool
+    envelope: ReleasedJob | None = None
 
 
 class JobStore:
@@ -85,7 +92,7 @@ class JobStore:
     def accept(self, new: NewJob, terms: Terms) -> Accepted:
         """Accept a job, or find the one that the same request has made before.
 
-        The job is PENDING, has a task id of its own, and counts as dispatched.
+        The job is PENDING and has a task id of its own.
 
         Raises:
             InvalidRequest: The workspace, user, product or asset does not exist, or belongs to
@@ -97,6 +104,8 @@ class JobStore:
             "key": terms.key,
             "request_sha256": terms.request_sha256,
             "kept_seconds": IDEMPOTENCY_SECONDS,
+            "envelope_id": str(uuid4()),
+            **(terms.release or _NO_RELEASE).as_parameters(),
         }
         try:
             return self._accept(parameters, terms)
@@ -149,22 +158,19 @@ class JobStore:
         """Note that the last event and the result record of an ended job are published."""
         self._run("mark_announced", {"id": str(job_id)})
 
-    def mark_undispatched(self, *job_ids: UUID) -> None:
-        """Note that envelopes of waiting jobs were not sent, so that the next sweep sends them."""
-        if job_ids:
-            self._run("mark_undispatched", {"ids": [*map(str, job_ids)]})
-
     def _accept(self, parameters: dict[str, Any], terms: Terms) -> Accepted:
         limit = terms.open_limit
         if limit is None or limit > MARGIN:
-            rows = self._run("accept", {**parameters, "open_limit": limit and limit - MARGIN})
+            rows = self._run.together(
+                ("lock_release", "accept"), {**parameters, "open_limit": limit and limit - MARGIN}
+            )
             if rows:
-                return Accepted(job_of(rows[0]), is_new=True)
+                return _accepted(rows[0])
         repeated = self._find_repeated(parameters, terms)
         if repeated is None:
             rows = self._accept_near_limit({**parameters, "open_limit": limit})
             if rows:
-                return Accepted(job_of(rows[0]), is_new=True)
+                return _accepted(rows[0])
             # It lost the race against the same request, or there is no room.
             repeated = self._find_repeated(parameters, terms)
         if repeated is None:
@@ -185,7 +191,14 @@ class JobStore:
         """Count and insert while no other request of the workspace does."""
         with self._run.transaction() as run:
             run("lock_workspace", parameters)
+            run("lock_release", parameters)
             return run("accept", parameters)
+
+
+def _accepted(row: Any) -> Accepted:
+    job = job_of(row)
+    is_out = row.dispatched_at is not None
+    return Accepted(job, True, ReleasedJob(job.id, row.envelope_id) if is_out else None)
 
 
 def job_of(row: Any) -> Job:

@@ -22,22 +22,6 @@ ANNOUNCE_AFTER_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class DueJob:
-    """A waiting job that is due and whose envelope is not known to be on its way."""
-
-    job_id: UUID
-    task_id: str
-    next_attempt: int
-    max_attempts: int
-    token: int
-
-    @property
-    def step(self) -> Step:
-        """The step that a follower of this job must have seen before it runs."""
-        return waiting(self.next_attempt, self.max_attempts)
-
-
-@dataclass(frozen=True, slots=True)
 class Recovered:
     """What became of a lost job; `ending` is None when it was revived."""
 
@@ -69,19 +53,9 @@ class RecoveryStore:
         """Settle a job whose worker process is known to be dead; None if it held no lease."""
         return self._recover("find_of_dead_owner", {"id": str(job_id), "owner": owner}, judge)
 
-    def forget_dispatch(self, job_id: UUID) -> None:
-        """Count a waiting job's envelope as gone, so that it is dispatched again at once."""
-        self._run("forget_dispatch", {"id": str(job_id)})
-
-    def take_due(self, grace_seconds: float, limit: int) -> list[DueJob]:
-        """Return jobs to dispatch now, and count them as dispatched."""
-        parameters = {"grace": grace_seconds, "limit": limit}
-        return [
-            DueJob(
-                UUID(str(row.id)), row.task_id, row.attempt + 1, row.max_attempts, row.lease_token
-            )
-            for row in self._run("take_due", parameters)
-        ]
+    def withdraw_envelope(self, job_id: UUID) -> None:
+        """Take the envelope of a waiting job back into its row: it is known to be gone."""
+        self._run("withdraw_job", {"id": str(job_id)})
 
     def find_unannounced(self, limit: int) -> list[Ending]:
         """Return ended jobs of whose end no follower may have heard."""

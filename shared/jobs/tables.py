@@ -30,6 +30,7 @@ from shared.status import JobStatus
 
 _ID_CHARS = 64
 _KEY_CHARS = 255
+_WAITS = "status = 'PENDING' AND dispatched_at IS NULL"
 
 
 class Base(DeclarativeBase):
@@ -160,6 +161,7 @@ class GenerationJob(Base):
             postgresql_where=text("source_asset_id IS NOT NULL"),
         ),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
+        CheckConstraint("priority BETWEEN -1 AND 1", name="priority"),
         CheckConstraint("max_attempts >= 1 AND attempt BETWEEN 0 AND max_attempts", name="attempt"),
         CheckConstraint("status <> 'PENDING' OR attempt < max_attempts", name="pending"),
         CheckConstraint(
@@ -178,15 +180,34 @@ class GenerationJob(Base):
         Index(
             "ix_generation_jobs_newest", "workspace_id", text("created_at DESC"), text("id DESC")
         ),
+        # Without `lease_until`: a lease is extended without touching an index.
         Index(
-            "ix_generation_jobs_leases",
-            "lease_until",
+            "ix_generation_jobs_running",
+            "workspace_id",
             postgresql_where=text("status = 'PROCESSING'"),
         ),
         Index(
-            "ix_generation_jobs_waiting",
+            "ix_generation_jobs_fresh",
+            "workspace_id",
+            text("priority DESC"),
+            "created_at",
+            "id",
+            postgresql_where=text(f"{_WAITS} AND next_attempt_at IS NULL"),
+        ),
+        Index(
+            "ix_generation_jobs_due",
+            "next_attempt_at",
+            postgresql_where=text(f"{_WAITS} AND next_attempt_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_generation_jobs_released",
             "dispatched_at",
-            postgresql_where=text("status = 'PENDING'"),
+            postgresql_where=text("status = 'PENDING' AND dispatched_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_generation_jobs_start_by",
+            "start_by",
+            postgresql_where=text("status = 'PENDING' AND start_by IS NOT NULL"),
         ),
         Index(
             "ix_generation_jobs_unannounced",
@@ -235,6 +256,10 @@ class GenerationJob(Base):
     cancel_requested_at: Mapped[datetime | None]
     dispatched_at: Mapped[datetime | None]
     dispatches: Mapped[int] = mapped_column(server_default="0")
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    start_by: Mapped[datetime | None]
+    released_to: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    envelope_id: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
     announced_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
@@ -369,7 +394,5 @@ class IdempotencyKey(Base):
     workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
     key: Mapped[str] = mapped_column(String(_KEY_CHARS), primary_key=True)
     request_sha256: Mapped[str] = mapped_column(String(_ID_CHARS))
-    job_id: Mapped[UUID] = mapped_column(
-        ForeignKey("generation_jobs.id", ondelete="CASCADE"), index=True
-    )
+    job_id: Mapped[UUID] = mapped_column(index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

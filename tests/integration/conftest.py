@@ -18,6 +18,7 @@ from shared.generation.cancel import Canceller
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
 from shared.jobs.recovery_store import RecoveryStore
+from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from tests.support.builders import ScriptedProvider, build_settings
 from tests.support.database import Database
 from tests.support.worker import Hire, Published, Worker, published_steps
@@ -57,6 +58,14 @@ def attempts(engine: Engine, database: Database) -> AttemptStore:
 def recovery(engine: Engine, database: Database) -> RecoveryStore:
     """Give the store of the sweep."""
     return RecoveryStore(engine)
+
+
+@pytest.fixture
+def releases(engine: Engine, database: Database) -> ReleaseStore:
+    """Give the store of the release step, with room for many envelopes."""
+    store = ReleaseStore(engine, ReleaseRules("celery", "mock"))
+    store.note_worker("host:1", 50, "0", 600)
+    return store
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -300,13 +300,14 @@ def test_failing_writes_the_reason_and_is_idempotent(
 def test_retrying_lets_the_job_wait_and_is_idempotent(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
-    """The envelope counts as under way until the attempt is due."""
+    """In its row, without an envelope, until the attempt is due."""
     attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 20)
     row, ledger = database.job(claim.job_id), database.attempts(claim.job_id)
     assert (row["status"], row["progress"]) == ("PENDING", 0)
     assert row["message"] == "Retrying (attempt 2 of 3)"
     assert row["error"] == ERROR
-    assert row["dispatched_at"] == row["next_attempt_at"]
+    assert (row["dispatched_at"], row["dispatches"]) == (None, 0)
+    assert row["next_attempt_at"] > datetime.now(UTC) + timedelta(seconds=15)
     assert (ledger[0]["outcome"], ledger[0]["error"]) == ("failed", ERROR)
     attempts.retry(claim, waiting(2, 3), ERROR, UNPAID, 500)
     assert (database.job(claim.job_id), database.attempts(claim.job_id)) == (row, ledger)

@@ -20,6 +20,7 @@ from shared.adapters.celery_queue import CeleryDispatcher
 from shared.errors import JobFailed, ServiceUnavailable
 from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import EventPublisher
+from shared.jobs.release_store import OpenEnvelope
 from shared.settings import Settings
 from shared.status import COMPLETED, STARTING, Ending, failed, rendering
 from tests.support.channel import RedisClient
@@ -143,7 +144,7 @@ def read_message(redis: RedisClient) -> dict[str, Any]:
 def test_an_envelope_is_a_message_that_any_celery_worker_reads(
     settings: Settings, redis: RedisClient
 ) -> None:
-    """The task by its name, the job as its one argument, under the job's task id."""
+    """The task by its name, the job as its one argument, an id of its own, at once."""
     job_id = uuid4()
     CeleryDispatcher(settings).dispatch(job_id, TASK)
     message = read_message(redis)
@@ -154,11 +155,25 @@ def test_an_envelope_is_a_message_that_any_celery_worker_reads(
     assert (args, kwargs) == ([str(job_id)], {})
 
 
-def test_a_delayed_envelope_names_its_time(settings: Settings, redis: RedisClient) -> None:
-    """The worker holds it until then."""
-    CeleryDispatcher(settings).dispatch(uuid4(), TASK, delay_seconds=60)
-    eta = datetime.fromisoformat(read_message(redis)["headers"]["eta"])
-    assert 50 < (eta - datetime.now(UTC)).total_seconds() <= 60
+def test_an_envelope_is_lost_once_neither_the_queue_nor_a_worker_has_it(
+    settings: Settings, redis: RedisClient
+) -> None:
+    """One that a worker holds is lost when the worker does not begin it."""
+    dispatcher = CeleryDispatcher(settings)
+    waiting, held, lost, stuck = (str(uuid4()) for _ in range(4))
+    for envelope_id in (waiting, held, stuck):
+        dispatcher.dispatch(uuid4(), envelope_id)
+    for envelope_id in (held, stuck):
+        (message,) = (m for m in redis.lrange(JOB_QUEUE, 0, -1) if envelope_id in str(m))
+        redis.lrem(JOB_QUEUE, 1, message)
+        redis.hset("unacked", envelope_id, json.dumps([json.loads(message), "", JOB_QUEUE]))
+    redis.lpush(JOB_QUEUE, "{not json")
+    envelopes = [
+        OpenEnvelope(uuid4(), envelope_id, age, 1)
+        for envelope_id, age in ((waiting, 900), (held, 3), (lost, 3), (stuck, 11), (None, 3))
+    ]
+    found = dispatcher.find_lost(envelopes, running=0)
+    assert [envelope.envelope_id for envelope in found] == [lost, stuck, None]
 
 
 def test_a_dispatcher_opens_no_channel(settings: Settings, redis: RedisClient) -> None:

@@ -362,8 +362,8 @@ def test_migrations_at_once_and_a_sweep(environment: Mapping[str, str]) -> None:
             database_url=stack.environment["DATABASE_URL"], redis_url=stack.environment["REDIS_URL"]
         )
         with build_services(settings) as services:
-            job = services.jobs.insert(NewJob("default", None, None, {"prompt": "A mug"}, 3))
-            services.jobs.mark_undispatched(job.id)
+            services.jobs.insert(NewJob("default", None, None, {"prompt": "A mug"}, 3))
+            services.releases.note_worker("host:1", 2, "0", 600)
         swept = darkroom(given, "sweep")
         assert swept.returncode == 0
         assert swept.stdout == "revived 0, ended 0, dispatched 1, announced 0\n"

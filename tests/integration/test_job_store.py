@@ -36,7 +36,7 @@ def claim(attempts: AttemptStore, job_id: UUID) -> Claim:
 def test_an_accepted_job_waits_with_a_task_id_of_its_own(
     jobs: JobStore, database: Database
 ) -> None:
-    """It counts as dispatched, as most dispatches succeed."""
+    """In its row, as no worker has announced a slot for it."""
     new = new_job(max_attempts=5)
     job = jobs.insert(new)
     assert job.step == Step(JobStatus.PENDING, 0, "Queued")
@@ -44,8 +44,8 @@ def test_an_accepted_job_waits_with_a_task_id_of_its_own(
     assert str(job.id) != job.task_id
     assert job.created_at.tzinfo is not None
     row = database.job(job.id)
-    assert (row["dispatches"], row["lease_token"]) == (1, 0)
-    assert row["dispatched_at"] is not None
+    assert (row["dispatches"], row["lease_token"]) == (0, 0)
+    assert (row["dispatched_at"], row["released_to"]) == (None, None)
     assert jobs.get(job.id) == job
 
 
@@ -172,15 +172,3 @@ def test_an_announcement_is_noted_once(jobs: JobStore) -> None:
     jobs.mark_announced(job.id)
     assert first is not None
     assert jobs.get(job.id).announced_at == first
-
-
-def test_only_a_waiting_job_counts_as_not_dispatched(
-    jobs: JobStore, attempts: AttemptStore, database: Database
-) -> None:
-    """A failed dispatch of what already runs is of no interest."""
-    waiting, running = (jobs.insert(new_job()) for _ in range(2))
-    claim(attempts, running.id)
-    for job in (waiting, running):
-        jobs.mark_undispatched(job.id)
-    assert database.job(waiting.id)["dispatched_at"] is None
-    assert database.job(running.id)["dispatched_at"] is not None

@@ -26,7 +26,7 @@ from shared.jobs.migration import (
     migrate,
     newest_revision,
 )
-from shared.jobs.tables import Base
+from shared.jobs.queue_tables import WorkerSlots
 from tests.support.builders import build_settings
 from tests.support.wait import wait_until
 
@@ -79,7 +79,7 @@ def tables_of(engine: Engine) -> set[str]:
 def test_an_empty_database_gets_every_table(url: str, empty: Engine) -> None:
     """And the revision that the code needs; a second run changes nothing."""
     assert migrate(url) == newest_revision() == migrate(url)
-    assert tables_of(empty) == {*Base.metadata.tables, "alembic_version"}
+    assert tables_of(empty) == {*WorkerSlots.metadata.tables, "alembic_version"}
     with empty.connect() as connection:
         assert current_revision(connection) == newest_revision()
 
@@ -101,7 +101,7 @@ def test_the_migrated_database_is_the_one_that_the_code_describes(url: str, empt
         context = MigrationContext.configure(
             connection, opts={"compare_type": True, "compare_server_default": True}
         )
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, WorkerSlots.metadata) == []
 
 
 def test_every_check_of_the_code_is_in_the_database(url: str, empty: Engine) -> None:
@@ -109,7 +109,7 @@ def test_every_check_of_the_code_is_in_the_database(url: str, empty: Engine) -> 
     migrate(url)
     declared = {
         constraint.name
-        for table in Base.metadata.tables.values()
+        for table in WorkerSlots.metadata.tables.values()
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     }
@@ -153,7 +153,7 @@ def test_several_processes_may_migrate_at_once(url: str, empty: Engine) -> None:
     for process in running:
         output, errors = process.communicate(timeout=60)
         assert (process.returncode, output.strip()) == (0, newest_revision()), errors
-    assert len(tables_of(empty)) == len(Base.metadata.tables) + 1
+    assert len(tables_of(empty)) == len(WorkerSlots.metadata.tables) + 1
 
 
 def test_a_database_that_is_down_is_named(postgres: EmbeddedPostgres) -> None:

@@ -19,7 +19,7 @@ from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim, LostJob, Verdict, judge_lost
 from shared.jobs.recovery_store import RecoveryStore
-from shared.status import Step, failed, rendering, waiting
+from shared.status import Step, failed, rendering
 from tests.support.builders import UNPAID, build_settings, new_job
 from tests.support.database import Database
 
@@ -45,16 +45,6 @@ def start(jobs: JobStore, attempts: AttemptStore, max_attempts: int = 3) -> Clai
     return claim
 
 
-def age_dispatch(database: Database, job_id: UUID, seconds: float, dispatches: int) -> None:
-    """Let the last of so many dispatches be so old."""
-    database.update_job(
-        job_id,
-        "dispatched_at = now() - make_interval(secs => %(age)s), dispatches = %(dispatches)s",
-        age=seconds,
-        dispatches=dispatches,
-    )
-
-
 def test_a_live_lease_is_left_alone(running: Claim, recovery: RecoveryStore) -> None:
     """Its worker lives, as far as anybody knows."""
     assert recovery.recover_expired(judge) is None
@@ -77,9 +67,7 @@ def test_a_lost_job_waits_for_its_next_attempt(
     assert (attempt["outcome"], attempt["error"]) == ("lost", record)
     assert attempt["charge_state"] == "unknown"
     assert recovery.recover_expired(judge) is None
-    (due,) = recovery.take_due(GRACE_SECONDS, 10)
-    assert (due.job_id, due.next_attempt, due.token) == (running.job_id, 2, running.token + 1)
-    assert due.step == waiting(2, 3)
+    assert (row["dispatched_at"], row["next_attempt_at"] is None) == (None, False)
     again = attempts.claim(running.job_id)
     assert isinstance(again, Claim)
     assert (again.attempt, again.token) == (2, 3)
@@ -192,98 +180,7 @@ def test_a_judge_that_fails_leaves_the_job_as_it_was(
     assert database.job(running.job_id) == before
 
 
-@pytest.mark.parametrize(
-    ("dispatches", "age", "is_due"),
-    [
-        (1, 9, False),
-        (1, 11, True),
-        (2, 11, False),
-        (2, 21, True),
-        (3, 39, False),
-        (3, 41, True),
-        (7, 639, False),
-        (7, 641, True),
-        (50, 641, True),
-    ],
-)
-def test_the_grace_of_a_dispatch_doubles_up_to_64_times(
-    jobs: JobStore,
-    recovery: RecoveryStore,
-    database: Database,
-    dispatches: int,
-    age: float,
-    is_due: bool,
-) -> None:
-    """A long queue does not fill up with copies of what it already holds."""
-    job = jobs.insert(new_job())
-    age_dispatch(database, job.id, age, dispatches)
-    due = recovery.take_due(GRACE_SECONDS, 10)
-    assert [one.job_id for one in due] == ([job.id] if is_due else [])
-    assert database.job(job.id)["dispatches"] == dispatches + is_due
-
-
-def test_what_was_taken_is_not_due_again(
-    jobs: JobStore, recovery: RecoveryStore, database: Database
-) -> None:
-    """A row that was never dispatched is due at once, and then counts as dispatched."""
-    job_id, task_id = database.insert_job()
-    (due,) = recovery.take_due(GRACE_SECONDS, 10)
-    assert (due.job_id, due.task_id, due.token, due.max_attempts) == (job_id, task_id, 0, 3)
-    assert due.step == waiting(1, 3)
-    assert recovery.take_due(GRACE_SECONDS, 10) == []
-    jobs.mark_undispatched(job_id)
-    assert len(recovery.take_due(GRACE_SECONDS, 10)) == 1
-
-
-def test_a_job_is_not_due_before_its_next_attempt(
-    running: Claim, attempts: AttemptStore, recovery: RecoveryStore, database: Database
-) -> None:
-    """Whatever became of its envelope."""
-    attempts.retry(running, waiting(2, 3), {"code": "x"}, UNPAID, 60)
-    database.update_job(running.job_id, "dispatched_at = NULL")
-    assert recovery.take_due(GRACE_SECONDS, 10) == []
-    recovery.forget_dispatch(running.job_id)
-    assert database.job(running.job_id)["next_attempt_at"] is not None
-    database.update_job(running.job_id, "next_attempt_at = now()")
-    assert len(recovery.take_due(GRACE_SECONDS, 10)) == 1
-
-
-def test_forgetting_a_dispatch_makes_a_waiting_job_due(
-    jobs: JobStore, running: Claim, recovery: RecoveryStore, database: Database
-) -> None:
-    """Its envelope went down with a worker; a running job keeps its own."""
-    job = jobs.insert(new_job())
-    recovery.forget_dispatch(job.id)
-    recovery.forget_dispatch(running.job_id)
-    assert [due.job_id for due in recovery.take_due(GRACE_SECONDS, 10)] == [job.id]
-    assert database.job(running.job_id)["dispatched_at"] is not None
-
-
-def test_the_oldest_are_taken_first_and_no_more_than_asked(
-    recovery: RecoveryStore, database: Database
-) -> None:
-    """The next sweep goes on."""
-    order = [database.insert_job()[0] for _ in range(5)]
-    taken = [recovery.take_due(GRACE_SECONDS, 2) for _ in range(4)]
-    assert [len(batch) for batch in taken] == [2, 2, 1, 0]
-    assert [{due.job_id for due in batch} for batch in taken[:2]] == [
-        set(order[:2]),
-        set(order[2:4]),
-    ]
-
-
-def test_two_sweeps_at_once_take_each_due_job_once(
-    recovery: RecoveryStore, database: Database
-) -> None:
-    """What one has locked is passed over by the other, without waiting."""
-    first, second = (database.insert_job()[0] for _ in range(2))
-    with database.transaction() as cursor:
-        cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(first),))
-        assert [due.job_id for due in recovery.take_due(GRACE_SECONDS, 10)] == [second]
-    assert [due.job_id for due in recovery.take_due(GRACE_SECONDS, 10)] == [first]
-
-
-def test_ends_that_were_not_announced_are_found(
+def test_ends_that_nobody_told_are_found(
     jobs: JobStore, attempts: AttemptStore, recovery: RecoveryStore, database: Database
 ) -> None:
     """After a moment for the process that ended them; each as its row says."""

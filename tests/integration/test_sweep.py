@@ -14,7 +14,7 @@ from shared.events.event import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.cancel import Canceller
-from shared.generation.sender import EnvelopeSender
+from shared.generation.release import PAUSE_SECONDS, Releaser
 from shared.generation.submit import Submitter
 from shared.generation.sweep import Sweeper, SweepReport
 from shared.imaging.request import GenerationRequest
@@ -22,10 +22,12 @@ from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim
 from shared.jobs.recovery_store import RecoveryStore
+from shared.jobs.release_store import ReleaseStore
 from shared.status import QUEUED, JobStatus, Step, rendering, waiting
 from tests.support.builders import ListDispatcher, new_job
 from tests.support.channel import RedisClient
 from tests.support.database import Database
+from tests.support.wait import wait_until
 
 NOTHING = SweepReport(0, 0, 0, 0)
 
@@ -38,26 +40,28 @@ def dispatcher() -> ListDispatcher:
 
 @pytest.fixture
 def sweeper(
-    engine: Engine, publisher: EventPublisher, dispatcher: ListDispatcher, jobs: JobStore
+    engine: Engine,
+    publisher: EventPublisher,
+    dispatcher: ListDispatcher,
+    jobs: JobStore,
+    releases: ReleaseStore,
 ) -> Sweeper:
     """Give the sweep."""
     return Sweeper(
         RecoveryStore(engine),
         publisher,
         Announcer(jobs, publisher),
-        EnvelopeSender(dispatcher, jobs),
+        Releaser(releases, dispatcher),
         time_limit_seconds=100,
-        grace_seconds=10,
     )
 
 
 @pytest.fixture
 def submit(
-    jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher
+    jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher, releases: ReleaseStore
 ) -> Callable[[], UUID]:
     """Give what submits a job."""
-    sender = EnvelopeSender(dispatcher, jobs)
-    submitter = Submitter(jobs, publisher, sender, max_attempts=3)
+    submitter = Submitter(jobs, publisher, Releaser(releases, dispatcher), max_attempts=3)
     return lambda: submitter.submit(GenerationRequest(prompt="a mug")).id
 
 
@@ -91,40 +95,20 @@ def test_a_job_whose_dispatch_failed_is_dispatched_by_the_sweep(
     sweeper: Sweeper,
     submit: Callable[[], UUID],
     dispatcher: ListDispatcher,
-    jobs: JobStore,
-    redis: RedisClient,
-) -> None:
-    """Accepted means never lost: at once, without waiting for any grace."""
-    dispatcher.is_down = True
-    job = jobs.get(submit())
-    assert dispatcher.sent == []
-    assert sweeper.sweep() == NOTHING
-    dispatcher.is_down = False
-    assert sweeper.sweep() == SweepReport(0, 0, 1, 0)
-    assert dispatcher.sent == [(job.id, job.task_id, 0)]
-    assert steps(redis, job.task_id) == [QUEUED]
-    assert sweeper.sweep() == NOTHING
-
-
-def test_sends_that_failed_do_not_put_the_next_one_off(
-    sweeper: Sweeper,
-    submit: Callable[[], UUID],
-    dispatcher: ListDispatcher,
     database: Database,
 ) -> None:
-    """However long the queue was down, an envelope that is lost after it is missed in time."""
+    """Accepted means never lost. Envelopes that were refused do not count as sent."""
     dispatcher.is_down = True
     job_id = submit()
-    for _ in range(8):
-        assert sweeper.sweep() == NOTHING
-    assert database.job(job_id)["dispatches"] == 0
+    assert sweeper.sweep() == NOTHING
+    assert (database.job(job_id)["dispatched_at"], database.job(job_id)["dispatches"]) == (None, 0)
     dispatcher.is_down = False
-    assert sweeper.sweep().dispatched == 1
-    database.update_job(job_id, "dispatched_at = now() - interval '11 seconds'")
-    assert sweeper.sweep().dispatched == 1
+    wait_until(lambda: sweeper.sweep().dispatched, PAUSE_SECONDS + 5, "the next try")
+    assert dispatcher.sent == [(job_id, database.job(job_id)["envelope_id"])]
+    assert sweeper.sweep() == NOTHING
 
 
-def test_a_queue_that_is_down_is_asked_once_and_delays_no_announcement(
+def test_an_unavailable_queue_is_asked_once_and_delays_no_announcement(
     sweeper: Sweeper,
     submit: Callable[[], UUID],
     dispatcher: ListDispatcher,
@@ -141,17 +125,33 @@ def test_a_queue_that_is_down_is_asked_once_and_delays_no_announcement(
     assert dispatcher.asked == 1
     assert {str(database.job(job_id)["dispatched_at"]) for job_id in waiting_ids} == {"None"}
     dispatcher.is_down = False
-    assert sweeper.sweep() == SweepReport(0, 0, 3, 0)
+    wait_until(
+        lambda: sweeper.sweep() == SweepReport(0, 0, 3, 0), PAUSE_SECONDS + 5, "the next try"
+    )
 
 
-def test_a_job_without_event_and_envelope_is_queued_and_dispatched(
-    sweeper: Sweeper, dispatcher: ListDispatcher, database: Database, redis: RedisClient
+def test_an_envelope_that_the_queue_has_lost_is_replaced(
+    sweeper: Sweeper, submit: Callable[[], UUID], dispatcher: ListDispatcher, database: Database
 ) -> None:
-    """A bare row, or a submission that died after its commit."""
-    job_id, task_id = database.insert_job()
+    """After seconds, not after a grace period; one that is still there is left alone."""
+    lost, kept = submit(), submit()
+    dispatcher.lost = {lost, kept}
+    assert sweeper.sweep() == NOTHING
+    for job_id in (lost, kept):
+        database.update_job(job_id, "dispatched_at = now() - interval '3 seconds'")
+    dispatcher.lost = {lost}
     assert sweeper.sweep() == SweepReport(0, 0, 1, 0)
-    assert dispatcher.sent == [(job_id, task_id, 0)]
-    assert steps(redis, task_id) == [QUEUED]
+    assert [job_id for job_id, _ in dispatcher.sent] == [lost, kept, lost]
+    assert len({envelope_id for _, envelope_id in dispatcher.sent}) == 3
+
+
+def test_a_bare_row_is_dispatched(
+    sweeper: Sweeper, dispatcher: ListDispatcher, database: Database
+) -> None:
+    """A foreign producer's, or of a submission that died after its commit."""
+    job_id, _ = database.insert_job()
+    assert sweeper.sweep() == SweepReport(0, 0, 1, 0)
+    assert [sent[0] for sent in dispatcher.sent] == [job_id]
 
 
 def test_a_lost_job_is_revived_and_dispatched_in_one_sweep(
@@ -164,7 +164,7 @@ def test_a_lost_job_is_revived_and_dispatched_in_one_sweep(
     """Followers learn that it waits for its next attempt."""
     database.expire_lease(running.job_id)
     assert sweeper.sweep() == SweepReport(1, 0, 1, 0)
-    assert dispatcher.sent == [(running.job_id, running.task_id, 0)]
+    assert [sent[0] for sent in dispatcher.sent] == [running.job_id]
     assert steps(redis, running.task_id) == [QUEUED, rendering(70), waiting(2, 3)]
     assert sweeper.sweep() == NOTHING
 
@@ -207,7 +207,7 @@ def test_the_job_of_a_dead_child_is_revived_at_once(
 ) -> None:
     """Celery's parent saw it die: the next attempt is dispatched at once."""
     sweeper.recover_of_dead_worker(running.job_id, "host:1", at_time_limit=False)
-    assert dispatcher.sent == [(running.job_id, running.task_id, 0)]
+    assert [sent[0] for sent in dispatcher.sent] == [running.job_id]
     assert steps(redis, running.task_id)[-1] == waiting(2, 3)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from local.worker.sweeping import DeadChild, SweepThread, report_death
+from local.worker.sweeping import DeadChild, SweepThread, report
 from shared.settings import Settings
 from shared.wiring import Services
 from tests.support.builders import ListDispatcher
@@ -21,12 +21,13 @@ class BrokenDispatcher(ListDispatcher):
         super().__init__()
         self._failures = failures
 
-    def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
+    def dispatch(self, job_id: UUID, envelope_id: str) -> None:
         """Fail, or keep the envelope."""
         if self._failures:
             self._failures -= 1
+            self.lost.add(job_id)
             raise RuntimeError("Can't shrink pool when in use: was=10 now=2")
-        super().dispatch(job_id, task_id, delay_seconds)
+        super().dispatch(job_id, envelope_id)
 
 
 @pytest.fixture
@@ -38,9 +39,9 @@ def dispatcher() -> BrokenDispatcher:
 @pytest.fixture
 def thread(settings: Settings, dispatcher: BrokenDispatcher) -> Iterator[SweepThread]:
     """Give a thread that sweeps often; the test starts it."""
-    quick = {"sweep_seconds": 0.1, "dispatch_grace_seconds": 0.2}
-    services = Services(settings.model_copy(update=quick), dispatcher=dispatcher, is_pooled=False)
-    thread = SweepThread(services)
+    quick = {"sweep_seconds": 0.1}
+    services = Services(settings.model_copy(update=quick), dispatcher=dispatcher)
+    thread = SweepThread(services, slots=2)
     with closing(services):
         yield thread
         thread.stop()
@@ -53,10 +54,10 @@ def test_an_unexpected_error_does_not_end_the_sweep(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It is logged and counted; the job is dispatched once the dispatcher works."""
-    job_id, task_id = database.insert_job()
+    job_id, _ = database.insert_job()
     thread.start()
     wait_until(lambda: dispatcher.sent, 20, "the job to be dispatched")
-    assert dispatcher.sent[:1] == [(job_id, task_id, 0)]
+    assert dispatcher.sent[0][0] == job_id
     written = "".join(capsys.readouterr())
     assert [f"failures={number}" in written for number in (1, 2, 3)] == [True, True, False]
 
@@ -67,6 +68,6 @@ def test_an_unexpected_error_over_a_dead_child_does_not_end_the_sweep(
     """The deaths that follow are settled."""
     thread.start()
     job_id, _ = database.insert_job()
-    report_death(DeadChild(job_id, "host:1", at_time_limit=False))
+    report(DeadChild(job_id, "host:1", at_time_limit=False))
     wait_until(lambda: dispatcher.sent, 20, "the job to be dispatched")
     assert dispatcher.sent[0][0] == job_id

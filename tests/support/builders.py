@@ -15,6 +15,7 @@ from shared.imaging.provider import (
 from shared.imaging.store import ImageStore, StoredImage
 from shared.jobs.job_store import NewJob
 from shared.jobs.model import LedgerFacts
+from shared.jobs.release_store import OpenEnvelope
 from shared.settings import Settings
 
 Work = Callable[[ProviderCall], None]
@@ -175,16 +176,21 @@ class ListDispatcher:
     """A dispatcher that keeps the envelopes in a list, or refuses them while it is unavailable."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[UUID, str, float]] = []
+        self.sent: list[tuple[UUID, str]] = []
+        self.lost: set[UUID] = set()
         self.asked = 0
         self.is_down = False
 
-    def dispatch(self, job_id: UUID, task_id: str, delay_seconds: float = 0) -> None:
+    def dispatch(self, job_id: UUID, envelope_id: str) -> None:
         """Keep the envelope."""
         self.asked += 1
         if self.is_down:
             raise ServiceUnavailable("the queue is unavailable")
-        self.sent.append((job_id, task_id, delay_seconds))
+        self.sent.append((job_id, envelope_id))
+
+    def find_lost(self, envelopes: Sequence[OpenEnvelope], running: int) -> list[OpenEnvelope]:
+        """Return those of the jobs that the test names."""
+        return [envelope for envelope in envelopes if envelope.job_id in self.lost]
 
     def check(self) -> None:
         """Find everything in order."""

@@ -94,5 +94,7 @@ class Database:
         """Delete all but the workspace `default`."""
         self.fetch(
             "DELETE FROM generation_jobs; DELETE FROM assets; DELETE FROM products;"
-            " DELETE FROM users; DELETE FROM api_keys; DELETE FROM workspaces WHERE id <> 'default'"
+            " DELETE FROM users; DELETE FROM api_keys; DELETE FROM workers;"
+            " DELETE FROM idempotency_keys; DELETE FROM paused_providers;"
+            " DELETE FROM workspaces WHERE id <> 'default'"
         )

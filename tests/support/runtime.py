@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psutil
 import psycopg2
@@ -120,7 +120,7 @@ class Runtime:
 
     def dispatch(self, job: Job) -> None:
         """Put one more envelope of the job on the queue."""
-        self.services.dispatcher.dispatch(job.id, job.task_id)
+        self.services.dispatcher.dispatch(job.id, str(uuid4()))
 
     @property
     def api(self) -> Api:

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from shared.jobs.tables import Base
+from shared.jobs.queue_tables import WorkerSlots
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Base.metadata,
+    target_metadata=WorkerSlots.metadata,
     compare_server_default=True,
 )
 with context.begin_transaction():

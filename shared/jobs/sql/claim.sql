@@ -7,7 +7,8 @@ WITH claimed AS (
         attempt = attempt + 1, lease_token = lease_token + 1, lease_owner = %(owner)s,
         lease_until = now() + make_interval(secs => %(lease_seconds)s),
         time_limit_at = now() + make_interval(secs => %(time_limit)s),
-        started_at = coalesce(started_at, now()), next_attempt_at = NULL, error = NULL
+        started_at = coalesce(started_at, now()), next_attempt_at = NULL, error = NULL,
+        released_to = %(runtime)s
     WHERE id = %(id)s AND attempt < max_attempts AND cancel_requested_at IS NULL
         AND (status = 'PENDING' AND (next_attempt_at IS NULL OR next_attempt_at <= now())
             OR status = 'PROCESSING' AND lease_until < now() AND lease_until < time_limit_at)

@@ -1,12 +1,11 @@
 -- Lets a job wait for its next attempt, with the line of its ledger; a cancelled job is refused.
 -- Returns when it is due; no row: refused, or the token is outdated. Repeated, it changes nothing
--- and returns the same. The next envelope counts as dispatched for when it is due: the runtime
--- delays the one that it holds, and the sweep replaces a lost one.
+-- and returns the same. It waits in its row, without an envelope, until it is due.
 WITH ended AS (
     UPDATE generation_jobs SET
         status = 'PENDING', progress = %(progress)s, message = %(message)s,
         error = %(error)s, next_attempt_at = now() + make_interval(secs => %(delay)s),
-        dispatched_at = now() + make_interval(secs => %(delay)s), dispatches = 1,
+        dispatched_at = NULL, dispatches = 0,
         lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
     WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
         AND cancel_requested_at IS NULL

@@ -1,0 +1,85 @@
+"""The tables of the queue, as SQLAlchemy maps them for migrations: slots, limits, pauses.
+
+`shared.jobs.release_store` reads and writes them.
+"""
+
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import CheckConstraint, ForeignKey, String, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.jobs.tables import Base
+
+_ID_CHARS = 64
+_KEY_CHARS = 255
+
+
+class WorkerSlots(Base):
+    """A process that runs jobs, and how many at once; gone from the count when it expires."""
+
+    __tablename__ = "workers"
+    __table_args__ = (
+        CheckConstraint("runtime IN ('celery', 'lambda')", name="runtime"),
+        CheckConstraint("slots >= 0", name="slots"),
+    )
+
+    owner: Mapped[str] = mapped_column(String(_KEY_CHARS), primary_key=True)
+    runtime: Mapped[str] = mapped_column(String(_ID_CHARS))
+    slots: Mapped[int]
+    version: Mapped[str] = mapped_column(String(_ID_CHARS))
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    seen_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+
+
+class WorkspaceLimits(Base):
+    """What one workspace may do; NULL means the default of the settings."""
+
+    __tablename__ = "workspace_limits"
+    __table_args__ = (
+        CheckConstraint(
+            "open_jobs >= 0 AND running_jobs >= 0 AND submissions_per_minute >= 0", name="limits"
+        ),
+    )
+
+    workspace_id: Mapped[str] = mapped_column(
+        ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    open_jobs: Mapped[int | None]
+    running_jobs: Mapped[int | None]
+    submissions_per_minute: Mapped[int | None]
+    paused_at: Mapped[datetime | None]
+
+
+class PausedProvider(Base):
+    """A provider that is not called for now; its jobs wait in their rows."""
+
+    __tablename__ = "paused_providers"
+
+    provider: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    paused_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class RejectedEnvelope(Base):
+    """A message from the queue that names no job of ours, with the reason."""
+
+    __tablename__ = "rejected_envelopes"
+
+    id: Mapped[UUID] = mapped_column(
+        primary_key=True, default=uuid4, server_default=text("gen_random_uuid()")
+    )
+    runtime: Mapped[str] = mapped_column(String(_ID_CHARS))
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    code: Mapped[str] = mapped_column(String(_ID_CHARS))
+    reason: Mapped[str] = mapped_column(String(_KEY_CHARS))
+    body: Mapped[str] = mapped_column(String(4096))
+
+
+class ReleaseAlarm(Base):
+    """When a runtime that has no timer of its own wakes next to release due jobs."""
+
+    __tablename__ = "release_alarms"
+
+    runtime: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    wake_at: Mapped[datetime]

@@ -1,0 +1,191 @@
+"""The queue in the rows: slots, waiting jobs, and the envelopes that are out.
+
+Used by whatever accepts jobs, ends attempts or sweeps; several processes at once are safe.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from shared.database.statements import Statements
+from shared.errors import ServiceUnavailable
+
+BATCH = 100
+"""Most envelopes of one statement."""
+
+WORKSPACES_A_SCAN = 256
+"""Most workspaces that one statement compares: it stays flat with ten thousand that wait."""
+
+RETRIES_A_SCAN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRules:
+    """What decides where and how many jobs are released.
+
+    Attributes:
+        runtime: The runtime whose queue gets the envelopes, `celery` or `lambda`.
+        provider: The provider that the jobs need; while it is paused, they wait.
+        running_limit: Jobs that one workspace may run at once, unless it has a limit of its
+            own; None for any number.
+    """
+
+    runtime: str
+    provider: str
+    running_limit: int | None = None
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Return the parameters of the statements that release jobs."""
+        return {
+            "runtime": self.runtime,
+            "provider": self.provider,
+            "running_limit": self.running_limit,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedJob:
+    """A job whose envelope may be sent now.
+
+    Attributes:
+        envelope_id: Of this envelope alone; Celery's id of the message.
+    """
+
+    job_id: UUID
+    envelope_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEnvelope:
+    """An envelope that was sent and has not led to a claim yet.
+
+    Attributes:
+        age_seconds: Since it was sent.
+        sends: How often the job was released since its last attempt.
+    """
+
+    job_id: UUID
+    envelope_id: str | None
+    age_seconds: float
+    sends: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a runtime can take.
+
+    Attributes:
+        slots: Jobs that it runs at once.
+        free: Envelopes that it has room for: up to two a slot, of which one runs.
+        has_waiting: Whether a job waits for one.
+    """
+
+    slots: int
+    free: int
+    has_waiting: bool
+
+
+class ReleaseStore:
+    """Moves jobs between rows and envelopes.
+
+    Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
+    """
+
+    def __init__(self, engine: Engine, rules: ReleaseRules) -> None:
+        self._run = Statements(engine, __file__)
+        self.rules = rules
+        self._scanned_to = ""
+
+    def find_room(self) -> Room | None:
+        """Return what the runtime can take; None if no worker of it was seen lately."""
+        rows = self._run("find_room", {"runtime": self.rules.runtime})
+        return Room(rows[0].slots, rows[0].free, rows[0].has_waiting) if rows else None
+
+    def release(self, at_least: int = 1) -> list[ReleasedJob]:
+        """Count jobs as released, in their order, and return those whose envelope is to be sent.
+
+        Args:
+            at_least: Does nothing while the runtime has room for fewer.
+        """
+        parameters = self.rules.as_parameters() | {
+            "at_least": at_least,
+            "limit": BATCH,
+            "workspaces": WORKSPACES_A_SCAN,
+            "retries": RETRIES_A_SCAN,
+            "after": self._scanned_to,
+        }
+        rows = self._run.together(("lock_release", "release_jobs"), parameters)
+        # The next statement goes on behind the last workspace, and begins anew after the last of
+        # all: so each gets its turn.
+        self._scanned_to = (rows[0].scanned_to if rows else None) or ""
+        return [ReleasedJob(UUID(str(row.id)), row.envelope_id) for row in rows]
+
+    def withdraw(self, envelopes: Sequence[ReleasedJob | OpenEnvelope], *, were_sent: bool) -> None:
+        """Take envelopes back into their rows.
+
+        Args:
+            envelopes: Those that are not out, or are lost.
+            were_sent: Whether they count as sent; what the queue did not take does not.
+        """
+        if envelopes:
+            self._run(
+                "withdraw_jobs",
+                {
+                    "ids": [str(envelope.job_id) for envelope in envelopes],
+                    "envelope_ids": [envelope.envelope_id for envelope in envelopes],
+                    "uncounted": 0 if were_sent else 1,
+                },
+            )
+
+    def find_open(self, older_than_seconds: float) -> tuple[list[OpenEnvelope], int]:
+        """Return the oldest envelopes without a claim, and how many jobs the runtime runs."""
+        parameters = {
+            "runtime": self.rules.runtime,
+            "older_than": older_than_seconds,
+            "limit": 10 * BATCH,
+        }
+        rows = self._run("find_released", parameters)
+        found = [
+            OpenEnvelope(UUID(str(row.id)), row.envelope_id, row.age, row.dispatches)
+            for row in rows
+        ]
+        return found, rows[0].running if rows else 0
+
+    def note_worker(self, owner: str, slots: int, version: str, seconds: float) -> None:
+        """Count the slots of a worker for so many seconds."""
+        self._run(
+            "note_worker",
+            {
+                "owner": owner,
+                "runtime": self.rules.runtime,
+                "slots": slots,
+                "version": version,
+                "seconds": seconds,
+            },
+        )
+
+    def forget_worker(self, owner: str) -> None:
+        """Count the slots of a worker no more."""
+        self._run("forget_worker", {"owner": owner})
+
+    def check_workers(self) -> None:
+        """Check that somebody runs what is released.
+
+        Raises:
+            ServiceUnavailable: No worker of the runtime was seen lately, or PostgreSQL cannot be
+                reached.
+        """
+        if self.find_room() is None:
+            raise ServiceUnavailable(f"{self.rules.runtime}: no worker was seen lately")
+
+    def find_next_due_seconds(self) -> float | None:
+        """Return the time until the next retry is due; None without one."""
+        seconds: float | None = self._run("find_next_due", {})[0].seconds
+        return seconds
+
+    def set_alarm(self, seconds: float) -> bool:
+        """Note that the runtime wakes after so many seconds; False if it wakes earlier anyhow."""
+        return bool(self._run("set_alarm", {"runtime": self.rules.runtime, "seconds": seconds}))

@@ -1,0 +1,4 @@
+-- Lets one process at a time count the free slots of a runtime and fill them, until its
+-- transaction ends. Does not wait where no slot is free.
+SELECT pg_advisory_xact_lock(hashtextextended(%(runtime)s, 13))
+FROM release_room WHERE runtime = %(runtime)s AND free > 0
