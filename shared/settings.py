@@ -103,7 +103,7 @@ class Settings(ProviderSettings, _DatabaseSettings):
         "whether it lost the first; doubles each time.",
     )
     lambda_concurrency: int = Field(
-        10, ge=2, description="Jobs that the cloud runtime runs at once: MaximumConcurrency."
+        10, ge=1, description="Jobs that the cloud runtime runs at once: MaximumConcurrency."
     )
     retry_backoff: int = Field(2, ge=0, description="Factor of the backoff, in seconds.")
     retry_backoff_max: int = Field(300, ge=0, le=900, description="Cap of the backoff, in seconds.")
