@@ -172,7 +172,7 @@ class ReleaseStore:
         self._run("forget_worker", {"owner": owner})
 
     def check_workers(self) -> None:
-        """Check that somebody runs what is released.
+        """Check that a worker of the runtime is there.
 
         Raises:
             ServiceUnavailable: No worker of the runtime was seen lately, or PostgreSQL cannot be

@@ -180,7 +180,7 @@ def test_a_judge_that_fails_leaves_the_job_as_it_was(
     assert database.job(running.job_id) == before
 
 
-def test_ends_that_nobody_told_are_found(
+def test_ends_that_were_not_announced_are_found(
     jobs: JobStore, attempts: AttemptStore, recovery: RecoveryStore, database: Database
 ) -> None:
     """After a moment for the process that ended them; each as its row says."""

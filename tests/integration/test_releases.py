@@ -189,7 +189,7 @@ def test_several_releases_at_once_release_each_job_once(
 def test_a_locked_row_is_passed_over(
     store: ReleaseStore, insert: Insert, database: Database
 ) -> None:
-    """It stops nobody else's job, and is taken later."""
+    """It stops no other job, and is taken later."""
     first, second = insert(), insert()
     with database.transaction() as cursor:
         cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(first),))
