@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import __version__
 from tests.architecture.test_fixed_texts import ERROR_CODES
 
 PROJECT = Path(__file__).parents[2]
@@ -105,7 +106,7 @@ def test_changelog_has_the_version_of_the_project() -> None:
     """And a place for what comes next."""
     text = (PROJECT / "CHANGELOG.md").read_text()
     headings = re.findall(r"^## \[([^]]+)\]", text, re.MULTILINE)
-    assert headings[:2] == ["Unreleased", METADATA["project"]["version"]]
+    assert headings[:2] == ["Unreleased", __version__]
 
 
 def test_every_shipped_package_is_marked_as_typed() -> None:

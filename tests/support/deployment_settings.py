@@ -34,7 +34,8 @@ def load_from(
     Raises:
         ConfigurationError: It would refuse to start.
     """
-    given = {name: value for name, value in variables.items() if value is not None}
+    # CloudFormation gives a function every value as text, also that of a number.
+    given = {name: str(value) for name, value in variables.items() if value is not None}
     with patch.dict(os.environ, given, clear=True):
         return load_settings(secrets)
 
