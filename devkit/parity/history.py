@@ -46,12 +46,15 @@ class History:
     digests: Sequence[str]
 
 
+_QUEUE_COLUMNS = ("dispatched_at", "dispatches", "released_to", "envelope_id")
+
+
 def normalise(history: History) -> Story:
     """Return the story: only what differs between any two runs by nature is replaced.
 
     Ids get names. Times become their rank among all times of the job, so that a missing time,
     or two in another order, still show. The runtime's name in the ledger becomes `<runtime>`,
-    a process that holds a lease `<owner>`, and any number of envelopes `<some>`.
+    a process that holds a lease `<owner>`, and what the row says of its envelope `<queue>`.
     """
     names = _names_of(history)
     lines = {kind: [_rename(line, names) for line in text] for kind, text in _tell(history).items()}
@@ -67,10 +70,8 @@ def _tell(history: History) -> dict[str, list[str]]:
     attempts = [_mask(row, "runtime", RUNTIMES, "<runtime>") for row in history.attempts]
     owner = history.job.get("lease_owner")
     job = _mask(history.job, "lease_owner", (owner,) if owner else (), "<owner>")
-    # How often an envelope was repeated depends on how long it waited: on the machine's load.
-    job = {**job, "dispatches": "<some>"} if job.get("dispatches") else job
-    # They name the runtime and the message.
-    job = {**job, "released_to": "<runtime>", "envelope_id": "<id>"}
+    # When and how often an envelope is sent depends on who comes first, and it names the runtime.
+    job = {**job, **dict.fromkeys(_QUEUE_COLUMNS, "<queue>")}
     return {
         "messages": [message.decode() for message in history.messages],
         "stream": [entry.decode() for entry in history.stream],

@@ -63,7 +63,8 @@ def test_job_cancelled_while_it_waits_for_a_retry_ends_at_once(runtime: Runtime)
     assert_cancelled(story.rows, attempt=1)
     assert outcomes(story.rows) == ["failed"]
     assert story.steps == [*PLAIN[:5], waiting(2, 3), failed(0, "Cancelled")]
-    wait_until(lambda: refusals(runtime, job) >= 1, 20, "the late envelope to be refused")
+    runtime.dispatch(job)
+    wait_until(lambda: refusals(runtime, job) >= 1, 20, "a late envelope to be refused")
     assert story_of(runtime, job) == story
 
 

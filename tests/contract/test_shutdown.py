@@ -21,9 +21,11 @@ def test_short_job_finishes_before_the_runtime_stops(runtime: Runtime) -> None:
     """Nothing waits once it is done; a job that was just being claimed loses no attempt."""
     with ExitStack() as lock, other_settings(runtime, **PATIENT):
         warm_up(runtime)
-        job, late = runtime.submit("a red mug [[slow:1.5]]"), runtime.accept("a blue mug")
+        job = runtime.submit("a red mug [[slow:1.5]]")
+        with runtime.paused_provider():
+            late = runtime.accept("a blue mug")
+            lock.enter_context(runtime.locked_row(late))
         runtime.wait_for_step(job, 30)
-        lock.enter_context(runtime.locked_row(late))
         runtime.dispatch(late)
         runtime.pid_waiting_for_lock()
         with ends_cleanly(runtime), stopping(runtime):

@@ -59,7 +59,7 @@ def test_an_unexpected_error_does_not_end_the_sweep(
     wait_until(lambda: dispatcher.sent, 20, "the job to be dispatched")
     assert dispatcher.sent[0][0] == job_id
     written = "".join(capsys.readouterr())
-    assert [f"failures={number}" in written for number in (1, 2, 3)] == [True, True, False]
+    assert written.count("sweep failed unexpectedly") == 2
 
 
 def test_an_unexpected_error_over_a_dead_child_does_not_end_the_sweep(
