@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from tests.support.faults import other_settings, stopping, warm_up
+from tests.support.faults import other_settings, paused_provider, stopping, warm_up
 from tests.support.runtime import Runtime
 from tests.support.story import PLAIN, lines_of, outcomes
 
@@ -22,7 +22,7 @@ def test_short_job_finishes_before_the_runtime_stops(runtime: Runtime) -> None:
     with ExitStack() as lock, other_settings(runtime, **PATIENT):
         warm_up(runtime)
         job = runtime.submit("a red mug [[slow:1.5]]")
-        with runtime.paused_provider():
+        with paused_provider(runtime):
             late = runtime.accept("a blue mug")
             lock.enter_context(runtime.locked_row(late))
         runtime.wait_for_step(job, 30)

@@ -118,3 +118,13 @@ def stopping(runtime: Runtime) -> Iterator[None]:
         wait_until(is_stopping, 20, "the runtime to begin to stop")
         yield
         stopped.result()
+
+
+@contextmanager
+def paused_provider(runtime: Runtime) -> Iterator[None]:
+    """Let jobs wait in their rows for the body."""
+    with runtime.database() as cursor:
+        cursor.execute("INSERT INTO paused_providers (provider) VALUES ('mock')")
+    yield
+    with runtime.database() as cursor:
+        cursor.execute("DELETE FROM paused_providers")

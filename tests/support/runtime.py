@@ -289,15 +289,6 @@ class Runtime:
             connection.rollback()
 
     @contextlib.contextmanager
-    def paused_provider(self) -> Iterator[None]:
-        """Let jobs wait in their rows for the body."""
-        with self.database() as cursor:
-            cursor.execute("INSERT INTO paused_providers (provider) VALUES ('mock')")
-        yield
-        with self.database() as cursor:
-            cursor.execute("DELETE FROM paused_providers")
-
-    @contextlib.contextmanager
     def locked_images(self) -> Iterator[None]:
         """Keep all from writing rows of images: a finish waits, for lock_timeout at most."""
         with contextlib.closing(psycopg2.connect(self.postgres.url)) as connection:
