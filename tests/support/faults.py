@@ -120,7 +120,7 @@ def stopping(runtime: Runtime) -> Iterator[None]:
         stopped.result()
 
 
-@contextmanager
+@contextlib.contextmanager
 def paused_provider(runtime: Runtime) -> Iterator[None]:
     """Let jobs wait in their rows for the body."""
     with runtime.database() as cursor:
