@@ -195,7 +195,7 @@ class Services(AbstractContextManager["Services"]):
 
     @cached_property
     def announcer(self) -> Announcer:
-        """What tells the ends of jobs."""
+        """What announces the ends of jobs."""
         return Announcer(self.jobs, self.publisher)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What Celery beat has done on the queue `default`: tidying that nobody waits for.
+"""What Celery beat runs on the queue `default`: tidying, which is not urgent.
 
 Nothing here is part of recovery: the sweep runs without beat, and in no job slot.
 """

@@ -13,7 +13,7 @@ from local.worker import memory
 
 
 class Children(AsynPool):  # type: ignore[misc] # Celery has no types
-    """Keeps book of who is busy, and of nobody who is dead."""
+    """Knows which children are busy, and forgets those that died."""
 
     def flush(self) -> None:
         """Forget what was not begun when the connection was lost, but not who is at work.

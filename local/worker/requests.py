@@ -1,4 +1,4 @@
-"""How the parent process of a Celery worker hears of its children's ends."""
+"""How the parent process of a Celery worker learns that a child has died."""
 
 from typing import Any
 from uuid import UUID

@@ -10,7 +10,7 @@ QUEUES = (JOB_QUEUE, MAINTENANCE_QUEUE)
 def broker_url(redis_url: str) -> str:
     """Return the address of Redis as kombu and Celery's own result backend write it."""
     if redis_url.startswith("rediss://") and "ssl_cert_reqs=" not in redis_url:
-        # redis-py checks certificates unless told otherwise; Celery refuses to guess (backends/
+        # redis-py checks certificates by default; Celery refuses to guess (backends/
         # redis.py), and kombu would check none.
         separator = "&" if "?" in redis_url else "?"
         return f"{redis_url}{separator}ssl_cert_reqs=required"

@@ -59,7 +59,7 @@ class DiskImageStore:
         return facts
 
     def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
-        """Keep a picture in the making; see `ImageStore.save_preview`."""
+        """Store a preview; see `ImageStore.save_preview`."""
         key = preview_key(job_id, attempt, preview.position)
         with _storage_errors("keep", key):
             path = self._path_of(key)

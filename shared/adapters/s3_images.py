@@ -1,7 +1,7 @@
 """The image store on S3: objects `{job}/{attempt}/{position}` in one bucket, facts as metadata.
 
-For the cloud runtime, and for whoever sets IMAGE_BUCKET. Objects are private: clients read them
-by addresses that are signed when they are asked for.
+Used by the cloud runtime, and wherever IMAGE_BUCKET is set. Objects are private: clients read
+them through addresses that are signed on request.
 """
 
 import base64
@@ -29,7 +29,7 @@ from shared.imaging.store import (
 )
 from shared.settings import Settings
 
-# One try: whoever saves repeats it up to its own deadline. A picture is some megabytes, so one
+# One try: the caller repeats a save until its own deadline. A picture is some megabytes, so one
 # PUT holds it (up to 5 GB, S3 User Guide, "Uploading objects"): there are no parts to be lost.
 _CLIENT_CONFIG = Config(
     connect_timeout=2,
@@ -87,7 +87,7 @@ class S3ImageStore:
         self._delete(asset_key(asset_id))
 
     def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
-        """Keep a picture in the making; see `ImageStore.save_preview`."""
+        """Store a preview; see `ImageStore.save_preview`."""
         key = preview_key(job_id, attempt, preview.position)
         self._put(key, preview.data, preview.media_type, {})
         return key

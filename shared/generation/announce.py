@@ -1,4 +1,4 @@
-"""Telling the end of a job: event and result record, then a note in the row."""
+"""Announcing the end of a job: event and result record, then `announced_at` in the row."""
 
 import structlog
 
@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 
 class Announcer:
-    """Announces ends, after their commit; idempotent, so whoever is in doubt says it again."""
+    """Announces ends, after their commit. Idempotent, so a process in doubt announces again."""
 
     def __init__(self, jobs: JobStore, publisher: EventPublisher) -> None:
         self._jobs = jobs

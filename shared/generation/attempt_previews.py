@@ -1,8 +1,7 @@
-"""Pictures in the making: kept for the API to show while their attempt runs, and nobody's loss.
+"""Previews: stored for the API to show while their attempt runs.
 
-Whatever goes wrong with one is logged, and costs the job `PATIENCE_SECONDS` at most: then its
-attempt shows no more. A lost lease, which is noticed here as at every other write, ends the
-attempt as it always does.
+An error is logged and costs the job `PATIENCE_SECONDS` at most; the attempt then shows no more
+previews. A lost lease ends the attempt, as at every other write.
 """
 
 import threading
@@ -45,15 +44,15 @@ class AttemptPreviews:
         """Show a preview from now on, in place of the one of its position before.
 
         Raises:
-            LeaseLost: The job belongs to somebody else.
+            LeaseLost: Another worker owns the job.
         """
         if self._is_kept:
             patience = min(PATIENCE_SECONDS, self._deadline.remaining_seconds())
-            self._is_kept = _Errand(partial(self._keep, preview)).wait(patience)
+            self._is_kept = _BoundedWork(partial(self._keep, preview)).wait(patience)
 
     def forget(self) -> None:
         """Leave nothing behind, once the attempt has ended; what stays goes with the job."""
-        _Errand(self._forget).wait(PATIENCE_SECONDS)
+        _BoundedWork(self._forget).wait(PATIENCE_SECONDS)
 
     def _keep(self, preview: PreviewImage) -> None:
         claim = self._claim
@@ -62,7 +61,7 @@ class AttemptPreviews:
         self.keys.add(key)
         self._image_store.save_preview(claim.job_id, claim.attempt, preview)
         if self.is_over:
-            # Nobody waits for this any more, and `forget` may have been here before the bytes.
+            # The attempt is over, and `forget` may have run before the bytes were saved.
             self._image_store.delete_previews([key])
             return
         self._rows.note(
@@ -73,8 +72,8 @@ class AttemptPreviews:
         )
 
     def _forget(self) -> None:
-        # The rows first: no address is told of bytes that are gone. Without them the bytes go
-        # all the same: what has ended shows no preview.
+        # The rows first, so that no address leads to deleted bytes. The bytes are deleted even
+        # if that fails, because an attempt that has ended shows no preview.
         try:
             self._rows.forget(self._claim)
         finally:
@@ -99,8 +98,8 @@ class PreviewKeeper:
             previews.forget()
 
 
-class _Errand:
-    """Work in a thread of its own, begun at once, which is waited for only so long."""
+class _BoundedWork:
+    """Work in a thread of its own, started at once, with a bounded wait."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work

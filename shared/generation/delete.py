@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 
 class Deleter:
-    """Deletes jobs that have ended: on somebody's wish, or when their time is over."""
+    """Deletes jobs that have ended: on request, or when their retention is over."""
 
     def __init__(self, jobs: JobStore, image_store: ImageStore) -> None:
         self._jobs = jobs
@@ -23,7 +23,7 @@ class Deleter:
 
         Raises:
             UnknownJob: There is none (in that workspace).
-            JobRuns: It has not ended, or its end is not told yet.
+            JobRuns: It has not ended, or its end is not announced yet.
             StorageUnavailable: Some pictures may still be there, and the row is.
             ServiceUnavailable: PostgreSQL cannot be reached.
         """

@@ -47,7 +47,7 @@ class RuntimeTraits:
 
     Attributes:
         soft_limit_errors: What the runtime's own soft limit raises in the main thread.
-        is_stopping: Whether the worker was told to stop and should begin nothing new.
+        is_stopping: Whether the worker is shutting down and should begin nothing new.
     """
 
     soft_limit_errors: tuple[type[BaseException], ...]

@@ -1,7 +1,7 @@
 """Keeping the leases of running attempts: one thread a process, whatever it runs.
 
-The thread extends what this process holds, and brings back what the row says: that the job was
-cancelled, or that it belongs to somebody else now. Either stops the attempt at its next step,
+The thread extends what this process holds, and learns from the row that the job was
+cancelled, or that another worker owns it now. Either stops the attempt at its next step,
 or in the middle of a provider call, by a signal to the main thread.
 """
 
@@ -28,7 +28,7 @@ class HeldLease:
     """The lease of one running attempt, shared by its thread and the keeper's.
 
     Attributes:
-        step: What the row shall show at the next extension.
+        step: What the next extension writes into the row.
     """
 
     def __init__(self, claim: Claim) -> None:

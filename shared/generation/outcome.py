@@ -1,4 +1,4 @@
-"""What the handler tells its runtime; the runtime obeys."""
+"""What the handler returns to its runtime, which obeys it."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -120,7 +120,7 @@ class Sweeper:
             # It died before its claim: the broker has acknowledged the envelope all the same.
             self._recovery.withdraw_envelope(job_id)
         else:
-            self._tell(recovered)
+            self._report(recovered)
         self._releaser.release()
 
     def _recover_expired(self) -> tuple[int, int]:
@@ -129,7 +129,7 @@ class Sweeper:
             recovered = self._recovery.recover_expired(self._judge)
             if recovered is None:
                 break
-            self._tell(recovered)
+            self._report(recovered)
             revived += recovered.verdict.revives
             ended += not recovered.verdict.revives
         return revived, ended
@@ -139,7 +139,7 @@ class Sweeper:
         seen = self._publisher.find_last_progress(lost.task_id)
         return verdict, max(lost.progress, seen or 0)
 
-    def _tell(self, recovered: Recovered) -> None:
+    def _report(self, recovered: Recovered) -> None:
         lost = recovered.lost
         log.warning(
             "job recovered",

@@ -32,14 +32,14 @@ MIGRATION_LOCK = 0x6461726B
 
 
 LOCK_TIMEOUT_SECONDS = 1.5
-"""How long a statement of a migration waits for a table that somebody uses.
+"""How long a statement of a migration waits for a table that is in use.
 
 All others wait behind it: less than the 2 s after which they would give up. But more than the
 deadlock_timeout of 1 s, after which PostgreSQL cancels an autovacuum that is in the way.
 """
 
 LOCK_PAUSE_SECONDS = 1.5
-"""Between two tries: whoever had to wait goes first."""
+"""Between two tries: statements that had to wait go first."""
 
 LOCK_TRIES = 20
 
@@ -53,8 +53,8 @@ def migrate(database_url: str, *, lock_tries: int = LOCK_TRIES) -> str:
     A database that a newer release has migrated is left as it is: each release works with the
     schema of the next one, so that one can be rolled back.
 
-    A table that somebody uses for long is not waited for: nobody else could use it meanwhile.
-    The migration is undone, and tried again after a pause.
+    A table that is in use for long is not waited for, because all other statements would queue
+    behind the migration. It is undone, and tried again after a pause.
 
     Args:
         database_url: Of the database.
@@ -96,7 +96,7 @@ def _try_to_migrate(engine: Engine) -> str | None:
 
 def _upgrade(connection: Connection) -> str:
     # Released with the transaction, so a killed migration leaves no lock. Waited for without a
-    # limit: only another migration holds it, and nobody else waits behind this one.
+    # limit: only another migration holds it, and nothing else waits behind this one.
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
     revision = current_revision(connection)

@@ -66,7 +66,7 @@ class LedgerFacts:
         charge_state: `none`, `charged` or `unknown`.
         request_id: The provider's own name for the call.
         units: What was billed, by name.
-        price_microdollars: None where nobody knows.
+        price_microdollars: None where it is not known.
     """
 
     charge_state: str
@@ -80,7 +80,7 @@ class EarlierCalls:
     """What the attempts before one may have cost.
 
     Attributes:
-        unknown: Calls that may have been billed, and nobody knows.
+        unknown: Calls that may have been billed.
         spent_microdollars: What the others have cost, as far as it is known.
     """
 
@@ -95,7 +95,7 @@ class Claim:
     Attributes:
         attempt: Its number, from 1.
         token: The fence: every write of this attempt names it, and fails once it is outdated.
-        source_asset_id: The picture that the images shall show.
+        source_asset_id: The reference picture of the images.
     """
 
     job_id: UUID
@@ -172,7 +172,7 @@ def ending_of(
     error: Mapping[str, Any] | None = None,
     attempts: tuple[int, int] | None = None,
 ) -> Ending:
-    """Read the ending of a job out of the columns that tell it.
+    """Return the ending of a job, from the columns of its row.
 
     `attempts` are those begun and the most there may be; None for the ending of an attempt.
     """

@@ -38,7 +38,7 @@ class PreviewStore:
         """Note a preview in place of the one that its position had.
 
         Raises:
-            LeaseLost: The job belongs to somebody else, or has ended.
+            LeaseLost: Another worker owns the job, or it has ended.
         """
         parameters = {
             "preview_id": str(uuid4()),

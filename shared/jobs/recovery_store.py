@@ -18,7 +18,7 @@ from shared.jobs.model import LostJob, Verdict
 from shared.status import Ending, Step, failed, waiting
 
 ANNOUNCE_AFTER_SECONDS = 1.0
-"""A job that ended less long ago is being announced by whoever ended it."""
+"""A job that ended less long ago is being announced by the process that ended it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class RecoveryStore:
         self._run("withdraw_job", {"id": str(job_id)})
 
     def find_unannounced(self, limit: int) -> list[Ending]:
-        """Return ended jobs of whose end no follower may have heard."""
+        """Return ended jobs whose last event may not have been published."""
         parameters = {"settle": ANNOUNCE_AFTER_SECONDS, "limit": limit}
         return [job_of(row).ending for row in self._run("find_unannounced", parameters)]
 

@@ -69,7 +69,7 @@ class Workspace(Base):
 
 
 class User(Base):
-    """Somebody who works in a workspace."""
+    """A person who works in a workspace."""
 
     __tablename__ = "users"
     __table_args__ = (UniqueConstraint("workspace_id", "id"),)

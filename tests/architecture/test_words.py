@@ -37,15 +37,10 @@ LINE_BREAK = re.compile(r"\s*\n\s*(?:#|--|//|\*)?[ ]*")
 """With the mark that begins a line of a comment."""
 
 UNFINISHED = (
-    "shared/generation",
     "shared/api/page",
-    "shared/jobs",
-    "shared/adapters",
-    "shared/wiring.py",
     "cli/demo.py",
     "cli/up.py",
     "devkit",
-    "local",
     "docs/architecture.md",
     "docs/operations.md",
     "docs/reference",

@@ -1,4 +1,4 @@
-"""What pictures in the making look like.
+"""Previews: the newest partial image of each position.
 
 Revision ID: 0004
 Revises: 0003
