@@ -13,7 +13,7 @@ from shared.api import (
 )
 from shared.api.context import ApiContext, Threads
 from shared.api.delivery import EventDelivery
-from shared.api.documentation import install_document
+from shared.api.documentation import install_document, operation_id
 from shared.api.gate import Gate
 from shared.api.problems import install_problems
 from shared.wiring import Services
@@ -46,6 +46,7 @@ def create_app(
         title="Darkroom",
         version=VERSION,
         openapi_tags=_TAGS,
+        generate_unique_id_function=operation_id,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -56,7 +57,7 @@ def create_app(
     for routes in _ROUTES:
         app.include_router(routes.router)
     install_problems(app)
-    install_document(app)
+    install_document(app, services.settings.public_base_url)
     return _guard(app, services)
 
 

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query, Request, Response
 
 from shared.api.authorization import CallerOf
 from shared.api.context import Context
-from shared.api.documentation import problems
+from shared.api.documentation import examples, problems, problems_of
 from shared.api.presenter import json_response
 from shared.api.schemas import AssetBody
+from shared.imaging.media_types import MEDIA_TYPES, UPLOAD_MAX_BYTES
 from shared.imaging.request import OwnerId
 
 _UPLOAD = {
@@ -18,7 +19,7 @@ _UPLOAD = {
         "description": "The file itself, of at most 4 MiB and 50 million pixels.",
         "content": {
             media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in ("image/png", "image/jpeg", "image/webp")
+            for media_type in MEDIA_TYPES
         },
     }
 }
@@ -32,10 +33,18 @@ router = APIRouter(prefix="/v1/assets", tags=["assets"])
     status_code=201,
     summary="Upload a picture",
     response_model=AssetBody,
-    responses=problems(401, 403, 413, 415, 422, 503),
+    responses={
+        201: examples("The picture is stored.", "asset"),
+        **problems(
+            *("payload_too_large", "unsupported_media_type", "storage_unavailable"),
+            payload_too_large=f"the body may have {UPLOAD_MAX_BYTES} bytes",
+            unsupported_media_type=f"send the body as Content-Type: {' or '.join(MEDIA_TYPES)}",
+            invalid_request="asset: is not a PNG, JPEG or WebP file",
+        ),
+    },
     openapi_extra=_UPLOAD,
 )
-async def upload(
+async def create_asset(
     request: Request,
     api: Context,
     caller: CallerOf,
@@ -53,7 +62,7 @@ async def upload(
     "/{asset_id}",
     summary="Get an asset",
     response_model=AssetBody,
-    responses=problems(401, 403, 404, 422, 503),
+    responses={200: examples("The asset.", "asset"), **problems_of("asset")},
 )
 async def get_asset(api: Context, asset_id: UUID, caller: CallerOf) -> Response:
     """Return the facts of a picture, with a new signed address of its bytes."""
@@ -65,7 +74,10 @@ async def get_asset(api: Context, asset_id: UUID, caller: CallerOf) -> Response:
     "/{asset_id}",
     status_code=204,
     summary="Delete an asset",
-    responses=problems(401, 403, 404, 409, 422, 503),
+    responses={
+        204: {"description": "The asset is deleted."},
+        **problems_of("asset", "asset_in_use", "storage_unavailable"),
+    },
 )
 async def delete_asset(api: Context, asset_id: UUID, caller: CallerOf) -> Response:
     """Delete a picture that no open job needs; jobs that have ended no longer name it."""

@@ -1,61 +1,133 @@
-"""What the OpenAPI document says beyond the routes' own signatures."""
+"""What the OpenAPI document says beyond the signatures of the routes: problems and examples."""
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.alias_generators import to_camel
 
-from shared.api.problems import MEDIA_TYPE
-from shared.api.schemas import ProblemBody
+from shared import errors
+from shared.access.signatures import ExpiredToken, InvalidToken
+from shared.api.problem_codes import PROBLEMS
+from shared.api.problems import INTERNAL, MEDIA_TYPE, UNAVAILABLE, problem_body
+from shared.api.schemas import EventBody, ProblemBody
 
-EXAMPLE_ORDERS: Any = {
-    "short": {
-        "summary": "A prompt is enough",
-        "value": {"prompt": "A ceramic mug on a wooden table, morning light"},
-    },
-    "full": {
-        "summary": "Everything chosen",
-        "value": {
-            "prompt": "A ceramic mug",
-            "style": "lifestyle",
-            "size": "1024x1024",
-            "n": 2,
-            "seed": 7,
-            "product_id": None,
-            "metadata": {"order": "A-17"},
-        },
-    },
-}
-
-_MEANINGS = {
-    400: "The body is not JSON.",
-    401: "No valid API key, or an address whose token is not valid (any more).",
-    403: "Without API keys only this machine is served.",
-    404: "There is no such thing in this workspace.",
-    409: "The job has not ended.",
-    413: "The body is too large.",
-    415: "The body is not declared to be JSON.",
-    422: "Something in the request is not valid; `errors` names the fields.",
-    429: "The workspace has reached a limit; Retry-After says when to come back.",
-    503: "A server that is needed cannot be reached.",
-}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of the problems that a route may answer with."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
-    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}
-
+Responses = dict[int | str, dict[str, Any]]
 
 DESCRIPTION = """\
-AI image generation as background jobs. Submit a prompt, follow the job live, get the images.
+AI image generation as background jobs: submit a prompt, follow the job live, get the images.
 
 Errors are problem details (RFC 9457) with a stable `code`. Times are RFC 3339, in UTC.
+
+[Back to the page](/)
 """
 
+_JOB_ID = "7d1f0a52-9c0b-4c39-8f53-2b0b8f0d5a11"
+_ASSET_ID = "5f0c7c1e-3c52-4b58-9a0e-0d6f2f7f6f11"
 
-def install_document(app: FastAPI) -> None:
-    """Have the application describe its problems, which FastAPI knows nothing of."""
+_DETAILS: Mapping[str, str] = {
+    "malformed_json": "the body is not JSON: Expecting value",
+    "unauthorized": "this API key is not valid",
+    "forbidden": "without API keys (REQUIRE_API_KEYS) only this machine is served",
+    "invalid_request": "job_id should be a valid UUID, invalid length",
+    "payload_too_large": "the body may have 262144 bytes",
+    "unsupported_media_type": "send the body as Content-Type: application/json",
+    "internal": INTERNAL,
+    "service_unavailable": UNAVAILABLE,
+    "storage_unavailable": UNAVAILABLE,
+    "not_found": str(errors.UnknownJob(_JOB_ID)),
+    **{
+        error.code: str(error)
+        for error in (
+            InvalidToken(),
+            ExpiredToken(),
+            errors.JobRuns(_JOB_ID),
+            errors.AssetInUse(_ASSET_ID),
+            errors.IdempotencyKeyReused(_JOB_ID),
+            errors.TooManyOpenJobs(500),
+            errors.TooManyStreams(1_000),
+        )
+    },
+}
+_COMMON = ("unauthorized", "forbidden", "invalid_request", "service_unavailable")
+_RETRY_AFTER = {
+    "description": "Seconds to wait before the next request.",
+    "schema": {"type": "integer"},
+}
+
+
+def problems(*codes: str, **details: str) -> Responses:
+    """Return the responses with these problems, and with those of every route of a workspace.
+
+    `details` are examples of `detail` of this route, by code.
+    """
+    responses: Responses = {}
+    for code in sorted({*_COMMON, *codes}, key=list(PROBLEMS).index):
+        status, title = PROBLEMS[code]
+        response = responses.setdefault(status, _response_with_problem(status))
+        known = response.get("description")
+        lower = f"{title[:1].lower()}{title[1:]}" if title[1:2].islower() else title
+        response["description"] = f"{known[:-1]}, or {lower}." if known else f"{title}."
+        body = problem_body(code, details.get(code, _DETAILS[code]))
+        if code == "invalid_request":
+            name, _, text = body["detail"].partition(" ")
+            body["errors"] = [{"field": name, "message": text}]
+        response["content"][MEDIA_TYPE]["examples"][code] = {"summary": title, "value": body}
+    return responses
+
+
+def problems_of(thing: str, *codes: str) -> Responses:
+    """Return the responses of a route whose path has the id of an asset, image or preview."""
+    missing, malformed = f"no {thing} '{_ASSET_ID}'", _DETAILS["invalid_request"]
+    malformed = malformed.replace("job_id", f"{thing}_id")
+    return problems("not_found", *codes, not_found=missing, invalid_request=malformed)
+
+
+def _response_with_problem(status: int) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/ProblemBody"}
+    response: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}}
+    return response | ({"headers": {"Retry-After": _RETRY_AFTER}} if status in (429, 503) else {})
+
+
+def examples(description: str, *names: str) -> dict[str, Any]:
+    """Return a response with example bodies, by their names in examples.json."""
+    shown = {name: {"summary": name.title()} for name in names}
+    return {"description": description, "content": {"application/json": {"examples": shown}}}
+
+
+def event_stream(description: str) -> dict[str, Any]:
+    """Return the response with an event stream."""
+    content = {
+        # A keyword of OpenAPI 3.2, which FastAPI, too, writes into documents of version 3.1.
+        "itemSchema": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {
+                "id": {"type": "string", "pattern": "^[0-9]+-[0-9]+$"},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": "application/json",
+                    "contentSchema": {"$ref": "#/components/schemas/EventBody"},
+                },
+                "retry": {"type": "integer", "minimum": 0},
+            },
+        },
+        "examples": {"events": {"summary": "Two events"}},
+    }
+    return {"description": description, "content": {"text/event-stream": content}}
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the id of a route's operation: the name of its function, in camel case."""
+    return to_camel(route.name)
+
+
+def install_document(app: FastAPI, base_url: str | None) -> None:
+    """Make the application describe its problems, its events, and its address."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -65,19 +137,41 @@ def install_document(app: FastAPI) -> None:
                 description=DESCRIPTION,
                 routes=app.routes,
                 tags=app.openapi_tags,
+                servers=[{"url": base_url or "/"}],
+                license_info={"name": "MIT", "identifier": "MIT"},
             )
-            _add_problems(schema)
+            _adapt_schemas(schema["components"]["schemas"])
+            _add_examples(schema["paths"])
             app.openapi_schema = schema
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign] # as FastAPI's documentation does
 
 
-def _add_problems(schema: dict[str, Any]) -> None:
-    own = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-    schemas.update(own.pop("$defs", {}))
-    schemas["ProblemBody"] = own
+def _adapt_schemas(schemas: dict[str, Any]) -> None:
+    for model in (ProblemBody, EventBody):
+        own = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(own.pop("$defs", {}))
+        schemas[model.__name__] = own
     # FastAPI's own shape of a refused request, which this API does not use.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+    # Generators of clients take a property with a default for one that is always there.
+    for field in schemas["ImageOrder"]["properties"].values():
+        default = field.pop("default", None)
+        if default not in (None, {}):
+            field["description"] += f" Default: {json.dumps(default)}."
+
+
+def _add_examples(paths: dict[str, Any]) -> None:
+    # FastAPI drops each null of an example that it is given.
+    bodies = json.loads((Path(__file__).parent / "examples.json").read_text("utf-8"))
+    job = bodies["queued"]
+    bodies |= {name: {**job, **changes} for name, changes in bodies["job_changes"].items()}
+    bodies["page"] = {**bodies["page"], "items": [bodies["completed"]]}
+    operations = (operation for path in paths.values() for operation in path.values())
+    for operation in operations:
+        for response in operation["responses"].values():
+            for content in response.get("content", {}).values():
+                for name, shown in content.get("examples", {}).items():
+                    shown.setdefault("value", bodies.get(name))

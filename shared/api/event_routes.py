@@ -7,46 +7,9 @@ from fastapi import APIRouter, Header, Query, Response
 
 from shared.api.authorization import Access
 from shared.api.context import Context
-from shared.api.documentation import problems
+from shared.api.documentation import event_stream, problems
 from shared.errors import InvalidRequest
 from shared.events.event import FROM_THE_START, is_event_id, is_of_row
-from shared.status import JobStatus
-
-_STEP = {
-    "type": "object",
-    "required": ["status", "progress", "message"],
-    "additionalProperties": False,
-    "properties": {
-        "status": {"enum": [status.value for status in JobStatus]},
-        "progress": {"type": "integer", "minimum": 0, "maximum": 100},
-        "message": {"type": "string"},
-    },
-}
-
-_STREAM = {
-    "description": (
-        "Events: `id:` is that of the stream's entry, `data:` the JSON of the channel. Ends "
-        "after the last event, or earlier; a client reconnects with the last id it received."
-    ),
-    "content": {
-        "text/event-stream": {
-            "schema": {
-                "type": "object",
-                "description": "One event.",
-                "required": ["id", "data"],
-                "properties": {
-                    "id": {"type": "string", "pattern": "^[0-9]+-[0-9]+$"},
-                    "data": {
-                        "type": "string",
-                        "contentMediaType": "application/json",
-                        "contentSchema": _STEP,
-                    },
-                },
-            }
-        }
-    },
-}
-
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
 
@@ -56,12 +19,16 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"])
     summary="Follow a job",
     response_class=Response,
     responses={
-        200: _STREAM,
+        200: event_stream(
+            "The events of the job. `id` is the id of the event, `data` a JSON object with its"
+            " status, progress and message. Ends after the last event, or earlier; a client"
+            " reconnects with the id of the last event it received."
+        ),
         204: {"description": "There are no more events; do not reconnect."},
-        **problems(401, 403, 404, 422, 429, 503),
+        **problems("not_found", "invalid_token", "expired_token", "too_many_streams"),
     },
 )
-async def follow(
+async def follow_generation(
     api: Context,
     job_id: UUID,
     access: Access,

@@ -55,7 +55,7 @@ class Gate:
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
+        self.app = app
         self._is_open = not settings.needs_api_keys
         self._trusted = TrustedNetworks(settings.trusted_networks if self._is_open else ())
         base = urlsplit(settings.public_base_url or "")
@@ -65,7 +65,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection (ASGI)."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         exchange = _Exchange(receive, send, _limit_of(scope))
         try:
@@ -90,14 +90,14 @@ class Gate:
         and objects would double its memory.
         """
         later: list[Later] = []
-        await self._app({**scope, LATER: later}, exchange.receive, exchange.send)
+        await self.app({**scope, LATER: later}, exchange.receive, exchange.send)
         if later:
             await later.pop()(exchange.receive, exchange.send)
 
-    def _refuse(self, scope: Scope) -> tuple[int, str, str] | None:
+    def _refuse(self, scope: Scope) -> tuple[str, str] | None:
         headers = Headers(scope=scope)
         if self._is_open and (reason := self._find_objection(scope, headers)):
-            return 403, "forbidden", reason
+            return "forbidden", reason
         if scope["method"] in _SAFE_METHODS:
             return None
         length = headers.get("content-length", "0")
@@ -106,9 +106,9 @@ class Gate:
         taken = MEDIA_TYPES if _is_upload(scope) else ("application/json",)
         if has_body and media_type not in taken:
             wanted = " or ".join(taken)
-            return 415, "unsupported_media_type", f"send the body as Content-Type: {wanted}"
+            return "unsupported_media_type", f"send the body as Content-Type: {wanted}"
         if length.isdecimal() and int(length) > _limit_of(scope):
-            return 413, "payload_too_large", f"the body may have {_limit_of(scope)} bytes"
+            return "payload_too_large", f"the body may have {_limit_of(scope)} bytes"
         return None
 
     def _find_objection(self, scope: Scope, headers: Headers) -> str | None:

@@ -6,7 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Header, Query, Response
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from shared.api.authorization import CallerOf
 from shared.api.context import ApiContext, Context
-from shared.api.documentation import EXAMPLE_ORDERS, problems
+from shared.api.documentation import examples, problems
 from shared.api.presenter import json_response
 from shared.api.schemas import JobBody, PageBody
 from shared.errors import InvalidRequest
@@ -46,6 +46,21 @@ def _in_utc(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, BeforeValidator(_check_moment), AfterValidator(_in_utc)]
 
+_ORDERS: Any = {
+    "short": {"summary": "A prompt is enough", "value": {"prompt": "A ceramic mug"}},
+    "full": {
+        "summary": "Everything chosen",
+        "value": {
+            "prompt": "A ceramic mug on a wooden table, morning light",
+            "style": "lifestyle",
+            "size": "1024x1024",
+            "n": 2,
+            "seed": 7,
+            "metadata": {"order": "A-17"},
+        },
+    },
+}
+
 PreferHeader = Annotated[
     str | None,
     Header(description="`wait=20`: respond when the job has ended, or after 20 s (at most 25 s)."),
@@ -61,14 +76,22 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"])
     summary="Submit a job",
     response_model=JobBody,
     responses={
-        200: {"model": JobBody, "description": "The job was accepted, and ended within the wait."},
-        **problems(400, 401, 403, 413, 415, 422, 429, 503),
+        202: examples("The job was accepted.", "queued"),
+        200: {
+            "model": JobBody,
+            **examples("The job ended during the wait.", "completed", "failed"),
+        },
+        **problems(
+            *("malformed_json", "payload_too_large", "unsupported_media_type"),
+            *("idempotency_key_reused", "too_many_open_jobs"),
+            invalid_request="n should be less than or equal to 10",
+        ),
     },
 )
-async def submit(
+async def create_generation(
     api: Context,
     caller: CallerOf,
-    order: Annotated[ImageOrder, Body(openapi_examples=EXAMPLE_ORDERS)],
+    order: Annotated[ImageOrder, Body(openapi_examples=_ORDERS)],
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -99,9 +122,12 @@ async def submit(
     "",
     summary="List jobs",
     response_model=PageBody,
-    responses=problems(401, 403, 422, 503),
+    responses={
+        200: examples("One page.", "page"),
+        **problems(invalid_request="limit should be less than or equal to 100"),
+    },
 )
-async def list_jobs(
+async def list_generations(
     api: Context,
     caller: CallerOf,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Jobs of a page.")] = 20,
@@ -128,9 +154,12 @@ async def list_jobs(
     "/{job_id}",
     summary="Get a job",
     response_model=JobBody,
-    responses=problems(401, 403, 404, 422, 503),
+    responses={
+        200: examples("The job.", "running", "waiting", "completed", "failed"),
+        **problems("not_found"),
+    },
 )
-async def get_job(
+async def get_generation(
     api: Context, job_id: UUID, caller: CallerOf, prefer: PreferHeader = None
 ) -> Response:
     """Return a job, with new signed addresses."""
@@ -147,11 +176,12 @@ async def get_job(
     summary="Cancel a job",
     response_model=JobBody,
     responses={
-        202: {"model": JobBody, "description": "The job is running, and ends at its next step."},
-        **problems(401, 403, 404, 413, 415, 422, 503),
+        200: examples("The job has ended.", "cancelled", "completed"),
+        202: {"model": JobBody, **examples("The job ends at its next step.", "running")},
+        **problems("not_found", "payload_too_large", "unsupported_media_type"),
     },
 )
-async def cancel(api: Context, job_id: UUID, caller: CallerOf) -> Response:
+async def cancel_generation(api: Context, job_id: UUID, caller: CallerOf) -> Response:
     """Request the end of a job. A job that has ended stays as it is."""
     await api.run(api.services.canceller.cancel, job_id, caller.workspace_id)
     view = await api.run(api.services.views.get, job_id, caller.workspace_id)
@@ -162,9 +192,12 @@ async def cancel(api: Context, job_id: UUID, caller: CallerOf) -> Response:
     "/{job_id}",
     status_code=204,
     summary="Delete a job",
-    responses=problems(401, 403, 404, 409, 422, 503),
+    responses={
+        204: {"description": "The job is deleted."},
+        **problems("not_found", "job_running"),
+    },
 )
-async def delete_job(api: Context, job_id: UUID, caller: CallerOf) -> Response:
+async def delete_generation(api: Context, job_id: UUID, caller: CallerOf) -> Response:
     """Delete a job that has ended, with its attempts and its images."""
     await api.run(api.services.deleter.delete, job_id, caller.workspace_id)
     return Response(status_code=204)

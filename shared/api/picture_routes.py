@@ -9,26 +9,32 @@ from fastapi.responses import RedirectResponse
 
 from shared.api.authorization import Access
 from shared.api.context import ApiContext, Context
-from shared.api.documentation import problems
+from shared.api.documentation import Responses, problems_of
 from shared.errors import StorageUnavailable
+from shared.imaging.media_types import MEDIA_TYPES
 
-_PREVIEW: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The picture.",
-        "content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}},
-    },
-    307: {"description": "The address of the picture in the image store."},
-    **problems(401, 403, 404, 422, 503),
-}
-_PICTURE = {304: {"description": "The client has the picture already."}, **_PREVIEW}
+_NOT_MODIFIED: Responses = {304: {"description": "The client has the picture already."}}
 
 _NO_STORE = {"Cache-Control": "no-store"}
+
+
+def _picture_of(thing: str) -> Responses:
+    content: dict[str, Any] = {media_type: {} for media_type in MEDIA_TYPES}
+    return {
+        200: {"description": "The picture.", "content": content},
+        307: {"description": "The address of the picture in the image store."},
+        **problems_of(thing, "invalid_token", "expired_token", "storage_unavailable"),
+    }
+
 
 router = APIRouter(prefix="/v1", tags=["images"])
 
 
 @router.get(
-    "/images/{image_id}", summary="Get an image", response_class=Response, responses=_PICTURE
+    "/images/{image_id}",
+    summary="Get an image",
+    response_class=Response,
+    responses=_NOT_MODIFIED | _picture_of("image"),
 )
 async def get_image(
     request: Request,
@@ -52,9 +58,11 @@ async def get_image(
     tags=["assets"],
     summary="Get the picture of an asset",
     response_class=Response,
-    responses=_PICTURE,
+    responses=_NOT_MODIFIED | _picture_of("asset"),
 )
-async def get_content(request: Request, api: Context, asset_id: UUID, access: Access) -> Response:
+async def get_asset_content(
+    request: Request, api: Context, asset_id: UUID, access: Access
+) -> Response:
     """Return the bytes of an uploaded picture, or a redirection to them."""
     workspace_id = await access.find_workspace(api.presenter.asset_signer, asset_id)
     asset = await api.run(api.services.assets.get, asset_id, workspace_id)
@@ -63,7 +71,10 @@ async def get_content(request: Request, api: Context, asset_id: UUID, access: Ac
 
 
 @router.get(
-    "/previews/{preview_id}", summary="Get a preview", response_class=Response, responses=_PREVIEW
+    "/previews/{preview_id}",
+    summary="Get a preview",
+    response_class=Response,
+    responses=_picture_of("preview"),
 )
 async def get_preview(
     request: Request,

@@ -1,27 +1,67 @@
 """The JSON bodies of the API, as the OpenAPI document describes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
 
+from shared.api.problem_codes import PROBLEMS
+from shared.errors import DarkroomError
+from shared.imaging.request import Size, Style
 from shared.status import JobStatus
 
-EXAMPLE_ID = "7d1f0a52-9c0b-4c39-8f53-2b0b8f0d5a11"
+
+def _subclasses(kind: type[DarkroomError]) -> Iterable[type[DarkroomError]]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+JOB_ERRORS = sorted(
+    {kind.code: kind for kind in _subclasses(DarkroomError) if kind.title}.values(),
+    key=lambda kind: kind.code,
+)
+"""The errors that a job may have."""
+
+
+ErrorCode = TypeAliasType(
+    "ErrorCode", Annotated[str, Field(json_schema_extra={"enum": [e.code for e in JOB_ERRORS]})]
+)
+"""A text for pydantic, so that a row with a code of another version can be shown."""
+
+ProblemCode = TypeAliasType(
+    "ProblemCode", Annotated[str, Field(json_schema_extra={"enum": list(PROBLEMS)})]
+)
 
 
 class _Body(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class EventBody(_Body):
+    """The `data` of one event: a step of a job."""
+
+    status: JobStatus
+    progress: int = Field(ge=0, le=100, description="Never falls within one attempt.")
+    message: str = Field(description="One line for a person.")
+
+
+def _add_optional_fields(schema: dict[str, Any]) -> None:
+    schema["properties"] |= {
+        "provider_code": {"type": "string", "description": "The provider's own code."},
+        "stage": {"enum": ["input", "output"], "description": "What the provider rejected."},
+    }
+
+
 class ErrorBody(_Body):
     """The reason why an attempt, or the whole job, failed."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", json_schema_extra=_add_optional_fields)
 
-    code: str = Field(description="Stable code for programs.", examples=["rate_limited"])
+    code: ErrorCode = Field(description="Stable code for programs.")
     message: str = Field(description="One line for a person.")
     retryable: bool = Field(description="Whether another attempt may help.")
     attempt: int = Field(description="The attempt that failed; 0 if none had begun.")
@@ -106,7 +146,7 @@ class RetryBody(_Body):
 
     attempt: int = Field(description="The number of the next attempt.")
     max_attempts: int
-    code: str
+    code: ErrorCode
     reason: str = Field(description="Why the last attempt failed, for a person.")
     next_attempt_at: datetime
 
@@ -122,14 +162,14 @@ class UrlsBody(_Body):
 class JobBody(_Body):
     """One accepted request."""
 
-    id: UUID = Field(examples=[EXAMPLE_ID])
+    id: UUID
     task_id: str
     status: JobStatus
     progress: int = Field(ge=0, le=100)
-    message: str = Field(examples=["Rendering..."])
+    message: str = Field(description="One line for a person.")
     prompt: str
-    style: str
-    size: str
+    style: str = Field(description="One of the styles, unless the row is not of this API.")
+    size: str = Field(description="One of the sizes, unless the row is not of this API.")
     n: int
     seed: int | None
     product_id: str | None
@@ -166,7 +206,7 @@ class PageBody(_Body):
 class StyleBody(_Body):
     """A preset of scene and light."""
 
-    id: str
+    id: Style
     title: str
     description: str
 
@@ -182,7 +222,7 @@ class StylesBody(_Body):
     """All styles."""
 
     items: list[StyleBody]
-    default: str
+    default: Style
     scripts: list[ScriptBody] = Field(
         description="Tags that the mock provider obeys; empty with other providers."
     )
@@ -199,7 +239,7 @@ class StatusTitleBody(_Body):
 class ErrorTitleBody(_Body):
     """A code that the `error` of a job may have."""
 
-    code: str = Field(examples=["rate_limited"])
+    code: ErrorCode
     title: str = Field(description="Short text for a person.")
     retryable: bool = Field(description="Whether another attempt may help.")
 
@@ -207,10 +247,10 @@ class ErrorTitleBody(_Body):
 class OptionsBody(_Body):
     """What a request may ask for, and every status and error code of a job."""
 
-    sizes: Sequence[str]
-    default_size: str
+    sizes: Sequence[Size]
+    default_size: Size
     styles: Sequence[StyleBody]
-    default_style: str
+    default_style: Style
     images_max: int = Field(description="The most images of one job.")
     prompt_max_chars: int
     upload_media_types: Sequence[str]
@@ -247,9 +287,11 @@ class ProblemBody(_Body):
 
     model_config = ConfigDict(extra="allow")
 
-    type: str = Field(examples=["urn:darkroom:problem:invalid_request"])
+    type: str = Field(description="`urn:darkroom:problem:` and the code.")
     title: str
     status: int
-    detail: str
-    code: str = Field(description="Stable code for programs.", examples=["invalid_request"])
-    errors: list[FieldProblemBody] | None = None
+    detail: str = Field(description="One line for a person.")
+    code: ProblemCode = Field(description="Stable code for programs.")
+    errors: list[FieldProblemBody] = Field(
+        default_factory=list, description="Of a request that is not valid."
+    )

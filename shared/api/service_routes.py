@@ -6,8 +6,10 @@ import structlog
 from fastapi import APIRouter, Response
 
 from shared.api.context import ApiContext, Context
-from shared.api.problems import MEDIA_TYPE, problem
+from shared.api.documentation import examples, problems
+from shared.api.problems import problem
 from shared.api.schemas import (
+    JOB_ERRORS,
     ErrorTitleBody,
     HealthBody,
     OptionsBody,
@@ -31,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 router = APIRouter(tags=["service"])
 
+_NOT_READY = problems(service_unavailable="unavailable: redis")[503]
+
 _STYLES = [
     StyleBody(id=name, title=style.title, description=style.description)
     for name, style in STYLES.items()
@@ -38,13 +42,15 @@ _STYLES = [
 _SCRIPTS = [ScriptBody(tag=script.example, meaning=script.meaning) for script in SCRIPTS]
 
 
-@router.get("/v1/styles", summary="List styles")
+@router.get("/v1/styles", summary="List styles", responses={200: examples("All styles.", "styles")})
 async def list_styles(api: Context) -> StylesBody:
     """Return the presets of scene and light that a request may name."""
     return StylesBody(items=_STYLES, default=DEFAULT_STYLE, scripts=_scripts_of(api.settings))
 
 
-@router.get("/v1/options", summary="List options")
+@router.get(
+    "/v1/options", summary="List options", responses={200: examples("All options.", "options")}
+)
 async def list_options(api: Context) -> OptionsBody:
     """Return the sizes, styles and limits of requests, the statuses of jobs, and error codes."""
     offer = api.settings.provider.offer(api.settings)
@@ -63,8 +69,7 @@ async def list_options(api: Context) -> OptionsBody:
         ],
         errors=[
             ErrorTitleBody(code=kind.code, title=kind.title, retryable=kind.retryable)
-            for kind in _kinds_of(DarkroomError)
-            if kind.title
+            for kind in JOB_ERRORS
         ],
         scripts=_scripts_of(api.settings),
     )
@@ -75,15 +80,8 @@ def _scripts_of(settings: Settings) -> list[ScriptBody]:
     return _SCRIPTS if is_scripted else []
 
 
-def _kinds_of(root: type[DarkroomError]) -> list[type[DarkroomError]]:
-    kinds = [root]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    return sorted(kinds, key=lambda kind: kind.code)
-
-
 @router.get("/healthz", summary="Check the process")
-async def healthz() -> HealthBody:
+async def get_health() -> HealthBody:
     """Respond without a request to any other server."""
     return HealthBody(status="ok")
 
@@ -92,20 +90,15 @@ async def healthz() -> HealthBody:
     "/readyz",
     summary="Check all servers",
     response_model=ReadyBody,
-    responses={
-        503: {
-            "description": "A server is unavailable; `checks` names it.",
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
-        }
-    },
+    responses={200: examples("All servers respond.", "ready"), 503: _NOT_READY},
 )
-async def readyz(api: Context) -> Response | ReadyBody:
+async def get_readiness(api: Context) -> Response | ReadyBody:
     """Make a round trip to each server that requests need."""
     found = {name: await _check(api, ask) for name, ask in api.services.checks().items()}
     if all(state == "ok" for state in found.values()):
         return ReadyBody(status="ready", checks=found)
     down = ", ".join(name for name, state in found.items() if state != "ok")
-    return problem(503, "service_unavailable", f"unavailable: {down}", checks=found)
+    return problem("service_unavailable", f"unavailable: {down}", checks=found)
 
 
 async def _check(api: ApiContext, ask: Callable[[], None]) -> str:

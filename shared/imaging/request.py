@@ -15,6 +15,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
+from typing_extensions import TypeAliasType
 
 from shared.errors import InvalidRequest
 from shared.imaging.params import (
@@ -38,6 +39,10 @@ def _printable(text: str) -> str:
     return text
 
 
+# Named, so that the OpenAPI document and generated clients have one type of each.
+Size = TypeAliasType("Size", SizeName)
+Style = TypeAliasType("Style", StyleId)
+
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 MetadataKey = Annotated[
     str, StringConstraints(min_length=1, max_length=64), AfterValidator(_printable)
@@ -53,8 +58,8 @@ class ImageOrder(BaseModel):
     prompt: Annotated[str, AfterValidator(clean_prompt)] = Field(
         description=f"What to show: 1 to {PROMPT_MAX_CHARS} characters."
     )
-    style: StyleId = Field(default=DEFAULT_STYLE, description="Preset of scene and light.")
-    size: SizeName = Field(default=DEFAULT_SIZE, description="Width and height, in pixels.")
+    style: Style = Field(default=DEFAULT_STYLE, description="Preset of scene and light.")
+    size: Size = Field(default=DEFAULT_SIZE, description="Width and height, in pixels.")
     n: int = Field(
         default=1, ge=1, le=IMAGES_MAX, strict=True, description="How many images to make."
     )

@@ -24,6 +24,7 @@ from cli.app import app
 from cli.doctor.command import RULES
 from shared.imaging.providers.mock_scripts import SCRIPTS, ScriptTag
 from shared.imaging.providers.registry import BUILT_IN
+from shared.imaging.request import ImageOrder
 from shared.settings import Settings
 from tests.support.images_api import FAULTS
 
@@ -227,8 +228,7 @@ def routes_table(_text: str) -> list[str]:
 
 def request_table(_text: str) -> list[str]:
     """Return the table of the fields of a request."""
-    schemas = _answer_of_api("/openapi.json")["components"]["schemas"]
-    order = schemas["ImageOrder"]
+    order = ImageOrder.model_json_schema()
     lines = ["| field | default | meaning |", "|---|---|---|"]
     for name, field in order["properties"].items():
         needed = "required" if name in order["required"] else _as_json(field.get("default"))
