@@ -42,6 +42,16 @@ def test_everything_is_ready_and_the_page_is_there(compose: Compose) -> None:
     assert "<html" in compose.client.get("/").text
 
 
+def test_the_doctor_finds_the_containers_sound(compose: Compose) -> None:
+    """Settings, Celery's options, PostgreSQL and Redis, as a worker sees them."""
+    # The lease of these tests is too short for a rule.
+    doctor = ("env", "--unset=LEASE_SECONDS", "darkroom", "doctor", "--json")
+    report = json.loads(compose.exec("worker", *doctor))
+    unknown = {rule["name"] for rule in report["rules"] if rule["state"] != "holds"}
+    # There is no SQS here.
+    assert (report["verdict"], unknown) == ("ok", {"queue-visibility", "dead-letters"})
+
+
 def test_only_the_host_is_served_without_keys(compose: Compose) -> None:
     """Neither another container nor a page that bears another name."""
     answer = compose.client.get("/v1/generations", headers={"Host": "evil.example"})
