@@ -48,18 +48,13 @@ def check_printable(text: str) -> None:
         raise ValueError(f"must not contain the control character U+{ord(found.group()):04X}")
 
 
-def image_seed(seed: int, position: int) -> int:
-    """Return the seed of the image at a position, itself a seed that a request may name."""
-    return (seed + position) % SEED_LIMIT
-
-
 @dataclass(frozen=True, slots=True)
 class ImageParams:
     """The images that one job asks for.
 
     Attributes:
         n: How many images.
-        seed: Of the image at position 0; see `image_seed`.
+        seed: Of the image at position 0; the other images count up from it.
         on_unknown_charge: `retry` or `fail`; None follows the setting ON_UNKNOWN_CHARGE.
         max_cost_microdollars: The most that the job may cost; None for any amount.
         metadata: The caller's own labels, kept and not interpreted.

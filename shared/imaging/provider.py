@@ -10,6 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from shared.deadline import Deadline
+from shared.imaging.params import SEED_LIMIT
 
 
 class ChargeState(str, Enum):
@@ -113,6 +114,10 @@ class ProviderCall:
     def size(self) -> str:
         """The size as requests name it."""
         return f"{self.width_px}x{self.height_px}"
+
+    def seed_of(self, position: int) -> int:
+        """Return the seed of the image at a position, itself a seed that a request may name."""
+        return (self.seed + position) % SEED_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

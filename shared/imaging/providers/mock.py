@@ -14,7 +14,6 @@ from pydantic import Field, model_validator
 from shared.deadline import Deadline, shielded
 from shared.errors import PromptRejected, ProviderUnavailable, RateLimited
 from shared.imaging.offers import Offer
-from shared.imaging.params import image_seed
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -109,7 +108,7 @@ def _draw_images(call: ProviderCall, script: Script) -> tuple[GeneratedImage, ..
             media_type="image/png",
             width_px=call.width_px,
             height_px=call.height_px,
-            seed=image_seed(call.seed, position),
+            seed=call.seed_of(position),
             provider=PROVIDER.name,
             model=call.model,
         )
@@ -135,7 +134,7 @@ def _print_of(call: ProviderCall, prompt: str, position: int, share: int = 1) ->
             call.style,
             call.width_px // share,
             call.height_px // share,
-            image_seed(call.seed, position),
+            call.seed_of(position),
             position,
             call.attempt,
             call.reference.data if call.reference else None,

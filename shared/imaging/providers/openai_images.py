@@ -22,7 +22,6 @@ from shared.errors import (
     one_line,
 )
 from shared.imaging.decoding import NotAPicture, measure
-from shared.imaging.params import image_seed
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -178,7 +177,7 @@ class OpenAIProvider:
             media_type=found.media_type,
             width_px=found.width_px,
             height_px=found.height_px,
-            seed=image_seed(call.seed, position),
+            seed=call.seed_of(position),
             provider=PROVIDER.name,
             model=call.model,
         )

@@ -12,7 +12,6 @@ from pydantic import Field, SecretStr
 
 from shared.errors import PromptRejected, ProviderUnavailable
 from shared.imaging.offers import Offer
-from shared.imaging.params import image_seed
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -79,7 +78,7 @@ class StencilProvider:
             media_type="image/png",
             width_px=call.width_px,
             height_px=call.height_px,
-            seed=image_seed(call.seed, position),
+            seed=call.seed_of(position),
             provider=PROVIDER.name,
             model=call.model,
         )

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from shared.errors import InvalidRequest
-from shared.imaging.params import ImageParams, image_seed
+from shared.imaging.params import ImageParams
 from shared.imaging.request import GenerationRequest
 
 JOB_ID = UUID("12345678-1234-5678-1234-567812345678")
@@ -105,10 +105,3 @@ def test_badly_written_row_is_refused_in_one_clear_line(
         ImageParams.from_row(params, JOB_ID)
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
-
-
-def test_seed_of_an_image_is_a_seed_that_a_request_may_name() -> None:
-    """Images count up from the job's seed and wrap around at the limit."""
-    assert image_seed(7, 0) == 7
-    assert image_seed(7, 3) == 10
-    assert image_seed(2**31 - 1, 1) == 0

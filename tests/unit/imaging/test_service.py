@@ -16,6 +16,7 @@ from shared.imaging.provider import (
     ProviderCall,
 )
 from shared.imaging.service import ImageService
+from tests.support.provider_suite import call_of
 
 JOB_ID = UUID(int=9)
 PNG = b"\x89PNG\r\n\x1a\nrest"
@@ -219,3 +220,9 @@ def test_unknown_fault_of_a_provider_passes() -> None:
     """The attempt boundary of the handler is the place for it."""
     with pytest.raises(ZeroDivisionError):
         process(FakeProvider(error=ZeroDivisionError()))
+
+
+def test_seed_of_an_image_is_a_seed_that_a_request_may_name() -> None:
+    """Images count up from the job's seed and wrap around at the limit."""
+    assert (call_of(seed=7).seed_of(0), call_of(seed=7).seed_of(3)) == (7, 10)
+    assert call_of(seed=2**31 - 1).seed_of(1) == 0
