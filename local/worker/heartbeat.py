@@ -1,6 +1,6 @@
-"""A file that is touched while a process is at work: HEARTBEAT_FILE, for health checks.
+"""HEARTBEAT_FILE, for health checks: touched while a worker or beat does its work.
 
-Only what serves its purpose beats: a worker that waits for Redis, or is stuck, grows silent.
+A worker that waits for Redis or is stuck does not touch it.
 """
 
 from pathlib import Path
@@ -16,9 +16,9 @@ log = structlog.get_logger(__name__)
 
 
 class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
-    """Beats from the event loop of a worker's consumer, which is what takes the messages.
+    """Touches the file from the event loop of a worker's consumer, which receives the messages.
 
-    A step of the consumer: it forgets its timers whenever it has lost Redis, and starts anew.
+    A step of the consumer, which starts it anew after each lost connection to Redis.
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -28,14 +28,14 @@ class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has
         self._path: Path | None = consumer.app.darkroom_settings.heartbeat_file
 
     def start(self, consumer: Any) -> None:
-        """Start beating."""
+        """Start touching the file."""
         if self._path is not None:
             beat(self._path)
             consumer.timer.call_repeatedly(HEARTBEAT_SECONDS, beat, (self._path,))
 
 
 class BeatScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
-    """The schedule of Celery beat, kept in memory: whatever a restart missed comes round again."""
+    """The schedule of Celery beat, kept in memory: after a restart each task is due again."""
 
     max_interval = HEARTBEAT_SECONDS
 

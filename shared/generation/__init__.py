@@ -1,1 +1,1 @@
-"""The use cases: whatever needs rows and events together."""
+"""The use cases: everything that needs rows and events together."""

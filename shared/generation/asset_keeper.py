@@ -14,23 +14,23 @@ log = structlog.get_logger(__name__)
 
 
 class AssetKeeper:
-    """Takes in, hands out and deletes the pictures that jobs are to show."""
+    """Keeps, returns and deletes the pictures that images are based on."""
 
     def __init__(self, assets: AssetStore, image_store: ImageStore) -> None:
         self._assets = assets
         self._image_store = image_store
 
     def upload(self, workspace_id: str, data: bytes, product_id: str | None = None) -> StoredAsset:
-        """Keep a picture: decoded, and encoded anew without anything but its pixels.
+        """Keep a picture, decoded and encoded anew with nothing but its pixels.
 
         Args:
-            workspace_id: Whose it will be.
+            workspace_id: Its workspace.
             data: A PNG, JPEG or WebP file of at most 4 MiB and 50 million pixels.
             product_id: The product of that workspace that it shows.
 
         Raises:
             InvalidRequest: It is none of these, or the workspace or product does not exist.
-            StorageUnavailable: The bytes could not be kept; nothing was.
+            StorageUnavailable: The bytes could not be kept; there is no row either.
             ServiceUnavailable: PostgreSQL cannot be reached.
         """
         # Imported here because most processes never decode a picture.

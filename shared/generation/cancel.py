@@ -10,7 +10,7 @@ from shared.status import JobStatus
 
 
 class Canceller:
-    """Asks for jobs to stop."""
+    """Cancels jobs."""
 
     def __init__(self, jobs: JobStore, publisher: EventPublisher, announcer: Announcer) -> None:
         self._jobs = jobs
@@ -18,7 +18,7 @@ class Canceller:
         self._announcer = announcer
 
     def cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
-        """Request the end of a job and return it as it now is; an ended one stays as it is.
+        """Request the end of a job and return the job; one that has ended stays unchanged.
 
         Raises:
             UnknownJob: There is none (in that workspace).

@@ -81,9 +81,9 @@ class AssetStore:
 
         Args:
             asset_id: Of the workspace.
-            workspace_id: Whose it is.
-            before: Called when nothing stands in the way any more, before the commit; what it
-                raises undoes the deletion.
+            workspace_id: Its workspace.
+            before: Called when the row can be deleted, before the commit; what it raises undoes
+                the deletion.
 
         Raises:
             UnknownAsset: There is none in the workspace.

@@ -26,6 +26,7 @@ ENTRY_MAX_LINES = 20
 
 BLIND_EXCEPTS = {
     ("shared/generation/handler.py", "Exception"): "the attempt boundary",
+    ("shared/generation/attempt_previews.py", "Exception"): "an extra never fails its job",
     ("shared/generation/handler.py", "BaseException"): "hands the job back, and raises on",
     ("local/worker/sweeping.py", "Exception"): "no error ends the sweep",
     ("functions/worker.py", "Exception"): "one broken record must not fail its batch",

@@ -189,21 +189,31 @@ def test_lost_lease_ends_the_attempt_at_its_next_preview(
 class NoPreviews(FaultyImageStore):
     """An image store that takes no previews."""
 
-    def __init__(self, store: DiskImageStore) -> None:
+    def __init__(self, store: DiskImageStore, error: Exception) -> None:
         super().__init__(store, failures=0)
+        self._error = error
         self.asked = 0
 
     def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
         """Fail."""
         self.asked += 1
-        raise StorageUnavailable("the store is full")
+        raise self._error
 
 
+@pytest.mark.parametrize(
+    "error",
+    [StorageUnavailable("the store is full"), ZeroDivisionError("a fault of ours")],
+    ids=repr,
+)
 def test_store_that_takes_no_preview_fails_no_job(
-    job: Job, hire: Hire, published: Published, image_store: DiskImageStore
+    job: Job,
+    hire: Hire,
+    published: Published,
+    image_store: DiskImageStore,
+    error: Exception,
 ) -> None:
     """And is asked once an attempt."""
-    full = NoPreviews(image_store)
+    full = NoPreviews(image_store, error)
     assert hire(ScriptedProvider(show), image_store=full).run(job.id) == Completed(0)
     assert published(job) == WHOLE_JOB
     assert full.asked == 1
