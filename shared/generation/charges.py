@@ -1,19 +1,12 @@
 """Whether another call may be paid for, after calls that may have been billed. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.errors import ChargeUnknown, CostLimitReached
+from shared.imaging.offers import PriceOf, unknown_price
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState
 from shared.jobs.model import EarlierCalls
-
-PriceOf = Callable[[str, int], int | None]
-"""The price of so many images of a size, in micro-dollars; None where it is not known."""
-
-
-def _unpriced(_size: str, _images: int) -> int | None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +15,11 @@ class ChargePolicy:
 
     Attributes:
         on_unknown: `retry` accepts a second bill, and the ledger shows both; `fail` does not.
-        price_of: Of the model that is called.
+        price_of: What images of the model cost.
     """
 
     on_unknown: str
-    price_of: PriceOf = _unpriced
+    price_of: PriceOf = unknown_price
 
     def accepts_double(self, params: ImageParams) -> bool:
         """Return whether a job may call again after a call that may have been billed."""

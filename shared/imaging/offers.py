@@ -1,7 +1,12 @@
 """What a model can be asked for, and what that costs: checked before a job is accepted."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from shared.errors import InvalidRequest
 from shared.imaging.params import IMAGES_MAX, SIZE_NAMES
@@ -10,7 +15,8 @@ PriceOf = Callable[[str, int], int | None]
 """The price of some images of one size, in micro-dollars; None where it is not known."""
 
 
-def _unknown_price(_size: str, _images: int) -> int | None:
+def unknown_price(_size: str, _images: int) -> int | None:
+    """Know no price."""
     return None
 
 
@@ -29,7 +35,7 @@ class Offer:
     images_max: int = IMAGES_MAX
     previews_max: int = 0
     takes_reference: bool = True
-    price_of: PriceOf = _unknown_price
+    price_of: PriceOf = unknown_price
 
     def check(
         self,
@@ -59,3 +65,29 @@ class Offer:
             raise InvalidRequest(f"max_cost: the price of {self.model} at {size} is not known here")
         if price > most:
             raise InvalidRequest(f"max_cost: {n} images cost {price} micro-dollars, not {most}")
+
+
+def _read_table(table: object) -> object:
+    if not isinstance(table, str):
+        return table
+    try:
+        read = json.loads(table or "{}")
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise ValueError('must be a JSON object such as {"*": 40000}')  # noqa: TRY004 - for pydantic
+    return read
+
+
+PriceTable = Annotated[
+    dict[str, Annotated[int, Field(ge=0)]], NoDecode, BeforeValidator(_read_table)
+]
+"""A setting: micro-dollars of one image by `quality size`, size, quality, or `*` for all others."""
+
+
+def price_of(table: Mapping[str, int], quality: str, size: str, images: int) -> int | None:
+    """Return the price of some images in micro-dollars; None if the table has no entry."""
+    for name in (f"{quality} {size}", size, quality, "*"):
+        if name in table:
+            return table[name] * images
+    return None

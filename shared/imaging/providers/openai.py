@@ -10,11 +10,10 @@ from typing import Literal
 from pydantic import Field, SecretStr
 
 from shared.errors import OutputRejected, PromptRejected, QuotaExceeded
-from shared.imaging.offers import Offer
+from shared.imaging.offers import Offer, PriceTable, price_of
 from shared.imaging.provider import ImageProvider
 from shared.imaging.providers.declaration import ProviderDeclaration, ProviderSettings
 from shared.imaging.providers.error_rules import AROUND_HTTP, HTTP_STATUSES, ErrorRule
-from shared.imaging.providers.prices import PriceTable, price_of
 from shared.setting_types import BaseAddress
 
 

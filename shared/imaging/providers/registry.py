@@ -33,20 +33,16 @@ def outside(modules: Iterable[str]) -> list[AnyProvider]:
     """
     found: list[AnyProvider] = []
     for module in modules:
+        refused = f"settings: IMAGE_PROVIDER_MODULES: {module}"
         try:
             provider = import_module(module).PROVIDER
+            name = provider.name
         except (ImportError, AttributeError, ValueError) as error:
-            raise _refused(module, f"cannot be imported: {error}") from error
-        if not isinstance(provider, ProviderDeclaration):
-            raise _refused(module, "has a PROVIDER that is not a ProviderDeclaration")
-        if provider.name in {other.name for other in (*BUILT_IN, *found)}:
-            raise _refused(module, f"declares {provider.name!r}, which is taken")
+            raise ConfigurationError(f"{refused} declares no provider: {error}") from error
+        if name in {other.name for other in (*BUILT_IN, *found)}:
+            raise ConfigurationError(f"{refused} declares {name!r}, which is taken")
         found.append(provider)
     return found
-
-
-def _refused(module: str, reason: str) -> ConfigurationError:
-    return ConfigurationError(f"settings: IMAGE_PROVIDER_MODULES: {module} {reason}")
 
 
 def join_settings(providers: Iterable[AnyProvider], *bases: type) -> type[Any]:

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest
-from shared.imaging.offers import Offer
+from shared.imaging.offers import Offer, price_of
 from shared.imaging.providers.openai import PROVIDER, OpenAISettings
-from shared.imaging.providers.prices import price_of
 
 
 def offer_of(model: str, **settings: Any) -> Offer:

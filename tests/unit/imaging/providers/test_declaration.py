@@ -96,9 +96,9 @@ def test_a_module_that_does_not_fit_is_refused_in_one_line(
     (tmp_path / "other.py").write_text("PROVIDER = 1")
     write_module(tmp_path, "taken", name="openai", setting="openai_number")
     for module, reason in {
-        "nowhere": "cannot be imported: No module named 'nowhere'",
-        "empty": "cannot be imported: module 'empty' has no attribute 'PROVIDER'",
-        "other": "has a PROVIDER that is not a ProviderDeclaration",
+        "nowhere": "declares no provider: No module named 'nowhere'",
+        "empty": "declares no provider: module 'empty' has no attribute 'PROVIDER'",
+        "other": "declares no provider: 'int' object has no attribute 'name'",
         "taken": "declares 'openai', which is taken",
     }.items():
         environment.setenv("IMAGE_PROVIDER_MODULES", module)
