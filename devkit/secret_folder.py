@@ -1,8 +1,8 @@
-"""Fills the folder of secrets that the containers of docker-compose.yml share, before they start.
+"""Gives each container of docker-compose.yml its own secrets, before they start.
 
-`python -m devkit.secret_folder GIVEN FOLDER DATABASE`: each secret that was given is copied, so
-that processes without root can read it; what nobody gave is made up once, and kept. The database,
-which is not our program, finds its password in a folder of its own, and no other secret.
+`python -m devkit.secret_folder GIVEN FOLDERS` copies each secret that was given, so that a process
+without root can read it, and makes up once what was not given. `FOLDERS/kept` holds all of them and
+is mounted nowhere else; every other folder is that of one service.
 """
 
 import argparse
@@ -18,29 +18,43 @@ DATABASE_PASSWORD = "database_password"  # noqa: S105 - the name of a file
 MADE_UP = (DATABASE_PASSWORD, "signing_key")
 """Secrets that only have to be unknown and stay the same."""
 
-GIVEN_ONLY = (*secret_names(), "redis_url", "aws_credentials")
-"""Secrets that come from somewhere else; an empty file where there is none."""
+_OF_PROVIDERS = secret_names()
+
+GIVEN_ONLY = (*_OF_PROVIDERS, "redis_url", "aws_credentials", "ca.pem")
+"""Files that come from somewhere else; an empty one where none was given."""
+
+KEPT = "kept"
+
+SECRETS_OF = {
+    "postgres": (DATABASE_PASSWORD,),
+    "migrate": (DATABASE_PASSWORD, "ca.pem"),
+    "api": (DATABASE_PASSWORD, "redis_url", "signing_key", "aws_credentials", "ca.pem"),
+    "worker": (DATABASE_PASSWORD, "redis_url", *_OF_PROVIDERS, "aws_credentials", "ca.pem"),
+    "beat": ("redis_url", "ca.pem"),
+}
+"""What each service needs, by the name of its folder."""
 
 SECRET_BYTES = 32
 
 
-def fill(given: Path, folder: Path, database: Path) -> None:
-    """Put a file for each secret into the folder, and the database's password into its own.
+def fill(given: Path, folders: Path) -> None:
+    """Put a file for each secret into the folder of each service that needs it.
 
     Args:
         given: Holds a file for each secret that its owner chose; an empty one chooses none.
-        folder: Keeps what was made up; must not be readable outside these containers.
-        database: The folder of the database's container.
+        folders: Holds a folder for each service, and one that keeps what was made up.
     """
+    kept = folders / KEPT
     for name in (*MADE_UP, *GIVEN_ONLY):
-        path = folder / name
         secret = (given / name).read_text("utf-8").strip()
         if not secret and name in MADE_UP:
-            if path.exists():
+            if (kept / name).exists():
                 continue
             secret = secrets.token_urlsafe(SECRET_BYTES)
-        _write(path, secret)
-    _write(database / DATABASE_PASSWORD, (folder / DATABASE_PASSWORD).read_text("utf-8"))
+        _write(kept / name, secret)
+    for service, names in SECRETS_OF.items():
+        for name in names:
+            _write(folders / service / name, (kept / name).read_text("utf-8"))
 
 
 def _write(path: Path, secret: str) -> None:
@@ -48,19 +62,18 @@ def _write(path: Path, secret: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.touch(mode=0o600)
     temporary.write_text(secret, "utf-8")
-    # As Docker's own secrets: whoever has the folder may read them, whatever his user id.
+    # As Docker's own secrets: a process that has the folder may read them, whatever its user id.
     temporary.chmod(0o444)
     temporary.replace(path)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Fill the folder that the command line names."""
+    """Fill the folders that the command line names."""
     parser = argparse.ArgumentParser("python -m devkit.secret_folder", description=__doc__)
     parser.add_argument("given", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("database", type=Path)
-    folders = parser.parse_args(arguments)
-    fill(folders.given, folders.folder, folders.database)
+    parser.add_argument("folders", type=Path)
+    paths = parser.parse_args(arguments)
+    fill(paths.given, paths.folders)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ else:
 BROKER_VISIBILITY_TIMEOUT_SECONDS = 3600
 """How long kombu's Redis transport hides a message that was not acknowledged (its default)."""
 
+SIGNING_KEY_LEAST_CHARACTERS = 32
+
 _MOCK = mock.PROVIDER.name
 
 
@@ -129,7 +131,9 @@ class Settings(ProviderSettings, _DatabaseSettings):
         "without it, addresses given to clients begin with `/`.",
     )
     signing_key: SecretStr | None = Field(
-        None, description="Key that signs addresses given to clients. Required outside local."
+        None,
+        description="Key of at least 32 characters that signs addresses given to clients. The API "
+        "needs it where API keys are required.",
     )
     signing_key_file: Path | None = Field(None, description="File that holds SIGNING_KEY.")
     require_api_keys: bool | None = Field(
@@ -191,8 +195,6 @@ class Settings(ProviderSettings, _DatabaseSettings):
             raise ValueError("ENVIRONMENT must be set on AWS Lambda")
         if self.environment != "local":
             self._check_outside_local()
-        elif self.require_api_keys and self.signing_key is None:
-            raise ValueError("SIGNING_KEY must be set when REQUIRE_API_KEYS=true")
         return self
 
     def _check_outside_local(self) -> None:
@@ -202,11 +204,6 @@ class Settings(ProviderSettings, _DatabaseSettings):
             )
         if self.ai_mock_mode is None:
             raise ValueError(f"AI_MOCK_MODE must be set when ENVIRONMENT={self.environment}")
-        if self.signing_key is None or len(self.signing_key.get_secret_value()) < 32:
-            raise ValueError(
-                f"SIGNING_KEY of at least 32 characters must be set when "
-                f"ENVIRONMENT={self.environment}"
-            )
 
     @cached_property
     def mocks_provider(self) -> bool:
@@ -233,13 +230,20 @@ class Settings(ProviderSettings, _DatabaseSettings):
 
     @cached_property
     def signing_secret(self) -> str:
-        """What signs addresses: SIGNING_KEY, or a stand-in where only this machine is served.
+        """What the API signs addresses with: SIGNING_KEY, or where no keys are needed, a stand-in.
 
         The stand-in is the same in every process that uses the same database.
+
+        Raises:
+            ConfigurationError: API keys are needed, and SIGNING_KEY is too short or not set.
         """
-        if self.signing_key is not None:
-            return self.signing_key.get_secret_value()
-        return sha256(f"darkroom {self.database_url}".encode()).hexdigest()
+        key = "" if self.signing_key is None else self.signing_key.get_secret_value()
+        if self.needs_api_keys and len(key) < SIGNING_KEY_LEAST_CHARACTERS:
+            raise ConfigurationError(
+                f"settings: SIGNING_KEY of at least {SIGNING_KEY_LEAST_CHARACTERS} characters must "
+                f"be set where API keys are required"
+            )
+        return key or sha256(f"darkroom {self.database_url}".encode()).hexdigest()
 
 
 class _SecretSettings(BaseSettings):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from devkit.secret_folder import GIVEN_ONLY, MADE_UP
+from devkit.secret_folder import GIVEN_ONLY, KEPT, MADE_UP, SECRETS_OF
 from shared.setting_types import GATEWAY
 from shared.settings import Settings
 from tests.support.deployment_settings import SECRETS
@@ -17,7 +17,6 @@ PROJECT = Path(__file__).parents[2]
 OF_THE_CONTAINERS = {
     "DATABASE_URL": "${DATABASE_URL:-postgresql://darkroom@postgres:5432/darkroom}",
     "REDIS_URL": "${REDIS_URL-redis://redis:6379/0}",
-    **{f"{name.upper()}_FILE": f"/run/secrets/{name}" for name in SECRETS},
     "API_HOST": "0.0.0.0",  # noqa: S104 - of the container; its port is published on loopback
     "API_PORT": "8000",
     "TRUSTED_NETWORKS": f"${{TRUSTED_NETWORKS:-{GATEWAY}}}",
@@ -26,16 +25,25 @@ OF_THE_CONTAINERS = {
 }
 """What stands otherwise in a container than elsewhere."""
 
-CREDENTIALS = "/run/secrets/aws_credentials"
-OF_BOTO3 = {
-    "AWS_DEFAULT_REGION": None,
-    "AWS_ENDPOINT_URL_S3": None,
-    "AWS_SHARED_CREDENTIALS_FILE": CREDENTIALS,
-}
+OF_BOTO3 = {"AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3", "AWS_SHARED_CREDENTIALS_FILE"}
 """No settings: boto3 reads them by itself, where there is an IMAGE_BUCKET or a QUEUE_URL."""
 
-OUTSIDE = {"AWS_SHARED_CREDENTIALS_FILE": "BUCKET_CREDENTIALS_FILE"}
-"""What bears another name on this machine."""
+VARIABLES = {
+    **{name: f"{name.upper()}_FILE" for name in SECRETS},
+    "aws_credentials": "AWS_SHARED_CREDENTIALS_FILE",
+}
+"""The variable that names the file of each secret in a container."""
+
+OUTSIDE = {
+    **VARIABLES,
+    # A shell has AWS_SHARED_CREDENTIALS_FILE for all that its owner may do on AWS.
+    "aws_credentials": "BUCKET_CREDENTIALS_FILE",
+    "ca.pem": "CA_FILE",
+}
+"""The same on this machine."""
+
+FOLDERS = {"flower": "beat"}
+"""Which secrets a service has, if not those of its name."""
 
 
 @pytest.fixture(scope="module")
@@ -49,29 +57,33 @@ def test_a_setting_is_handed_on_and_its_default_left_to_the_code(compose: dict[s
     """Unless it is another one in a container."""
     variables = compose["x-darkroom"]["environment"].items()
     given = {name: value for name, value in variables if value is not None}
-    assert given == {**OF_THE_CONTAINERS, "AWS_SHARED_CREDENTIALS_FILE": CREDENTIALS}
+    assert given == OF_THE_CONTAINERS
 
 
 def test_boto3_is_given_what_it_needs_for_a_bucket(compose: dict[str, Any]) -> None:
     """By its own names, none of which is a setting of ours; credentials by file alone."""
-    variables = compose["x-darkroom"]["environment"]
-    assert {name: variables[name] for name in OF_BOTO3} == OF_BOTO3
-    assert {name for name in variables if name.startswith("AWS_")} == set(OF_BOTO3)
+    for name in ("api", "worker"):
+        variables = compose["services"][name]["environment"]
+        assert {name for name in variables if name.startswith("AWS_")} == OF_BOTO3
     assert not {name.lower() for name in OF_BOTO3} & set(Settings.model_fields)
 
 
 def test_a_secret_comes_from_the_file_that_its_variable_names(compose: dict[str, Any]) -> None:
-    """On this machine; from an empty one where none is named.
-
-    A variable that a shell has for another purpose would reach the containers by accident.
-    """
-    variables = compose["x-darkroom"]["environment"]
-    for name, source in compose["secrets"].items():
-        [variable] = [key for key, value in variables.items() if value == f"/run/secrets/{name}"]
-        outside = OUTSIDE.get(variable, variable)
-        assert not outside.startswith("AWS_")
-        assert source == {"file": f"${{{outside}:-./docker/not-given}}"}
+    """On this machine; from an empty one where none is named."""
+    assert set(compose["secrets"]) == {*MADE_UP, *GIVEN_ONLY} == set(OUTSIDE)
+    assert set(compose["services"]["secrets"]["secrets"]) == set(OUTSIDE)
+    for name, variable in OUTSIDE.items():
+        assert compose["secrets"][name] == {"file": f"${{{variable}:-./docker/not-given}}"}
     assert (PROJECT / "docker/not-given").read_text() == ""
+
+
+def test_another_file_of_a_secret_starts_its_services_anew(compose: dict[str, Any]) -> None:
+    """By a label that names all of them: compose looks at no path of a secret."""
+    for name, service in compose["services"].items():
+        named = set(
+            re.findall(r"\$\{(\w+):-\}", service.get("labels", {}).get("darkroom.secrets", ""))
+        )
+        assert named == (set() if name in ("redis", "postgres") else set(OUTSIDE.values())), name
 
 
 def test_no_secret_stands_in_the_environment_of_a_container(compose: dict[str, Any]) -> None:
@@ -79,21 +91,32 @@ def test_no_secret_stands_in_the_environment_of_a_container(compose: dict[str, A
     for service in compose["services"].values():
         for name in service.get("environment", {}):
             assert name.endswith("_FILE") or not re.search("PASSWORD|KEY$|SECRET", name), name
-    assert set(compose["secrets"]) == {*MADE_UP, *GIVEN_ONLY}
-    assert set(compose["services"]["secrets"]["secrets"]) == set(compose["secrets"])
 
 
-def test_a_server_that_is_not_ours_is_given_no_secret_but_its_own(compose: dict[str, Any]) -> None:
-    """PostgreSQL has its password, Redis none, and our own services all of them."""
-    whole = "secrets:/run/secrets:ro"
+def test_each_service_has_its_own_secrets_alone(compose: dict[str, Any]) -> None:
+    """The API no key of a provider, the worker none that signs, Redis and Flower no password."""
+    volumes = {
+        mount.partition("/secrets/")[2]: mount.partition(":")[0]
+        for mount in compose["services"]["secrets"]["volumes"]
+    }
+    assert set(volumes) == {KEPT, *SECRETS_OF}
     for name, service in compose["services"].items():
-        mounted = [mount for mount in service["volumes"] if "secret" in mount or "passw" in mount]
-        if name == "secrets":
-            assert mounted == ["secrets:/secrets", "database_password:/database"]
-        elif name == "postgres":
-            assert mounted == ["database_password:/run/secrets:ro"]
-        else:
-            assert mounted == ([] if name == "redis" else [whole]), name
+        mounts = [mount for mount in service["volumes"] if "/run/secrets" in mount]
+        folder = FOLDERS.get(name, name)
+        if folder not in SECRETS_OF:
+            assert mounts == [], name
+            continue
+        assert mounts == [f"{volumes[folder]}:/run/secrets:ro"], name
+        expected = {
+            VARIABLES[secret]: secret for secret in SECRETS_OF[folder] if secret in VARIABLES
+        }
+        variables = service["environment"].items()
+        given = {
+            key: str(value).rpartition("/")[2]
+            for key, value in variables
+            if "/run/secrets" in str(value)
+        }
+        assert name == "postgres" or given == expected, name
 
 
 def test_the_image_is_built_once_and_never_looked_for_elsewhere(compose: dict[str, Any]) -> None:

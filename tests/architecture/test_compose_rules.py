@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from devkit.secret_folder import fill
+from devkit.secret_folder import KEPT, SECRETS_OF, fill
 from local.web.sizes import GRACE_SECONDS, THREADS
 from shared.adapters.celery_broker import QUEUES
+from shared.errors import ConfigurationError
 from shared.settings import Settings
 from tests.support.compose_config import Config, compose_config
 from tests.support.deployment_settings import accepted, differing, legible, misspelt
@@ -45,12 +46,14 @@ Rule = Callable[[Config], Iterator[str]]
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the folder that the containers find at /run/secrets, filled as the first one does."""
-    given, folder, database = (tmp_path_factory.mktemp(n) for n in ("given", "own", "database"))
+    """Give the folders that the containers find at /run/secrets, filled as the first one does."""
+    given, folders = (tmp_path_factory.mktemp(name) for name in ("given", "folders"))
     for name in compose_config()["secrets"]:
         (given / name).touch()
-    fill(given, folder, database)
-    return folder
+    for name in (KEPT, *SECRETS_OF):
+        (folders / name).mkdir()
+    fill(given, folders)
+    return folders
 
 
 def ours(config: Config) -> dict[str, dict[str, Any]]:
@@ -82,6 +85,10 @@ def environments(config: Config) -> Iterator[str]:
     loaded, refusals = settings_of(config)
     yield from refusals
     yield from differing(loaded)
+    try:
+        _ = loaded["api"].signing_secret
+    except (KeyError, ConfigurationError) as error:
+        yield f"api: {error}"
     for name, service in ours(config).items():
         variables = service["environment"]
         is_local = variables.get("ENVIRONMENT") in (None, "local")
@@ -209,9 +216,15 @@ def read(secrets: Path, override: str = "", **variables: str) -> Config:
     """Return the services, with paths of secrets that this machine has."""
     config = compose_config(override, **variables)
     for service in ours(config).values():
+        folders = [
+            Path(mount["source"].partition("_")[0]).name
+            for mount in service["volumes"]
+            if mount["target"] == "/run/secrets"
+        ]
         for name, value in service["environment"].items():
-            if value is not None:
-                service["environment"][name] = value.replace("/run/secrets", str(secrets))
+            if value is not None and folders:
+                own = str(secrets / folders[0])
+                service["environment"][name] = value.replace("/run/secrets", own)
     return config
 
 

@@ -2,10 +2,12 @@
 
 import json
 from hashlib import sha256
+from pathlib import Path
 
 import httpx
 import pytest
 
+from devkit.secret_folder import SECRETS_OF
 from tests.support.compose import PATIENCE_SECONDS, Compose
 from tests.support.wait import wait_until
 
@@ -75,13 +77,30 @@ def test_containers_hold_no_root_no_tools_and_no_secret(compose: Compose) -> Non
         compose.exec("api", "cat", f"/run/secrets/{name}")
         for name in ("database_password", "signing_key")
     ]
-    assert compose.exec("postgres", "ls", "-A", "/run/secrets") == "database_password"
     for service in ("api", "worker", "beat", "postgres"):
+        found = compose.exec(service, "ls", "-A", "/run/secrets").split()
+        assert found == sorted(SECRETS_OF[service])
         (container,) = compose.containers(service)
         described = compose.inspect(container)
         text = json.dumps(described)
         assert not any(secret in text for secret in secrets)
         assert described["HostConfig"]["ReadonlyRootfs"] == (service != "postgres")
+
+
+def test_a_secret_that_is_given_later_is_there_at_the_next_up(
+    compose: Compose, tmp_path: Path
+) -> None:
+    """First with the mock provider, then with a key: the worker refuses to start without one."""
+    key = tmp_path / "openai.key"
+    key.write_text("sk-given-later\n")
+    with_key = compose.changed(AI_MOCK_MODE="false", OPENAI_API_KEY_FILE=str(key))
+    try:
+        with_key.up()
+        given = with_key.exec("worker", "cat", "/run/secrets/openai_api_key")
+        assert given == "sk-given-later"
+    finally:
+        compose.up()
+    assert compose.exec("worker", "cat", "/run/secrets/openai_api_key") == ""
 
 
 def test_job_of_a_killed_worker_is_finished_after_its_restart(compose: Compose) -> None:

@@ -6,10 +6,11 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Thread
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import httpx
 from httpx_sse import connect_sse
@@ -95,19 +96,26 @@ class Compose:
         self.name = name
         self.url = f"http://localhost:{(port := free_port())}"
         self.flower_url = f"http://localhost:{(flower_port := free_port())}"
-        self._image = f"darkroom:{name}"
+        self.image = f"darkroom:{name}"
         self._command = [
             *(*shlex.split(command), "--project-name", name, "--env-file", "docker/not-given"),
             *(word for file in files for word in ("--file", file)),
         ]
         self._environment = {
             **TIMINGS,
-            "DARKROOM_IMAGE": self._image,
+            "DARKROOM_IMAGE": self.image,
             "API_PORT": str(port),
             "FLOWER_PORT": str(flower_port),
             "BUCKET_CREDENTIALS_FILE": "",
         }
         self.client = httpx.Client(base_url=self.url, timeout=30)
+
+    def changed(self, *files: str, **environment: str) -> Self:
+        """Return the same project with more files of compose, and other settings."""
+        other = copy(self)
+        other._command = [*self._command, *(word for file in files for word in ("--file", file))]
+        other._environment = {**self._environment, **environment}
+        return other
 
     @property
     def network(self) -> str:
@@ -162,7 +170,7 @@ class Compose:
         """Remove containers, network, volumes and the image; the layers it was built of stay."""
         self.client.close()
         self.run("--profile", "flower", "down", "--volumes", "--remove-orphans", "--timeout", "1")
-        run(["docker", "image", "rm", "--force", "--no-prune", self._image])
+        run(["docker", "image", "rm", "--force", "--no-prune", self.image])
 
     def exec(self, service: str, *words: str) -> str:
         """Run a command in the container of a service and return its output."""

@@ -25,6 +25,7 @@ KINDS = {
     "servers": "tests/runtimes/test_snippets.py",
     "python": "tests/runtimes/test_snippets.py",
     "compose": "tests/support/compose.py",
+    "upgrade": "tests/docker/test_compose_upgrade.py",
 }
 """Which file of the tests runs the blocks of a mark."""
 

@@ -46,7 +46,7 @@ BREAKS = [
     Break("settings", "LEASE_SECONDS must be less than TIME_LIMIT", {"LEASE_SECONDS": "3000"}),
     Break("settings", "EVENT_WINDOW_SECONDS", {"EVENT_WINDOW_SECONDS": "30"}),
     Break("settings", "stay below the broker's visibility timeout", {"TIME_LIMIT": "3000"}),
-    Break("settings", "SIGNING_KEY", {"ENVIRONMENT": "staging", "AI_MOCK_MODE": "true"}),
+    Break("settings", "AI_MOCK_MODE", {"ENVIRONMENT": "staging"}),
     Break("lease", "too late for a lease of 10 s", {"LEASE_SECONDS": "10"}),
     Break("sweep", "more than LEASE_SECONDS", {"SWEEP_SECONDS": "300"}),
     Break("dispatch-grace", "dispatch every waiting job again", {"DISPATCH_GRACE_SECONDS": "1"}),
