@@ -47,13 +47,14 @@ else
 unexport DARKROOM_PROMPT
 endif
 demo: .venv/.runtime ## Run one job and stop: RUNTIME=celery|lambda, PROMPT=...
-	@$(BIN)/darkroom demo --runtime "$(RUNTIME)" $${DARKROOM_PROMPT+"--prompt=$$DARKROOM_PROMPT"}
+	@exec $(BIN)/darkroom demo --runtime "$(RUNTIME)" $${DARKROOM_PROMPT+"--prompt=$$DARKROOM_PROMPT"}
 
-up: .venv/.runtime ## Run until Ctrl-C: RUNTIME=celery|lambda.
-	@$(BIN)/darkroom up --runtime "$(RUNTIME)"
+# `exec` replaces the shell, so that a signal to make reaches the program.
+up: .venv/.runtime ## Run until Ctrl-C: RUNTIME=celery|lambda, DARKROOM_DATA=folder.
+	@exec $(BIN)/darkroom up --runtime "$(RUNTIME)"
 
 parity: .venv/.runtime ## Run the same scenarios through both runtimes and compare.
-	@$(BIN)/darkroom parity
+	@exec $(BIN)/darkroom parity
 
 test: .venv/.dev ## Run all tests.
 	$(BIN)/python -m pytest $(PARALLEL) $(TESTS)

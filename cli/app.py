@@ -85,15 +85,22 @@ def up(
     host: Annotated[
         str, typer.Option(envvar="API_HOST", help="Address that the API listens on.")
     ] = "127.0.0.1",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="DARKROOM_DATA", file_okay=False, help="Folder that keeps rows and images."
+        ),
+    ] = None,
 ) -> None:
-    """Run jobs and the API until Ctrl-C, and say how to use them.
+    """Run jobs and the API until Ctrl-C.
 
-    PostgreSQL and Redis are started for it, unless DATABASE_URL or REDIS_URL name yours. The
-    log lines of the runtime and of the API go to standard output.
+    PostgreSQL and Redis are started for it, unless DATABASE_URL or REDIS_URL name yours. Their
+    data is deleted at the end, unless --data names a folder that keeps it. The log lines of the
+    runtime and of the API go to standard output.
     """
     from cli.up import run_up
 
-    run_up(runtime.value, host, port)
+    run_up(runtime.value, host, port, data)
 
 
 app.add_typer(client_app)

@@ -68,7 +68,7 @@ def _client_settings(ground: Running) -> ClientSettings:
     # A key of another server would be refused here.
     needs_key = ground.settings.needs_api_keys
     key = load_client_settings().darkroom_api_key if needs_key else None
-    return ClientSettings(darkroom_url=ground.url, darkroom_api_key=key)
+    return ClientSettings(darkroom_url=ground.api.url, darkroom_api_key=key)
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def _processes_blamed(ground: Running) -> Iterator[None]:
     try:
         yield
     except ApiUnreachable:
-        ground.check()
+        ground.harness.check()
         raise
 
 
@@ -118,7 +118,7 @@ def _follow(ground: Running, settings: ClientSettings, job: JobBody) -> Iterator
         try:
             event = heard.get(timeout=CHECK_SECONDS)
         except queue.Empty:
-            ground.check()
+            ground.harness.check()
             continue
         if isinstance(event, DarkroomError):
             raise event

@@ -47,15 +47,13 @@ def _compare_all(scenarios: Sequence[Scenario]) -> list[Comparison]:
     comparisons = []
     with (
         Console(stderr=True).status("Starting both runtimes...") as status,
-        both_runtimes() as ground,
+        both_runtimes() as (ground, services),
     ):
         for number, scenario in enumerate(scenarios, start=1):
             status.update(f"{number} of {len(scenarios)}: {scenario.title}")
-            histories = play_together(
-                play(scenario, services) for services in ground.services.values()
-            )
+            histories = play_together(play(scenario, each) for each in services.values())
             ground.check()
-            by_runtime = dict(zip(ground.services, histories, strict=True))
+            by_runtime = dict(zip(services, histories, strict=True))
             comparisons.append(compare(scenario, by_runtime))
         status.update("Stopping...")
     return comparisons

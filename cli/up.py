@@ -22,6 +22,7 @@ The {runtime} runtime takes jobs.
     page      {url}/
     API       {url}/docs
     images    {images}
+    data      {data}
 
 From another shell:
 
@@ -48,10 +49,10 @@ _EXPORT = "export DARKROOM_URL={url}\n    "
 _KEY_HEADER = '-H "Authorization: Bearer $DARKROOM_API_KEY" \\\n        '
 
 
-def run_up(runtime_name: str, host: str, port: int) -> None:
+def run_up(runtime_name: str, host: str, port: int, data: Path | None) -> None:
     """Run until a signal ends the program.
 
-    Port 0 takes any that is free.
+    Port 0 takes any that is free; no data folder means that rows and images are deleted.
 
     Raises:
         ConfigurationError: A setting is wrong, or this machine lacks something.
@@ -61,8 +62,8 @@ def run_up(runtime_name: str, host: str, port: int) -> None:
     # Found out before anything is started.
     listen(host, port).close()
     given = {**os.environ, "API_HOST": host, "API_PORT": str(port)}
-    with running(runtime_name, given, _say) as ground:
-        typer.echo(_usage(ground, _write_environment(ground)))
+    with running(runtime_name, given, _say, data) as ground:
+        typer.echo(_usage(ground, data))
         _stream_logs(ground)
 
 
@@ -70,19 +71,28 @@ def _say(text: str) -> None:
     typer.echo(f"{text}...")
 
 
-def _usage(ground: Running, environment: Path) -> str:
+def _usage(ground: Running, data: Path | None) -> str:
     needs_keys = ground.settings.needs_api_keys
     darkroom = _own_name()
     return _USAGE.format(
-        runtime=ground.runtime.name,
-        url=ground.url,
+        runtime=ground.runtime.runtime,
+        url=ground.api.url,
         images=ground.environment["IMAGE_DIR"],
-        export="" if ground.url == DEFAULT_URL else _EXPORT.format(url=ground.url),
+        export="" if ground.api.url == DEFAULT_URL else _EXPORT.format(url=ground.api.url),
         darkroom=darkroom,
         curl=_KEY_HEADER if needs_keys else "",
-        environment=shlex.quote(str(environment)),
+        data=_describe_data(ground, data),
+        environment=shlex.quote(str(_write_environment(ground))),
         keys=_KEYS.format(darkroom=darkroom) if needs_keys else "",
     )
+
+
+def _describe_data(ground: Running, data: Path | None) -> str:
+    if not ground.harness.stack.servers or ground.harness.stack.postgres is None:
+        return "in the servers of DATABASE_URL and REDIS_URL"
+    if data is None:
+        return "deleted at the end; to keep it, set DARKROOM_DATA to a folder"
+    return str(data.resolve())
 
 
 def _own_name() -> str:
@@ -97,9 +107,9 @@ def _own_name() -> str:
 
 def _write_environment(ground: Running) -> Path:
     """Write what another shell is to read, for this user alone: it holds passwords."""
-    path = ground.folder / "environment"
+    path = ground.harness.folder / "environment"
     path.touch(mode=0o600)
-    path.write_text(exports({**ground.environment, "DARKROOM_URL": ground.url}))
+    path.write_text(exports({**ground.environment, "DARKROOM_URL": ground.api.url}))
     return path
 
 
@@ -123,10 +133,10 @@ class LogTail:
 
 
 def _stream_logs(ground: Running) -> None:
-    tails = [LogTail(process.log_path) for process in (ground.runtime, ground.api)]
+    tails = [LogTail(path) for path in ground.harness.folder.glob("*.log")]
     while True:
         for tail in tails:
             sys.stdout.buffer.write(tail.read())
         sys.stdout.flush()
-        ground.check()
+        ground.harness.check()
         time.sleep(POLL_SECONDS)

@@ -1,21 +1,20 @@
-"""A child process of ours: started, waited for, stopped, killed, frozen, and started again.
+"""A child process: started, waited for, stopped, killed, frozen, and started again.
 
 The base of the embedded servers (`devkit.stack`) and of the runtimes (`devkit.runtimes`).
 """
 
-import os
 import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar, Self
 
 import psutil
 
-from devkit.launch import launched
+from devkit.launch import SAME_ACCOUNT, launched
 from shared.errors import ServiceUnavailable
 
 START_TIMEOUT_SECONDS = 60.0
@@ -41,19 +40,26 @@ class ChildProcess(ABC):
     def __init__(self, name: str, log_path: Path) -> None:
         self.name = name
         self.log_path = log_path
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: psutil.Popen | None = None
 
     @property
     def pid(self) -> int:
         """The process id of the main process; RuntimeError while it does not run."""
-        if self._process is None:
-            raise RuntimeError(f"{self.name} is not running")
-        return self._process.pid
+        return self._main().pid
 
     @property
     def is_running(self) -> bool:
         """Whether the process lives (paused counts)."""
         return self._process is not None and self._process.poll() is None
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Start it, and stop it at the end of the block."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.stop()
 
     def start(self) -> None:
         """Start, or start again at the same address, and wait until it can be used.
@@ -96,46 +102,50 @@ class ChildProcess(ABC):
 
     def request_stop(self) -> None:
         """Ask it to end in order; returns at once."""
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             self.resume()
-            self._process.send_signal(self.stop_signal)
+            self._main().send_signal(self.stop_signal)
 
-    def stop(self, timeout_seconds: float | None = None) -> None:
-        """End it in order, or by force after the time (None: the usual); nothing if down."""
+    def stop(self) -> None:
+        """End it in order, or by force after `stop_timeout_seconds`; nothing if down."""
         self.request_stop()
         if self._process is None:
             return
         try:
-            self._process.wait(timeout_seconds or self.stop_timeout_seconds)
-        except subprocess.TimeoutExpired:
+            self._process.wait(self.stop_timeout_seconds)
+        except psutil.TimeoutExpired:
             self.kill()
         self._process = None
 
     def kill(self) -> None:
         """End it and all below it at once (SIGKILL), as a lost machine would; nothing if down."""
-        if self._process is None:
-            return
-        if self._process.poll() is None:
+        if self.is_running:
             # A stopped parent cannot answer the death of one child by starting others.
-            self._process.send_signal(signal.SIGSTOP)
+            self._main().suspend()
             descendants = self.descendants()
-            _signal_all([*descendants, psutil.Process(self.pid)], signal.SIGKILL)
-            self._process.wait()
+            _signal_all([*descendants, self._main()], signal.SIGKILL)
+            self._main().wait()
             psutil.wait_procs(descendants, timeout=self.stop_timeout_seconds)
         self._process = None
 
     def pause(self) -> None:
         """Freeze it and all below it (SIGSTOP); sockets of a server still take connections."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self._main().suspend()
         _signal_all(self.descendants(), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo `pause`; changes nothing if it was not paused."""
-        _signal_all(self.descendants(), signal.SIGCONT)
-        os.kill(self.pid, signal.SIGCONT)
+        _signal_all([*self.descendants(), self._main()], signal.SIGCONT)
+
+    def descendants(self) -> list[psutil.Process]:
+        """Return all processes below the main one."""
+        try:
+            return self._main().children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def last_log_line(self) -> str:
-        """Return the last line it wrote, or a word for none."""
+        """Return the last line it wrote, or `no log`."""
         try:
             with self.log_path.open("rb") as file:
                 file.seek(max(0, self.log_path.stat().st_size - LOG_TAIL_BYTES))
@@ -144,41 +154,23 @@ class ChildProcess(ABC):
             lines = []
         return next((line.strip() for line in reversed(lines) if line.strip()), "no log")
 
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stop."""
-        self.stop()
-
-    def descendants(self) -> list[psutil.Process]:
-        """Return all processes below the main one."""
-        try:
-            return psutil.Process(self.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
+    def _main(self) -> psutil.Popen:
+        if self._process is None:
+            raise RuntimeError(f"{self.name} is not running")
+        return self._process
 
     def _spawn(
         self,
         command: Sequence[str | Path],
         environment: Mapping[str, str],
         folder: Path,
-        *,
-        user_id: int = -1,
-        group_id: int = -1,
+        account: tuple[int, int] = SAME_ACCOUNT,
     ) -> None:
         """Run the command as this process, out of reach of the terminal's Ctrl-C."""
         words = [str(word) for word in command]
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - the command is made here
-                launched(words, self.death_signal, user_id, group_id),
+            self._process = psutil.Popen(
+                launched(words, self.death_signal, account),
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -190,7 +182,5 @@ class ChildProcess(ABC):
 
 def _signal_all(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue

@@ -1,7 +1,8 @@
 """The environment that this program and its runtimes run in: read, cleaned, replaced."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from shared.errors import ConfigurationError
@@ -51,8 +52,19 @@ def with_aws_variables(environment: Mapping[str, str], queue_url: str | None) ->
     return {**derived, "QUEUE_URL": queue_url, **environment}
 
 
+@contextmanager
+def adopted(environment: Mapping[str, str]) -> Iterator[None]:
+    """Make this the environment of the process, for its settings, boto3 and its children."""
+    before = dict(os.environ)
+    adopt(environment)
+    try:
+        yield
+    finally:
+        adopt(before)
+
+
 def adopt(environment: Mapping[str, str]) -> None:
-    """Make this the environment of this process, for its settings, boto3 and its children."""
+    """Make this the environment of the process, for good."""
     taken = dict(environment)
     os.environ.clear()
     os.environ.update(taken)

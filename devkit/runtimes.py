@@ -1,10 +1,10 @@
 """The two runtimes as processes: started, watched, stopped and killed from outside.
 
-Used by `darkroom demo`, `up` and `parity`, and by the tests. A runtime is one process that owns
-all others of it: the main process of a Celery worker, or the local Lambda host. Its API is
-another: uvicorn, or HTTP in front of the API's Lambda function.
+A runtime is one process that owns all others of it: the main process of a Celery worker, or the
+local Lambda host. Its API is another: uvicorn, or HTTP in front of the API's Lambda function.
 """
 
+import json
 import os
 import re
 import sys
@@ -12,35 +12,36 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from devkit.child_process import ChildProcess
-from shared.errors import ConfigurationError
-
-STOP_TIMEOUT_SECONDS = 90.0
-"""More than SHUTDOWN_GRACE_SECONDS and what the runtimes need after it."""
-
-_PROJECT = Path(__file__).resolve().parent.parent
-
-_CELERY = (
-    *("celery", "--app", "local.celery_app", "--quiet", "worker"),
-    # Greeting other workers takes a second, and there are none.
-    *("--without-mingle", "--without-gossip", "--concurrency"),
-)
-_LAMBDA = ("devkit.lambda_host", "--concurrency")
 
 RUNTIMES = ("celery", "lambda")
 
-# Celery warns whoever is root; these workers take JSON from their own user alone. Named by its
-# text: its class cannot be imported as early as these options are read.
-_WARNING_OPTIONS = ("-W", "ignore:You're running the worker with superuser privileges")
+_PROJECT = Path(__file__).resolve().parent.parent
 
+_WORKERS = {
+    "celery": (
+        *("celery", "--app", "local.celery_app", "--quiet", "worker"),
+        # Greeting other workers takes a second, and there are none.
+        *("--without-mingle", "--without-gossip"),
+    ),
+    "lambda": ("devkit.lambda_host",),
+}
 _APIS = {"celery": "local.api", "lambda": "devkit.lambda_host.gateway"}
 
-_READY = re.compile(rb"\"event\": \"(?:celery@\S+ ready\.|lambda host ready|api ready)\"")
+# Celery warns when it runs as root; these workers take JSON from their own user alone. Named by
+# its text: its class cannot be imported as early as these options are read.
+_WARNING_OPTIONS = ("-W", "ignore:You're running the worker with superuser privileges")
+
+_READY = re.compile(rb".*\"event\": \"(?:celery@\S+ ready\.|lambda host ready|api ready)\".*\n")
 
 
-class _LoggingProcess(ChildProcess):
-    """A Python process of this project that says in its log when it can be used."""
+class ProjectProcess(ChildProcess):
+    """A Python module of this project that logs when it can be used.
 
-    stop_timeout_seconds = STOP_TIMEOUT_SECONDS
+    Args:
+        environment: All of its environment variables.
+        log_path: Where its lines go; appended to, and not the file of another process.
+        words: The module that is run, with its arguments.
+    """
 
     def __init__(
         self, name: str, environment: Mapping[str, str], log_path: Path, *words: str
@@ -62,53 +63,52 @@ class _LoggingProcess(ChildProcess):
         self._spawn(command, self._environment, _PROJECT)
 
     def answers(self) -> bool:
-        """Return whether it has said that it can be used."""
+        """Return whether it has logged that it can be used."""
+        return self._ready_line() is not None
+
+    def _ready_line(self) -> bytes | None:
         with self.log_path.open("rb") as log:
             log.seek(self._log_offset)
-            return _READY.search(log.read()) is not None
+            found = _READY.search(log.read())
+        return None if found is None else found.group()
 
 
-class RuntimeProcess(_LoggingProcess):
+class RuntimeProcess(ProjectProcess):
     """One runtime, running jobs from the servers that its environment names.
 
     Args:
-        name: `celery` or `lambda`.
+        runtime: `celery` or `lambda`.
         environment: All of its environment variables.
         log_path: Where its lines go; appended to.
         concurrency: How many jobs it runs at once.
-
-    Raises:
-        ConfigurationError: There is no runtime of that name.
     """
 
+    # More than SHUTDOWN_GRACE_SECONDS and what the runtimes need after it.
+    stop_timeout_seconds = 90.0
+
     def __init__(
-        self, name: str, environment: Mapping[str, str], log_path: Path, concurrency: int = 2
+        self, runtime: str, environment: Mapping[str, str], log_path: Path, concurrency: int = 2
     ) -> None:
-        check_runtime_name(name)
-        words = (*(_CELERY if name == "celery" else _LAMBDA), str(concurrency))
+        words = (*_WORKERS[runtime], "--concurrency", str(concurrency))
         counted = {**environment, "LAMBDA_CONCURRENCY": str(concurrency)}
-        super().__init__(name, counted, log_path, *words)
+        super().__init__(f"{runtime} runtime", counted, log_path, *words)
+        self.runtime = runtime
 
 
-class ApiProcess(_LoggingProcess):
+class ApiProcess(ProjectProcess):
     """The HTTP API of one runtime, listening on API_HOST and API_PORT of its environment.
 
     Args:
-        name: `celery` for uvicorn, `lambda` for the Lambda function behind HTTP.
-        log_path: Where its lines go; not the file of another process.
-
-    Raises:
-        ConfigurationError: There is no runtime of that name.
+        runtime: `celery` for uvicorn, `lambda` for the Lambda function behind HTTP.
     """
 
     stop_timeout_seconds = 15.0
 
-    def __init__(self, name: str, environment: Mapping[str, str], log_path: Path) -> None:
-        check_runtime_name(name)
-        super().__init__(f"{name} API", environment, log_path, _APIS[name])
+    def __init__(self, runtime: str, environment: Mapping[str, str], log_path: Path) -> None:
+        super().__init__(f"{runtime} API", environment, log_path, _APIS[runtime])
 
-
-def check_runtime_name(name: str) -> None:
-    """Raise ConfigurationError if there is no runtime of that name."""
-    if name not in RUNTIMES:
-        raise ConfigurationError(f"no runtime {name!r}; there are {', '.join(RUNTIMES)}")
+    @property
+    def url(self) -> str:
+        """Where it is reached from this machine, once it can be used."""
+        address = str(json.loads(self._ready_line() or b"{}")["address"])
+        return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from devkit.runtimes import RUNTIMES
-from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis, Stack, embedded_stack
 from shared.jobs.migration import migrate
 from shared.settings import Settings
 from tests.support.builders import build_settings
@@ -71,14 +71,14 @@ def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[EmbeddedStack]:
+def servers() -> Iterator[Stack]:
     """Give PostgreSQL and Redis, embedded, for the whole session."""
-    with EmbeddedStack({}) as stack:
+    with embedded_stack() as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
-def postgres(servers: EmbeddedStack) -> EmbeddedPostgres:
+def postgres(servers: Stack) -> EmbeddedPostgres:
     """Give the session's PostgreSQL, with a migrated database as a template."""
     assert servers.postgres is not None
     migrate(build_settings(servers.postgres.create_database(TEMPLATE)).database_url)
@@ -94,7 +94,7 @@ def database_url(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> 
 
 
 @pytest.fixture
-def redis_server(servers: EmbeddedStack) -> Iterator[EmbeddedRedis]:
+def redis_server(servers: Stack) -> Iterator[EmbeddedRedis]:
     """Give the session's Redis, empty; running again afterwards, whatever the test did to it."""
     assert servers.redis is not None
     with closing(Redis.from_url(servers.redis.url)) as client:

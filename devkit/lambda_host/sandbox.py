@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -23,30 +23,10 @@ from devkit.lambda_host.function_process import (
     Outcome,
     crashed,
 )
-from devkit.lambda_host.runtime_api import Invocation
 
 log = structlog.get_logger(__name__)
 
 ERROR_MAX_CHARS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class InvocationResult:
-    """What became of one invocation.
-
-    Attributes:
-        payload: The function's JSON response, or the JSON error of the function or of Lambda.
-        error_type: As Lambda names it; None when the function returned.
-        duration_seconds: With the cold start, if there was one.
-        pid: The process that ran it; None if none could be started.
-    """
-
-    request_id: str
-    status: InvocationStatus
-    payload: bytes
-    error_type: str | None
-    duration_seconds: float
-    pid: int | None
 
 
 class Sandbox:
@@ -69,27 +49,25 @@ class Sandbox:
         async with self._invoking:
             return await self._load_process()
 
-    async def invoke(self, payload: Mapping[str, Any] | bytes) -> InvocationResult:
+    async def invoke(self, payload: Mapping[str, Any] | bytes) -> Outcome:
         """Run the function once; never raises for what the function does.
 
         Args:
             payload: The event: JSON as bytes, or what becomes JSON.
         """
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        invocation = Invocation(str(uuid4()), body)
+        request_id = str(uuid4())
         async with self._invoking:
             started_at = time.monotonic()
-            outcome = await self._run(invocation)
-            result = InvocationResult(
-                request_id=invocation.request_id,
-                status=outcome.status,
-                payload=outcome.payload,
-                error_type=outcome.error_type,
+            outcome = await self._load_process() or await self._run(request_id, body)
+            outcome = replace(
+                outcome,
+                request_id=request_id,
                 duration_seconds=time.monotonic() - started_at,
                 pid=None if self._process is None else self._process.pid,
             )
-        self._log_end(result)
-        return result
+        self._log_end(outcome)
+        return outcome
 
     async def terminate(self) -> None:
         """Take no more invocations and ask the process of a running one to end, by SIGTERM.
@@ -110,11 +88,10 @@ class Sandbox:
         if self._process is not None:
             await self._process.close()
 
-    async def _run(self, invocation: Invocation) -> Outcome:
-        failure = await self._load_process()
-        if failure is not None or self._process is None:
-            return failure or crashed("the process was not started")
-        outcome = await self._process.run(invocation)
+    async def _run(self, request_id: str, body: bytes) -> Outcome:
+        if self._process is None:
+            return crashed("there is no process")
+        outcome = await self._process.run(request_id, body)
         self._freeze()
         return outcome
 
@@ -136,19 +113,19 @@ class Sandbox:
         if self.function.freezes and self._process is not None:
             self._process.freeze()
 
-    def _log_end(self, result: InvocationResult) -> None:
+    def _log_end(self, outcome: Outcome) -> None:
         fields: dict[str, Any] = {
-            "aws_request_id": result.request_id,
+            "aws_request_id": outcome.request_id,
             "function": self.function.name,
-            "pid": result.pid,
-            "status": result.status.value,
-            "duration_ms": round(result.duration_seconds * 1000),
+            "pid": outcome.pid,
+            "status": outcome.status.value,
+            "duration_ms": round(outcome.duration_seconds * 1000),
         }
-        if result.status is InvocationStatus.OK:
+        if outcome.status is InvocationStatus.OK:
             log.debug("invocation ended", **fields)
         else:
-            error = result.payload[:ERROR_MAX_CHARS].decode(errors="replace")
-            log.info("invocation ended", **fields, error_type=result.error_type, error=error)
+            error = outcome.payload[:ERROR_MAX_CHARS].decode(errors="replace")
+            log.info("invocation ended", **fields, error_type=outcome.error_type, error=error)
 
 
 class SandboxPool:

@@ -1,4 +1,4 @@
-"""The private folder in which embedded servers keep sockets, data and logs."""
+"""Folders of the embedded servers: private ones for a run, and those that keep data."""
 
 import fcntl
 import os
@@ -8,9 +8,9 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.errors import ConfigurationError
 
@@ -24,8 +24,7 @@ SOCKET_PATH_MAX_BYTES = 90
 LONGEST_SOCKET_PATH = f"{PREFIX}12345678/postgres/.s.PGSQL.5432"
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """A user of the system, by number."""
 
     user_id: int
@@ -67,13 +66,38 @@ def private_folder() -> Iterator[Path]:
     except OSError as error:
         raise ConfigurationError(f"cannot make a folder in {parent}: {error.strerror}") from error
     try:
-        with _held(folder):
-            account = unprivileged_account()
-            if account is not None:
-                _let_group_pass(folder, account)
+        # The lock is taken before the file gets its name, so that it is never found unlocked.
+        with _locked(folder / f"{LOCK_NAME}.new") as lock:
+            lock.rename(folder / LOCK_NAME)
+            _let_account_pass(folder)
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def data_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder that keeps data, if need be, and lock it for the length of the block.
+
+    Raises:
+        ConfigurationError: It cannot be made or entered, or another process uses it.
+    """
+    folder = folder.resolve()
+    if not others_may_pass(folder.parent):
+        raise ConfigurationError(
+            f"PostgreSQL refuses to run as root, and 'nobody' cannot enter {folder.parent}: "
+            "choose another folder, or run as an ordinary user"
+        )
+    with ExitStack() as undo:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            undo.enter_context(_locked(folder / LOCK_NAME))
+        except BlockingIOError:
+            raise ConfigurationError(f"{folder} is in use by another process") from None
+        except OSError as error:
+            raise ConfigurationError(f"cannot use {folder}: {error.strerror}") from error
+        _let_account_pass(folder)
+        yield folder
 
 
 def _parent_folder() -> Path:
@@ -85,20 +109,23 @@ def _parent_folder() -> Path:
     preferred = Path(tempfile.gettempdir())
     length_bytes = len(os.fsencode(preferred / LONGEST_SOCKET_PATH))
     plain = re.fullmatch(r"[A-Za-z0-9_./-]+", str(preferred)) is not None
-    if plain and length_bytes < SOCKET_PATH_MAX_BYTES and _others_may_pass(preferred):
+    if plain and length_bytes < SOCKET_PATH_MAX_BYTES and others_may_pass(preferred):
         return preferred
     return FALLBACK_PARENT
 
 
-def _others_may_pass(folder: Path) -> bool:
-    """Return whether `nobody` gets through to the folder; irrelevant unless this is root."""
+def others_may_pass(folder: Path) -> bool:
+    """Return whether `nobody` can enter the folder; True unless this is root."""
     if os.geteuid() != 0:
         return True
     steps = (folder.resolve(), *folder.resolve().parents)
-    return all(step.stat().st_mode & stat.S_IXOTH for step in steps)
+    return all(step.stat().st_mode & stat.S_IXOTH for step in steps if step.exists())
 
 
-def _let_group_pass(folder: Path, account: Account) -> None:
+def _let_account_pass(folder: Path) -> None:
+    account = unprivileged_account()
+    if account is None:
+        return
     try:
         os.chown(folder, os.geteuid(), account.group_id)
     except OSError as error:
@@ -110,32 +137,22 @@ def _let_group_pass(folder: Path, account: Account) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Mark the folder as in use for as long as this process lives, however it dies.
+def _locked(path: Path) -> Iterator[Path]:
+    """Hold a lock on the file for as long as the block runs or this process lives.
 
-    The lock is taken before the file gets its name, so that nobody can find it unlocked.
+    Raises:
+        BlockingIOError: Another process holds it.
     """
-    unnamed = folder / f"{LOCK_NAME}.new"
-    with unnamed.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        unnamed.rename(folder / LOCK_NAME)
-        yield
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield path
 
 
 def _delete_abandoned(parent: Path) -> None:
     for lock in parent.glob(f"{PREFIX}*/{LOCK_NAME}"):
-        try:
-            ours = lock.parent.stat().st_uid == os.geteuid() and not lock.parent.is_symlink()
-            if ours and _is_abandoned(lock):
-                shutil.rmtree(lock.parent, ignore_errors=True)
-        except OSError:
-            continue  # another process deleted it first
-
-
-def _is_abandoned(lock: Path) -> bool:
-    with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+        folder = lock.parent
+        # An error means that it is in use, or that another process deleted it first.
+        with suppress(OSError):
+            if folder.stat().st_uid == os.geteuid() and not folder.is_symlink():
+                with _locked(lock):
+                    shutil.rmtree(folder, ignore_errors=True)

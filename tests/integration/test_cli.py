@@ -1,73 +1,29 @@
 """The command line as its users meet it: real processes, from the first line to the last."""
 
 import json
-import os
 import re
-import shlex
-import shutil
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from uuid import uuid4
 
-import psutil
 import psycopg2
 import pytest
 from PIL import Image
 
-from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedStack
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis, embedded_stack
 from shared.jobs.job_store import NewJob
 from shared.settings import Settings
 from shared.wiring import build_services
-from tests.support.wait import wait_until
-
-PROJECT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 60
-GONE_WITHIN_SECONDS = 10
-
-MARK = "DARKROOM_TEST_RUN"
-"""Every process below a command inherits this variable, and is known by its value."""
-
-
-def processes_with(mark: str) -> list[psutil.Process]:
-    """Return the processes that a command with this mark has left."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
-@contextmanager
-def tidy_environment() -> Iterator[Mapping[str, str]]:
-    """Give an environment in which commands must leave neither process nor temporary file."""
-    folder = Path(tempfile.mkdtemp(prefix="cli-", dir="/tmp"))
-    # The account that PostgreSQL runs as in place of root must get through.
-    folder.chmod(0o711)
-    mark = uuid4().hex
-    given = {name: os.environ[name] for name in ("HOME", "PATH", "LANG") if name in os.environ}
-    yield {
-        **given,
-        "PYTHONPATH": str(PROJECT),
-        "TMPDIR": str(folder),
-        "MOCK_STEP_SECONDS": "0.05",
-        MARK: mark,
-    }
-    try:
-        wait_until(lambda: not processes_with(mark), GONE_WITHIN_SECONDS, "a process is left")
-        assert list(folder.iterdir()) == []
-    finally:
-        for process in processes_with(mark):
-            process.kill()
-        shutil.rmtree(folder)
+from tests.support.cli import (
+    PATIENCE_SECONDS,
+    Session,
+    command,
+    darkroom,
+    process_below,
+    tidy_environment,
+)
 
 
 @pytest.fixture
@@ -75,65 +31,6 @@ def environment() -> Iterator[Mapping[str, str]]:
     """Give an environment that is tidy after each test."""
     with tidy_environment() as environment:
         yield environment
-
-
-def command(*arguments: str) -> list[str]:
-    """Return the command line of `darkroom` with these arguments."""
-    return [sys.executable, "-P", "-m", "cli", *arguments]
-
-
-def darkroom(
-    environment: Mapping[str, str], *arguments: str, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run `darkroom` to its end."""
-    return subprocess.run(
-        command(*arguments),
-        env=environment,
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-
-
-class Session:
-    """A `darkroom` that is watched while it runs."""
-
-    def __init__(self, environment: Mapping[str, str], folder: Path, *arguments: str) -> None:
-        self._out, self._err = folder / "out", folder / "err"
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                command(*arguments),
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
-
-    @property
-    def out(self) -> str:
-        """Standard output so far."""
-        return self._out.read_text()
-
-    @property
-    def err(self) -> str:
-        """Standard error so far."""
-        return self._err.read_text()
-
-    def wait_for(self, text: str) -> None:
-        """Wait until standard output holds the text."""
-        wait_until(
-            lambda: text in self.out or self.process.poll() is not None,
-            PATIENCE_SECONDS,
-            f"{text!r} did not come",
-        )
-        assert text in self.out, self.err
-
-    def wait(self) -> int:
-        """Wait for the end; return the exit code."""
-        return self.process.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("runtime", ["celery", "lambda"])
@@ -224,69 +121,6 @@ def test_demo_terminated_while_it_starts_ends_in_order(
     assert session.err == ""
 
 
-PROGRAM = """
-from shared.imaging.request import GenerationRequest
-from shared.settings import load_settings
-from shared.wiring import build_services
-
-with build_services(load_settings()) as services:
-    job = services.submit(GenerationRequest(prompt="A mug", size="256x256"))
-    for event in services.follow(job.id):
-        print(event.step.as_json())
-"""
-
-
-def process_below(session: Session, module: str) -> psutil.Process:
-    """Return the process of a session that runs a module."""
-    return next(
-        process
-        for process in psutil.Process(session.process.pid).children()
-        if module in process.cmdline()
-    )
-
-
-def test_up_says_how_to_submit_and_when_its_runtime_has_died(
-    environment: Mapping[str, str], tmp_path: Path
-) -> None:
-    """What it prints works in another shell, as it is."""
-    session = Session(environment, tmp_path, "up", "--runtime", "lambda", "--port", "0")
-    session.wait_for("Ctrl-C stops everything.")
-    _, _, usage = session.out.partition("From another shell:")
-    recipe = re.findall(r"^    (.*)$", usage, re.MULTILINE)
-    assert [line.split()[0] for line in recipe].count("curl") == 1
-    other_shell = {name: environment[name] for name in ("PATH", "PYTHONPATH")}
-    done = subprocess.run(
-        ["sh", "-e", "-c", "\n".join([*recipe, shlex.join([sys.executable, "-c", PROGRAM])])],
-        env={**other_shell, "QUEUE_URL": "another's"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob("*.png"))) == 1
-    assert '"prompt":"A ceramic mug"' in done.stdout
-    assert '"status": "completed"' in done.stdout.splitlines()[-1]
-    session.wait_for('"event": "attempt ended"')
-    session.wait_for('"event": "request"')
-
-    process_below(session, "devkit.lambda_host").kill()
-    assert session.wait() == 1
-    assert session.err.startswith("darkroom: the lambda runtime has ended: ")
-    assert session.err.count("\n") == 1
-
-
-def test_up_says_when_its_api_has_died(environment: Mapping[str, str], tmp_path: Path) -> None:
-    """A runtime without an API is of no use."""
-    session = Session(environment, tmp_path, "up", "--port", "0")
-    session.wait_for("Ctrl-C stops everything.")
-    process_below(session, "local.api").kill()
-    assert session.wait() == 1
-    assert session.err.startswith("darkroom: the celery API has ended: ")
-    assert session.err.count("\n") == 1
-
-
 def test_demo_says_when_its_api_has_died(environment: Mapping[str, str], tmp_path: Path) -> None:
     """The end of the job could not be shown."""
     arguments = ("demo", "--prompt", "[[hang]]", "--out", str(tmp_path / "pictures"))
@@ -296,17 +130,6 @@ def test_demo_says_when_its_api_has_died(environment: Mapping[str, str], tmp_pat
     assert session.wait() == 1
     assert session.err.startswith("darkroom: the celery API has ended: ")
     assert session.err.count("\n") == 1
-
-
-def test_up_refuses_a_port_in_use_before_it_starts_anything(
-    environment: Mapping[str, str],
-) -> None:
-    """Most likely another one runs, and is meant."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        done = darkroom(environment, "up", "--port", str(port))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"darkroom: 127.0.0.1:{port} is in use\n"
 
 
 def test_bad_setting_is_named_in_one_line(environment: Mapping[str, str], tmp_path: Path) -> None:
@@ -344,7 +167,7 @@ def test_what_a_migration_has_to_say_is_logged(
 
 def test_migrations_at_once_and_a_sweep(environment: Mapping[str, str]) -> None:
     """Both migrations reach the same revision; the sweep sends an envelope that was never sent."""
-    with EmbeddedStack({}) as stack:
+    with embedded_stack() as stack:
         given = {**environment, **stack.environment}
         early = darkroom(given, "sweep")
         assert early.returncode == 2

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from devkit.stack.server import free_port
-from tests.integration.test_cli import PROJECT, Session, darkroom, tidy_environment
+from tests.support.cli import PROJECT, Session, darkroom, tidy_environment
 from tests.support.wait import wait_until
 
 PATIENCE_SECONDS = 40

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.integration.test_cli import darkroom, tidy_environment
+from tests.support.cli import darkroom, tidy_environment
 from tests.support.images_api import ImagesApi
 
 BOTH_RUNTIMES = pytest.mark.parametrize("runtime", ["celery", "lambda"])

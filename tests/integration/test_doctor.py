@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from devkit.stack import EmbeddedRedis, EmbeddedStack
+from devkit.stack import EmbeddedRedis, Stack
 from devkit.stack.postgres import EmbeddedPostgres
 from devkit.stack.server import free_port
 from devkit.stack.sqs import EmbeddedSqs
 from shared.jobs.migration import newest_revision
-from tests.integration.test_cli import darkroom, tidy_environment
+from tests.support.cli import darkroom, tidy_environment
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +25,16 @@ def environment() -> Iterator[Mapping[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def durable_redis(servers: EmbeddedStack) -> Iterator[EmbeddedRedis]:
+def durable_redis(servers: Stack) -> Iterator[EmbeddedRedis]:
     """Give a Redis that keeps its data."""
-    with EmbeddedRedis(servers.folder / "redis-of-doctor", persistent=True) as server:
+    with EmbeddedRedis(servers.folder / "redis-of-doctor", persistent=True).running() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def sqs(servers: EmbeddedStack) -> Iterator[EmbeddedSqs]:
+def sqs(servers: Stack) -> Iterator[EmbeddedSqs]:
     """Give an SQS with the queue as it should be."""
-    with EmbeddedSqs(servers.folder / "sqs-of-doctor") as server:
+    with EmbeddedSqs(servers.folder / "sqs-of-doctor").running() as server:
         yield server
 
 
@@ -95,13 +95,13 @@ def test_faults_of_servers_are_named(
     environment: Mapping[str, str],
     postgres: EmbeddedPostgres,
     redis_server: EmbeddedRedis,
-    servers: EmbeddedStack,
+    servers: Stack,
 ) -> None:
     """An empty database, a Redis that evicts and forgets, a queue that hides for too short."""
     empty_url = postgres.create_database("never_migrated")
     with (
         closing(Redis.from_url(redis_server.url)) as redis,
-        EmbeddedSqs(servers.folder / "hasty-sqs", visibility_timeout_seconds=30) as sqs,
+        EmbeddedSqs(servers.folder / "hasty-sqs", visibility_timeout_seconds=30).running() as sqs,
     ):
         redis.config_set("maxmemory-policy", "allkeys-lru")
         try:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from devkit.lambda_host.sqs_batch import sqs_event_of
-from devkit.stack import EmbeddedRedis, EmbeddedSqs, EmbeddedStack
+from devkit.stack import EmbeddedRedis, EmbeddedSqs, Stack
 from tests.support.channel import RedisClient
 from tests.support.database import Database
 from tests.support.function_driver import ANSWER
@@ -27,16 +27,18 @@ Answer = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def sqs(servers: EmbeddedStack) -> Iterator[EmbeddedSqs]:
+def sqs(servers: Stack) -> Iterator[EmbeddedSqs]:
     """Give an SQS that this module has for itself."""
-    with EmbeddedSqs(servers.folder / "sqs-of-functions", visibility_timeout_seconds=60) as server:
+    with EmbeddedSqs(
+        servers.folder / "sqs-of-functions", visibility_timeout_seconds=60
+    ).running() as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def sandbox(
     database_url: str,
-    servers: EmbeddedStack,
+    servers: Stack,
     sqs: EmbeddedSqs,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator["subprocess.Popen[str]"]:

@@ -21,7 +21,8 @@ from devkit.stack import (
     EmbeddedRedis,
     EmbeddedServer,
     EmbeddedSqs,
-    EmbeddedStack,
+    StackOptions,
+    embedded_stack,
     private_folder,
 )
 from shared.errors import ServiceUnavailable
@@ -31,8 +32,8 @@ GONE_WITHIN_SECONDS = 20
 
 PARENT_PROGRAM = """
 import json, sys
-from devkit.stack import EmbeddedStack
-with EmbeddedStack({}, with_sqs=True) as stack:
+from devkit.stack import StackOptions, embedded_stack
+with embedded_stack(options=StackOptions(with_sqs=True)) as stack:
     pids = [server.pid for server in stack.servers]
     print(json.dumps({"folder": str(stack.folder), "pids": pids}), flush=True)
     sys.stdin.read()
@@ -49,7 +50,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """Give a PostgreSQL that the tests of this module share."""
-    with private_folder() as path, EmbeddedPostgres(path / "postgres") as server:
+    with private_folder() as path, EmbeddedPostgres(path / "postgres").running() as server:
         yield server
 
 
@@ -76,7 +77,7 @@ def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 def test_stack_gives_settings_of_servers_that_answer() -> None:
     """Every server of a stack answers under the address in its environment."""
-    with EmbeddedStack({}, with_sqs=True) as stack:
+    with embedded_stack(options=StackOptions(with_sqs=True)) as stack:
         environment = stack.environment
         assert stack.sqs is not None
         with closing(stack.sqs.client()) as client:
@@ -90,12 +91,13 @@ def test_stack_gives_settings_of_servers_that_answer() -> None:
 
 def test_stack_leaves_no_process_and_no_folder() -> None:
     """After the block, also after an error in it, there is nothing left."""
-    stack = EmbeddedStack({}, with_sqs=True)
     processes: list[psutil.Process] = []
+    folders: list[Path] = []
 
     def fail() -> None:
-        with stack:
+        with embedded_stack(options=StackOptions(with_sqs=True)) as stack:
             processes.extend(living([server.pid for server in stack.servers]))
+            folders.append(stack.folder)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -103,21 +105,21 @@ def test_stack_leaves_no_process_and_no_folder() -> None:
 
     assert len(processes) > 3
     assert still_running(processes) == []
-    assert not stack.folder.exists()
+    assert not folders[0].exists()
 
 
 def test_stack_uses_given_servers_instead_of_its_own() -> None:
     """DATABASE_URL and REDIS_URL stand in the environment as given, and nothing is started."""
     given = {"DATABASE_URL": "postgresql://a@b/c", "REDIS_URL": "redis://d", "HOME": "/"}
 
-    with EmbeddedStack(given) as stack:
+    with embedded_stack(given) as stack:
         assert stack.servers == []
         assert stack.environment == {key: given[key] for key in ("DATABASE_URL", "REDIS_URL")}
 
 
 def test_stack_takes_an_empty_setting_for_none() -> None:
     """An empty REDIS_URL means the embedded server."""
-    with EmbeddedStack({"DATABASE_URL": "postgresql://a@b/c", "REDIS_URL": ""}) as stack:
+    with embedded_stack({"DATABASE_URL": "postgresql://a@b/c", "REDIS_URL": ""}) as stack:
         assert stack.postgres is None
         assert stack.redis is not None
         assert stack.redis.is_running
@@ -159,7 +161,7 @@ def test_no_other_user_can_look_into_the_folder(folder: Path) -> None:
 
 def test_ctrl_c_at_the_terminal_does_not_reach_the_servers(folder: Path) -> None:
     """A server is in a session of its own, so that workers can still use it while they stop."""
-    with EmbeddedRedis(folder / "redis") as redis:
+    with EmbeddedRedis(folder / "redis").running() as redis:
         assert os.getsid(redis.pid) != os.getsid(0)
 
 
@@ -220,7 +222,7 @@ def test_killed_redis_keeps_data_only_if_persistent(
     """What was acknowledged survives SIGKILL with `persistent`, and is gone without."""
     server = EmbeddedRedis(folder / "redis", persistent=persistent)
 
-    with server, Redis.from_url(server.url) as redis:
+    with server.running(), Redis.from_url(server.url) as redis:
         redis.set("number", 7)
         server.kill()
         server.start()
@@ -230,7 +232,7 @@ def test_killed_redis_keeps_data_only_if_persistent(
 
 def test_paused_redis_answers_again_when_resumed(folder: Path) -> None:
     """A paused server is silent; a resumed one has forgotten nothing."""
-    with EmbeddedRedis(folder / "redis") as server:
+    with EmbeddedRedis(folder / "redis").running() as server:
         server.pause()
         assert not server.answers()
 
@@ -240,7 +242,7 @@ def test_paused_redis_answers_again_when_resumed(folder: Path) -> None:
 
 def test_paused_server_can_be_stopped(folder: Path) -> None:
     """Stopping a frozen server does not wait for the force of SIGKILL."""
-    with EmbeddedRedis(folder / "redis") as server:
+    with EmbeddedRedis(folder / "redis").running() as server:
         process = psutil.Process(server.pid)
         server.pause()
         server.stop()
@@ -251,7 +253,7 @@ def test_paused_server_can_be_stopped(folder: Path) -> None:
 
 def test_redis_on_a_port_needs_its_password(folder: Path) -> None:
     """On a port every user of the machine can knock, so a random password is required."""
-    with EmbeddedRedis(folder / "redis", tcp=True) as server:
+    with EmbeddedRedis(folder / "redis", tcp=True).running() as server:
         address = server.url.partition("@")[2]
         with (
             Redis.from_url(f"redis://{address}") as stranger,
@@ -263,7 +265,7 @@ def test_redis_on_a_port_needs_its_password(folder: Path) -> None:
 
 def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
     """A second start keeps the process."""
-    with EmbeddedRedis(folder / "redis") as server:
+    with EmbeddedRedis(folder / "redis").running() as server:
         pid = server.pid
         server.start()
 
@@ -287,7 +289,7 @@ def test_sqs_moves_an_unhandled_message_to_the_dead_letter_queue(folder: Path) -
     """A message received too often lands in the second queue; a restart empties both."""
     server = EmbeddedSqs(folder / "sqs", visibility_timeout_seconds=0, max_receive_count=2)
 
-    with server, closing(server.client()) as client:
+    with server.running(), closing(server.client()) as client:
         client.send_message(QueueUrl=server.queue_url, MessageBody="poison")
         received = [client.receive_message(QueueUrl=server.queue_url) for _ in range(3)]
         dead = client.receive_message(QueueUrl=server.dead_letter_queue_url)
@@ -308,16 +310,16 @@ def test_servers_ignore_the_environment_of_their_user(
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("PGOPTIONS", "-c no_such_setting=1")
     monkeypatch.setenv("AWS_PROFILE", "of-another")
-    with EmbeddedSqs(folder / "sqs") as sqs:
+    with EmbeddedSqs(folder / "sqs").running() as sqs:
         assert sqs.answers()
     monkeypatch.delenv("PGOPTIONS")
-    with EmbeddedPostgres(folder / "postgres") as postgres:
+    with EmbeddedPostgres(folder / "postgres").running() as postgres:
         assert postgres.answers()
 
 
 def test_server_ended_from_outside_is_not_running(folder: Path) -> None:
     """A server that another process killed is seen as down, and can be started again."""
-    with EmbeddedRedis(folder / "redis") as server:
+    with EmbeddedRedis(folder / "redis").running() as server:
         process = psutil.Process(server.pid)
         process.send_signal(signal.SIGKILL)
         process.wait(GONE_WITHIN_SECONDS)

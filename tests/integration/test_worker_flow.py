@@ -45,7 +45,7 @@ def worker(
         "IMAGE_DIR": str(tmp_path / "images"),
         "MOCK_STEP_SECONDS": "0.02",
     }
-    with RuntimeProcess("celery", environment, tmp_path / "log", 1) as worker:
+    with RuntimeProcess("celery", environment, tmp_path / "log", 1).running() as worker:
         yield worker
 
 

@@ -1,18 +1,12 @@
 """What a job slot of the Celery worker holds: the real SDK over HTTP, pictures of 1.5 MB."""
 
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from unittest.mock import patch
 
 import psutil
 
+from devkit.harness import harness
 from devkit.runtimes import RuntimeProcess
-from devkit.stack import EmbeddedStack
 from shared.imaging.request import GenerationRequest
-from shared.jobs.migration import migrate
-from shared.settings import load_settings
 from shared.wiring import Services
 from tests.support.images_api import ImagesApi, noise_png
 from tests.support.wait import wait_until
@@ -48,24 +42,16 @@ class WorkerMemory:
 
 def measure_memory(slots: int = 4) -> WorkerMemory:
     """Run some jobs in each slot of a worker, and measure before and after."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        EmbeddedStack({}) as stack,
-        ImagesApi(noise_png) as api,
-    ):
-        environment = {**stack.environment, **api.environment, "IMAGE_DIR": f"{folder}/images"}
-        with patch.dict(os.environ, environment):
-            settings = load_settings()
-        migrate(settings.database_url)
-        log_path = Path(folder) / "worker.log"
-        with (
-            Services(settings) as services,
-            RuntimeProcess("celery", {**os.environ, **environment}, log_path, slots) as worker,
-        ):
-            idle = _measure(worker)
-            for _ in range(JOBS_A_SLOT):
-                _run_a_job_in_each_slot(services, slots)
-            busy = _measure(worker)
+    with harness() as ground, ImagesApi(noise_png) as api:
+        images = str(ground.folder / "images")
+        environment = ground.environment(**api.environment, IMAGE_DIR=images)
+        services = ground.open_services(environment)
+        worker = ground.add_runtime("celery", environment, concurrency=slots)
+        ground.start()
+        idle = _measure(worker)
+        for _ in range(JOBS_A_SLOT):
+            _run_a_job_in_each_slot(services, slots)
+        busy = _measure(worker)
     return WorkerMemory(slots, idle[0], *busy)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 
-from devkit.stack import EmbeddedStack
+from devkit.stack import Stack, embedded_stack
 from shared.deadline import Deadline, MainThreadInterrupt
 from shared.generation.handler import RuntimeTraits
 from shared.imaging.request import GenerationRequest
@@ -63,7 +63,7 @@ class JobCost:
 
 def measure_job() -> JobCost:
     """Run jobs through the handler in this process, counted by the servers themselves."""
-    with tempfile.TemporaryDirectory() as folder, EmbeddedStack({}) as stack:
+    with tempfile.TemporaryDirectory() as folder, embedded_stack() as stack:
         os.environ.update(stack.environment)
         os.environ.update(MOCK_STEP_SECONDS="0", IMAGE_DIR=folder)
         settings = load_settings()
@@ -88,7 +88,7 @@ class _NoDispatcher:
         """Find everything in order."""
 
 
-def _measure(services: Services, stack: EmbeddedStack) -> JobCost:
+def _measure(services: Services, stack: Stack) -> JobCost:
     interrupt = MainThreadInterrupt()
     interrupt.install()
     handler = services.build_handler(RuntimeTraits((), lambda: False), interrupt)
@@ -119,7 +119,7 @@ def _accept(services: Services, count: int) -> list[str]:
     return [str(services.jobs.insert(new).id) for _ in range(count)]
 
 
-def _commits(stack: EmbeddedStack) -> int:
+def _commits(stack: Stack) -> int:
     assert stack.postgres is not None
     with closing(psycopg2.connect(stack.postgres.url)) as connection, connection.cursor() as cursor:
         cursor.execute(

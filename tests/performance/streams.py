@@ -15,7 +15,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from devkit.stack import EmbeddedStack
+from devkit.stack import StackOptions, embedded_stack
 from shared.events import keys
 from shared.imaging.request import GenerationRequest
 from shared.jobs.job_store import NewJob
@@ -86,7 +86,10 @@ class StreamComparison:
 
 def compare_streams(streams: int = STREAMS, rounds: int = ROUNDS) -> StreamComparison:
     """Open the same streams at both, one after the other, against the same servers."""
-    with tempfile.TemporaryDirectory() as folder, EmbeddedStack({}, tcp_redis=True) as stack:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        embedded_stack(options=StackOptions(tcp_redis=True)) as stack,
+    ):
         os.environ.update(stack.environment)
         os.environ.update(MAX_STREAMS=str(2 * streams), IMAGE_DIR=folder, LOG_LEVEL="INFO")
         migrate(load_settings().database_url)
@@ -113,7 +116,7 @@ def _measure(
         "redis_url": os.environ["REDIS_URL"],
         "channels": [keys.channel(task_id) for task_id in task_ids],
     }
-    with WebProcess(module, os.environ, folder / f"{module}.log") as server:
+    with WebProcess(module, os.environ, folder / f"{module}.log").running() as server:
         with Listeners({"port": server.port, "paths": paths[:FIRST_STREAMS]}) as first:
             first.finish()
         before_kb = server.settled_kb()

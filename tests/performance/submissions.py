@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg2
 from redis import Redis
 
-from devkit.stack import EmbeddedStack
+from devkit.stack import embedded_stack
 from shared.access.api_keys import ApiKeyStore
 from shared.jobs.migration import migrate
 from shared.settings import load_settings
@@ -62,16 +62,16 @@ class SubmissionComparison:
 def compare_submissions(rounds: int = ROUNDS) -> SubmissionComparison:
     """Submit to both, in turn, against the same servers; nothing takes from the queue."""
     comparison = SubmissionComparison([], [])
-    with tempfile.TemporaryDirectory() as folder, EmbeddedStack({}) as stack:
+    with tempfile.TemporaryDirectory() as folder, embedded_stack() as stack:
         os.environ.update(stack.environment)
         settings = {**os.environ, **_SETTINGS, "IMAGE_DIR": folder}
         migrate(load_settings().database_url)
         key = _make_key()
         with (
-            WebProcess("local.api", settings, Path(folder, "ours.log")) as ours,
+            WebProcess("local.api", settings, Path(folder, "ours.log")).running() as ours,
             WebProcess(
                 "tests.performance.bare_submissions", settings, Path(folder, "bare.log")
-            ) as bare,
+            ).running() as bare,
         ):
             for _ in range(rounds):
                 comparison.ours.append(_submit(ours, key))

@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg2
 
 from devkit.runtimes import RuntimeProcess
-from devkit.stack import EmbeddedStack
+from devkit.stack import embedded_stack
 from shared.imaging.request import GenerationRequest
 from shared.jobs.job_store import NewJob
 from shared.jobs.migration import migrate
@@ -56,7 +56,7 @@ def compare_workers(runs: int = RUNS) -> Comparison:
     comparison = Comparison([], [])
     with (
         tempfile.TemporaryDirectory() as folder,
-        EmbeddedStack({}, tcp_redis=False) as stack,
+        embedded_stack() as stack,
     ):
         os.environ.update(stack.environment)
         os.environ.update(
@@ -77,7 +77,7 @@ def _run_ours(folder: Path) -> float:
     with Services(settings) as services:
         for job_id, task_id in _accept(services):
             services.dispatcher.dispatch(job_id, task_id)
-        with RuntimeProcess("celery", os.environ, folder / "ours.log", CONCURRENCY):
+        with RuntimeProcess("celery", os.environ, folder / "ours.log", CONCURRENCY).running():
             return _rate_when_done()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from devkit.stack import EmbeddedStack
+from devkit.stack import StackOptions, embedded_stack
 from devkit.stack.server import free_port
 from tests.support.snippets import (
     PROJECT,
@@ -48,7 +48,7 @@ asyncio.run(use())
 def environment() -> Iterator[Mapping[str, str]]:
     """Give servers of one's own, with the programs on the PATH."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with EmbeddedStack({}, tcp_redis=True) as stack:
+    with embedded_stack(options=StackOptions(tcp_redis=True)) as stack:
         images = str(stack.folder / "images")
         port = str(free_port())
         own = {"IMAGE_DIR": images, "API_PORT": port, "MOCK_STEP_SECONDS": "0.05"}

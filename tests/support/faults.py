@@ -66,7 +66,7 @@ def claim_on_lost_machine(runtime: Runtime, job: Job) -> Claim:
     """Claim a job as a worker of another machine that is lost at once."""
     attempts = AttemptStore(
         runtime.services.engine,
-        runtime=runtime.process.name,
+        runtime=runtime.process.runtime,
         owner="lost-machine:1",
         lease_seconds=runtime.settings.lease_seconds,
         time_limit_seconds=runtime.settings.time_limit,
@@ -82,7 +82,7 @@ def other_settings(runtime: Runtime, **settings: str) -> Iterator[None]:
     usual = runtime.process
     usual.kill()
     environment = {**runtime.environment, **settings}
-    runtime.process = RuntimeProcess(usual.name, environment, runtime.log_path, SLOTS)
+    runtime.process = RuntimeProcess(usual.runtime, environment, runtime.log_path, SLOTS)
     try:
         runtime.start()
         yield
@@ -98,7 +98,7 @@ def other_api(
     """Run one more API, with other settings, for the length of the block."""
     folder = runtime.log_path.parent
     log_path = folder / f"other-api-{len(list(folder.glob('other-api-*')))}.log"
-    api = Api(runtime.process.name, {**runtime.environment, **settings}, kind, log_path)
+    api = Api(runtime.process.runtime, {**runtime.environment, **settings}, kind, log_path)
     try:
         yield api
     finally:

@@ -17,7 +17,8 @@ import boto3
 from anyio.from_thread import BlockingPortal
 
 from devkit.lambda_host.function import LambdaFunction
-from devkit.lambda_host.sandbox import InvocationResult, Sandbox
+from devkit.lambda_host.function_process import Outcome
+from devkit.lambda_host.sandbox import Sandbox
 from tests.support.wait import wait_until
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class CalledSandbox:
         """The living process."""
         return self._sandbox.pid
 
-    def invoke(self, payload: Mapping[str, Any]) -> InvocationResult:
+    def invoke(self, payload: Mapping[str, Any]) -> Outcome:
         """Run the function once."""
-        result: InvocationResult = self._portal.call(self._sandbox.invoke, payload)
+        result: Outcome = self._portal.call(self._sandbox.invoke, payload)
         return result
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery
 from redis import Redis
 
-from devkit.stack import EmbeddedStack
+from devkit.stack import Stack
 from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
 from shared.settings import Settings
 
@@ -64,7 +64,7 @@ class CeleryQueue:
 class SqsQueue:
     """The SQS queue, with its dead letters."""
 
-    def __init__(self, stack: EmbeddedStack) -> None:
+    def __init__(self, stack: Stack) -> None:
         assert stack.sqs is not None
         self._sqs = stack.sqs
         self._client = stack.sqs.client()

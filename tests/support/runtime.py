@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import psutil
@@ -21,15 +20,12 @@ import psycopg2
 import psycopg2.extras
 from redis import Redis
 
-from devkit.runtimes import RuntimeProcess
-from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, EmbeddedStack
+from devkit.harness import harness
+from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, StackOptions
 from shared.imaging.request import GenerationRequest
 from shared.jobs.job_store import NewJob
-from shared.jobs.migration import migrate
 from shared.jobs.model import Job
-from shared.settings import load_settings
 from shared.status import JobStatus, Step, rendering
-from shared.wiring import Services
 from tests.support.api import KEYED, OPEN, PAGE, Api
 from tests.support.channel_tap import ChannelTap
 from tests.support.logs import LogFile
@@ -52,6 +48,13 @@ TIMINGS = {
 
 SLOTS = 2
 
+_OPTIONS = {
+    "celery": StackOptions(persistent_redis=True),
+    "lambda": StackOptions(
+        with_sqs=True, persistent_redis=True, visibility_timeout_seconds=30, max_receive_count=4
+    ),
+}
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -66,35 +69,24 @@ class Runtime:
     """One runtime with servers of its own; made once a session."""
 
     def __init__(self, name: str, folder: Path, timings: Mapping[str, str] = TIMINGS) -> None:
-        self._stack = EmbeddedStack(
-            {},
-            with_sqs=name == "lambda",
-            persistent_redis=True,
-            visibility_timeout_seconds=30,
-            max_receive_count=4,
-        )
-        self._stack.__enter__()
         self._name, self._folder = name, folder
         self._apis: dict[str, Api] = {}
         self.image_dir = folder / "images"
         self.log_path = folder / "runtime.log"
+        self._undo = contextlib.ExitStack()
+        ground = self._undo.enter_context(harness(_OPTIONS[name]))
+        self._stack = ground.stack
+        self.environment = ground.environment(**timings, IMAGE_DIR=str(self.image_dir))
+        self.services = ground.open_services(self.environment)
+        self.settings = self.services.settings
+        self.process = ground.add_runtime(name, self.environment, self.log_path, SLOTS)
         self.log = LogFile(self.log_path)
-        servers = self._stack.environment
-        self.environment = {**os.environ, **servers, **timings, "IMAGE_DIR": str(self.image_dir)}
-        with patch.dict(os.environ, self.environment):
-            self.settings = load_settings()
-        migrate(self.settings.database_url)
-        self.process = RuntimeProcess(name, self.environment, self.log_path, SLOTS)
-        # boto3 reads the address and keys of SQS from the environment of the process.
-        with patch.dict(os.environ, servers):
-            dispatcher = Services(self.settings).dispatcher
-        self.services = Services(self.settings, dispatcher=dispatcher)
         self.queue = CeleryQueue(self.settings) if name == "celery" else SqsQueue(self._stack)
         self.channel = ChannelTap(self.settings.redis_url)
         self._connection: Any = None
         with self.database() as cursor:
             note_waits(cursor)
-        self.process.start()
+        ground.start()
 
     # -- jobs in ---------------------------------------------------------------------------
 
@@ -370,11 +362,9 @@ class Runtime:
         """End everything."""
         for api in self.apis:
             api.close()
-        self.process.kill()
         self.channel.close()
-        self.services.close()
         self._connection.close()
-        self._stack.__exit__(None, None, None)
+        self._undo.close()
 
 
 _SMALL = {"size": "256x256", "seed": 7}

@@ -12,11 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from devkit.lambda_host.function import LambdaFunction
-from devkit.lambda_host.function_process import InvocationStatus
+from devkit.lambda_host.function_process import PAYLOAD_MAX_BYTES, InvocationStatus, Outcome
 from devkit.lambda_host.gateway.event import http_event_of
 from devkit.lambda_host.gateway.response import http_response_of
-from devkit.lambda_host.runtime_api import PAYLOAD_MAX_BYTES
-from devkit.lambda_host.sandbox import InvocationResult, SandboxPool
+from devkit.lambda_host.sandbox import SandboxPool
 from devkit.lambda_host.stopping import StopSignals
 from local.web.server import WebServer, address_of, server_config
 
@@ -122,7 +121,7 @@ def _payload_of(request: Request, body: bytes) -> bytes:
     return json.dumps(http_event, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _response_to(result: InvocationResult, method: str) -> Response:
+def _response_to(result: Outcome, method: str) -> Response:
     match result.status:
         case InvocationStatus.OK:
             try:
