@@ -10,16 +10,17 @@ LOG := .venv/setup.log
 UV := $(BIN)/uv --system-certs
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--python-version 3.11 --custom-compile-command "make lock"
-# The locks, and what each holds. All but the first, and that of the environment that `sam` has
-# for itself, take their versions from it.
+# The locks, and what each holds. All but the first, and those of the environments .venv-sam and
+# .clients, take their versions from it.
 LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-image.lock \
-	requirements-sam.lock
+	requirements-sam.lock requirements-clients.lock
 requirements.lock := --all-extras --group setup pyproject.toml
 requirements-dev.lock := --all-extras --group setup --group dev -c requirements.lock pyproject.toml
 requirements-build.lock := --group build -c requirements.lock
 requirements-image.lock := --extra local --extra cloud --extra openai --group flower \
 	-c requirements.lock pyproject.toml
 requirements-sam.lock := --group sam
+requirements-clients.lock := --group clients
 # A bundle is installed for Lambda's Python, whatever machine it is made on.
 FUNCTIONS := worker api reaper migrate
 COMPILE_FUNCTION := pip compile --quiet --generate-hashes --no-emit-index-url \
@@ -34,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity docs test test-browser test-docker check check-lock format lock bench clean
+.PHONY: help demo up parity docs test test-browser test-clients test-docker check check-lock format lock bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -61,6 +62,9 @@ test: .venv/.dev ## Run all tests.
 
 test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chromium.
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/browser
+
+test-clients: .venv/.dev .clients/.ready ## Run the tests of generated API clients: needs npm.
+	$(BIN)/python -m pytest tests/clients
 
 test-docker: .venv/.dev .venv-sam/.ready ## Run the tests on a Docker engine: COMPOSE="docker compose".
 	$(BIN)/python -m pytest -n 3 --dist loadgroup tests/docker
@@ -98,7 +102,7 @@ bench: .venv/.dev .venv-sam/.ready ## Measure speed.
 	$(BIN)/python -m tests.performance
 
 clean: ## Delete .venv and all caches.
-	rm -rf .venv .venv-sam .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .venv-sam .clients .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
 
 # The SAM CLI wants other versions of what we use, and so has an environment of its own.
 .venv-sam/.ready: requirements-sam.lock | .venv/.dev
@@ -107,6 +111,17 @@ clean: ## Delete .venv and all caches.
 	@$(UV) pip install --python .venv-sam --require-hashes -r $< >.venv-sam/setup.log 2>&1 \
 		|| .venv-sam/bin/pip install --require-hashes -r $< >>.venv-sam/setup.log 2>&1 \
 		|| { tail -n 5 .venv-sam/setup.log >&2; echo "set-up failed" >&2; exit 1; }
+	@touch $@
+
+# Generators of API clients, one in Python and two in TypeScript.
+.clients/.ready: requirements-clients.lock tests/clients/package-lock.json | .venv/.dev
+	@echo "setting up .clients (once, up to a minute): generators of API clients"
+	@rm -rf .clients && $(PYTHON) -m venv .clients
+	@cp tests/clients/package.json tests/clients/package-lock.json .clients
+	@{ { $(UV) pip install --python .clients --require-hashes -r $< \
+			|| .clients/bin/pip install --require-hashes -r $<; } \
+		&& npm ci --prefix .clients --no-audit --no-fund; } >.clients/setup.log 2>&1 \
+		|| { tail -n 5 .clients/setup.log >&2; echo "set-up failed" >&2; exit 1; }
 	@touch $@
 
 # Each stamp is written last, and an interrupted set-up starts over from an empty folder. uv
