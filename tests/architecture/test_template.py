@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cfnlint.api import lint_file
 
+from shared.settings import Settings
 from tests.architecture.test_imports import AWS, SERVERS, modules_after
 from tests.support.deployment_settings import ADDRESSES, SECRETS
 from tests.support.template import (
@@ -47,11 +48,13 @@ def resource(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_setting_that_is_not_chosen_has_the_default_of_the_code(function: str) -> None:
-    """The parameter is then empty, which means not set."""
+    """The parameter is empty, which means not set, or its default is generated."""
     parameters = read_template()["Parameters"]
-    for value in environment_of(function).values():
+    for name, value in environment_of(function).items():
         parameter = parameters.get(value.get("Ref")) if isinstance(value, dict) else None
-        assert parameter is None or parameter.get("Default", "") == ""
+        if parameter is not None and "Default" in parameter:
+            default = Settings.model_fields[name.lower()].default
+            assert parameter["Default"] in ("", default), name
 
 
 def test_a_workspace_may_be_given_other_limits() -> None:

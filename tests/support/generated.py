@@ -169,16 +169,21 @@ def compose_settings(text: str) -> list[str]:
 
 def time_limit(_text: str) -> list[str]:
     """Return the line of template.yaml that ends the worker at the hard limit."""
-    return [f"      Timeout: {_time_limit():g}"]
+    return [f"      Timeout: {_default_of_setting('time_limit'):g}"]
 
 
 def visibility(_text: str) -> list[str]:
     """Return the line of template.yaml that hides a message for six times as long."""
-    return [f"      VisibilityTimeout: {6 * _time_limit():g}"]
+    return [f"      VisibilityTimeout: {6 * _default_of_setting('time_limit'):g}"]
 
 
-def _time_limit() -> float:
-    default: float = Settings.model_fields["time_limit"].default
+def concurrency(_text: str) -> list[str]:
+    """Return the line of template.yaml that bounds the jobs at once; the queue needs a number."""
+    return [f"    Default: {_default_of_setting('lambda_concurrency'):g}"]
+
+
+def _default_of_setting(name: str) -> float:
+    default: float = Settings.model_fields[name].default
     return default
 
 
@@ -303,6 +308,7 @@ SECTIONS = (
     Section(COMPOSE, "settings", compose_settings),
     Section(TEMPLATE, "time limit", time_limit),
     Section(TEMPLATE, "visibility", visibility),
+    Section(TEMPLATE, "concurrency", concurrency),
 )
 PARITY = Section(REFERENCE / "parity.md", "parity", parity_table)
 
