@@ -5,9 +5,11 @@ Mangum runs it on live as long as the sandbox.
 """
 
 import asyncio
+from typing import Any
 
 from mangum import Mangum
 
+from functions import foreign_events
 from functions.secret_settings import load_function_settings
 from shared.adapters.sqs_queue import SqsDispatcher
 from shared.api.app import create_app
@@ -26,4 +28,11 @@ delivery = WindowDelivery(services.follower, services.stream_slots, settings.eve
 
 # Mangum runs every invocation on the current loop.
 asyncio.set_event_loop(asyncio.new_event_loop())
-handler = Mangum(create_app(services, delivery, Threads(THREADS)), lifespan="off")
+_serve = Mangum(create_app(services, delivery, Threads(THREADS)), lifespan="off")
+
+
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Serve a request of API Gateway."""
+    if not foreign_events.is_request(event):
+        return foreign_events.reject(event)
+    return _serve(event, context)

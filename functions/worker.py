@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from functions import foreign_events
 from functions.container import build_container
 from functions.lambda_context import LambdaContext
 from shared.adapters.sqs_queue import ALARM
@@ -36,6 +37,8 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         MalformedEnvelope: A direct invocation that names no job.
         UnknownJob: A direct invocation for a job that has no row.
     """
+    if not foreign_events.is_envelope(event):
+        return foreign_events.reject(event)
     try:
         if "Records" not in event:
             job_id = _job_id_of(event)

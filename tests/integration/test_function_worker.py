@@ -15,6 +15,7 @@ from devkit.lambda_host.sqs_batch import sqs_event_of
 from devkit.stack import EmbeddedRedis, EmbeddedSqs, Stack
 from tests.support.channel import RedisClient
 from tests.support.database import Database
+from tests.support.foreign_events import FOREIGN_EVENTS
 from tests.support.function_driver import ANSWER
 from tests.support.wait import wait_until
 
@@ -200,7 +201,15 @@ def test_a_direct_call_answers_with_the_outcome(
     assert sent[-1] == body(retried)
 
 
-@pytest.mark.parametrize("event", [{}, {"job_id": 7}, {"job_id": "x"}, {"job_id": None}])
+@pytest.mark.parametrize(("event", "source"), FOREIGN_EVENTS)
+def test_an_event_that_is_not_ours_is_answered(
+    invoke: Callable[..., Answer], event: Any, source: str
+) -> None:
+    """An error would count as one of the function, and AWS would send the event twice more."""
+    assert invoke(event)["result"] == {"outcome": "rejected", "source": source}
+
+
+@pytest.mark.parametrize("event", [{"job_id": 7}, {"job_id": "x"}, {"job_id": None}])
 def test_a_direct_call_that_names_no_job_is_an_error(
     invoke: Callable[..., Answer], event: Any
 ) -> None:
