@@ -35,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity docs test test-browser test-clients test-docker check check-lock format lock bench clean
+.PHONY: help demo up parity docs test test-browser test-clients pictures test-docker check check-lock format lock bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -65,6 +65,12 @@ test-browser: .venv/.dev ## Run the tests of the web page: CHROMIUM=/usr/bin/chr
 
 test-clients: .venv/.dev .clients/.ready ## Run the tests of generated API clients: needs npm.
 	$(BIN)/python -m pytest tests/clients
+
+pictures: .venv/.dev ## Make the samples of the page and the screenshots of the README anew.
+	$(BIN)/python -m tests.support.samples
+	$(BIN)/python -m pytest -k "pictures_of_the_page and celery" tests/browser/test_appearance.py
+	mkdir -p docs/images && cp artefacts/celery-page-light.png docs/images/page-light.png
+	cp artefacts/celery-page-dark.png docs/images/page-dark.png
 
 test-docker: .venv/.dev .venv-sam/.ready ## Run the tests on a Docker engine: COMPOSE="docker compose".
 	$(BIN)/python -m pytest -n 3 --dist loadgroup tests/docker

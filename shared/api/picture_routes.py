@@ -27,11 +27,12 @@ def _picture_of(thing: str) -> Responses:
     }
 
 
-router = APIRouter(prefix="/v1", tags=["images"])
+router = APIRouter(prefix="/v1")
 
 
 @router.get(
     "/images/{image_id}",
+    tags=["images"],
     summary="Get an image",
     response_class=Response,
     responses=_NOT_MODIFIED | _picture_of("image"),
@@ -72,6 +73,7 @@ async def get_asset_content(
 
 @router.get(
     "/previews/{preview_id}",
+    tags=["images"],
     summary="Get a preview",
     response_class=Response,
     responses=_picture_of("preview"),

@@ -20,8 +20,6 @@ def test_job_is_submitted_followed_and_its_pictures_are_saved(
 ) -> None:
     """Every message was shown, and a saved file holds the very bytes of the image."""
     tab = browsing.open(runtime.page_api)
-    expect(tab.page.get_by_test_id("state")).to_have_text(re.compile("Nothing on the line yet"))
-    browsing.picture(tab, "empty")
     tab.note_messages()
     card = tab.submit("A ceramic mug [[slow:3]]", style="lifestyle", size="512x512", count="3")
     expect(card.get_by_test_id("job-status")).to_have_text("In progress")
@@ -78,9 +76,15 @@ def test_scenario_of_the_picker_happens(runtime: Runtime, browsing: Browsing) ->
     picker.select_option("[[reject]]")
     tab.page.get_by_test_id("prompt").fill("A ceramic mug")
     tab.page.get_by_test_id("submit").click()
-    card = tab.card("A ceramic mug [[reject]]")
+    card = tab.card("A ceramic mug")
     expect(card).to_have_attribute("data-status", "failed")
+    assert tab.job_of(card)["prompt"] == "A ceramic mug [[reject]]"
+    expect(card).to_contain_text("scenario reject")
+    expect(card.get_by_role("heading")).to_have_text("A ceramic mug")
     browsing.picture(tab, "scenario")
+    card.get_by_test_id("job-again").click()
+    expect(tab.page.get_by_test_id("prompt")).to_have_value("A ceramic mug")
+    expect(picker).to_have_value("[[reject]]")
 
 
 def test_picture_of_a_product_is_uploaded_and_shown(
@@ -92,11 +96,11 @@ def test_picture_of_a_product_is_uploaded_and_shown(
     broken, file = tmp_path / "broken.png", tmp_path / "mug.png"
     broken.write_bytes(png(30, 20)[:60])
     file.write_bytes(png(300, 200))
-    tab.page.get_by_label("Reference picture").set_input_files(broken)
+    tab.page.get_by_label("Reference image").set_input_files(broken)
     tab.page.get_by_test_id("prompt").fill("A ceramic mug")
     tab.page.get_by_test_id("submit").click()
     expect(tab.page.locator("#reference-error")).to_contain_text("is not a whole picture")
-    tab.page.get_by_label("Reference picture").set_input_files(file)
+    tab.page.get_by_label("Reference image").set_input_files(file)
     cards = [tab.submit(f"A ceramic mug {number}", size="512x512") for number in (1, 2)]
     for card in cards:
         expect(card.get_by_test_id("job-status")).to_have_text("Done")
@@ -106,7 +110,7 @@ def test_picture_of_a_product_is_uploaded_and_shown(
     tab.page.reload()
     again = tab.card("A ceramic mug 1")
     again.get_by_test_id("job-again").click()
-    expect(tab.page.locator("#reference-hint")).to_contain_text("The same as of the job")
+    expect(tab.page.locator("#reference-hint")).to_contain_text("The same as in the job")
     tab.page.get_by_test_id("prompt").fill("A ceramic mug 3")
     tab.page.get_by_test_id("submit").click()
     expect(tab.card("A ceramic mug 3").get_by_test_id("job-status")).to_have_text("Done")

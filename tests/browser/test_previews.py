@@ -112,3 +112,17 @@ def test_receipt_of_a_job_that_cost_nothing_says_so(runtime: Runtime, browsing: 
     card = tab.submit("A free mug")
     receipt = card.get_by_test_id("job-receipt")
     expect(receipt.locator("summary")).to_have_text("Receipt: not charged")
+
+
+def test_mock_call_is_never_said_to_have_been_charged(runtime: Runtime, browsing: Browsing) -> None:
+    """Not even that of a worker that was killed, whose line of the ledger stays unknown."""
+    tab = browsing.open(runtime.page_api)
+    card = tab.submit("A ceramic mug [[crash:1]]")
+    expect(card.get_by_test_id("job-status")).to_have_text("Done")
+    assert [line["charge_state"] for line in tab.job_of(card)["attempts"]] == ["unknown", "none"]
+    receipt = card.get_by_test_id("job-receipt")
+    expect(receipt.locator("summary")).to_have_text("Receipt: not charged")
+    receipt.locator("summary").click()
+    expect(receipt.get_by_role("listitem").first).to_contain_text("lost with its worker")
+    expect(receipt).not_to_contain_text("may have been")
+    browsing.picture(tab, "receipt-of-the-mock")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -22,6 +23,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from shared.imaging.providers.mock_scripts import parse_script
 from tests.support.api import Api
 from tests.support.wait import wait_until
 
@@ -60,6 +62,13 @@ _NOTE_PROGRESS = """
     window.notedProgress.push(...values);
   }).observe(document.getElementById("list"), { attributeFilter: ["value"], subtree: true });
 }
+"""
+
+_LOAD_IMAGES = """
+() => Promise.all([...document.images].map((image) => {
+  image.loading = "eager";
+  return image.decode().catch(() => {});
+}))
 """
 
 _SHOW_OR_HIDE = """
@@ -104,7 +113,7 @@ class Tab:
         """Fill in the form, press Generate and return the card of the job.
 
         Args:
-            prompt: Of no other job.
+            prompt: Without its tags that of no other job.
             chosen: `style`, `size`, `count`; a small picture unless they say otherwise.
         """
         self.page.get_by_test_id("prompt").fill(prompt)
@@ -117,8 +126,9 @@ class Tab:
         return self.card(prompt)
 
     def card(self, prompt: str) -> Locator:
-        """Return the card of a job, once it is there."""
-        card = self.page.get_by_role("article", name=prompt, exact=True)
+        """Return the card of a job, once it is there; its title has no tags."""
+        title = parse_script(prompt).prompt
+        card = self.page.get_by_role("article", name=title, exact=True)
         expect(card).to_be_visible()
         return card
 
@@ -182,7 +192,10 @@ class Browsing:
     """
 
     def __init__(self, browser: Browser, name: str) -> None:
-        self._context: BrowserContext = browser.new_context(locale="en-US", viewport=DESKTOP)
+        # Without motion, a screenshot shows a state and not the way to it.
+        self._context: BrowserContext = browser.new_context(
+            locale="en-US", viewport=DESKTOP, reduced_motion="reduce"
+        )
         self._context.add_init_script(_REPORT_VIOLATIONS)
         self._context.on("console", self._keep)
         self._context.on("request", self._note)
@@ -209,12 +222,21 @@ class Browsing:
         """Take this host, too, for one that may be asked."""
         self._origins.add(origin)
 
-    def picture(self, tab: Tab, state: str, scheme: Literal["light", "dark"] = "light") -> None:
-        """Keep a screenshot of the whole page, seen from its top."""
+    def picture(self, tab: Tab, state: str, scheme: Literal["light", "dark"] = "light") -> Path:
+        """Keep a screenshot of the whole page; axe-core must find nothing wrong on it."""
         tab.page.emulate_media(color_scheme=scheme)
+        tab.page.evaluate(_LOAD_IMAGES)
+        path = self.screenshot(tab, state, full_page=True)
+        found = Axe().run(tab.page)
+        assert found.violations_count == 0, found.generate_report()
+        return path
+
+    def screenshot(self, tab: Tab, state: str, *, full_page: bool = False) -> Path:
+        """Keep a screenshot of what is visible from the top of the page, or of all of it."""
         tab.page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
         path = ARTEFACTS / f"{self._name}-{state}.png"
-        tab.page.screenshot(path=path, full_page=True, animations="disabled")
+        tab.page.screenshot(path=path, full_page=full_page)
+        return path
 
     def close(self) -> None:
         """Close all tabs, and check that nothing went wrong in any."""

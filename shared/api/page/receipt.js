@@ -1,67 +1,56 @@
-/**
- * The receipt of a job: each finished attempt, whether it was charged, for how much, and under
- * which name the provider knows it. It tells what the ledger says, in words.
- */
+/** The receipt of a job: each finished attempt, its charge, and the provider's name for the call. */
+
+import { plural } from "./dom.js";
 
 const CHARGES = { charged: "charged", none: "not charged", unknown: "may have been charged" };
-const OUTCOMES = { completed: "completed", failed: "failed", lost: "lost with its worker" };
+const OUTCOMES = { lost: "lost with its worker" };
+
+// An attempt is written as `unknown` when it begins. If its worker is killed, that is never corrected, but the
+// mock provider charges nothing.
+const chargeState = ({ provider, charge_state: state }) => (provider === "mock" ? "none" : state);
 
 /** Returns micro-dollars as dollars, with as many decimals as they need. */
 function dollars(microdollars) {
-  const options = { style: "currency", currency: "USD", minimumFractionDigits: 2, maximumFractionDigits: 6 };
-  return new Intl.NumberFormat("en", options).format(microdollars / 1e6);
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 6 };
+  return new Intl.NumberFormat("en", { style: "currency", currency: "USD", ...digits }).format(microdollars / 1e6);
 }
 
-function chargeOf({ charge_state: state, price_microdollars: price }) {
-  if (state !== "charged") return CHARGES[state] ?? state;
-  return price === null ? "charged, price not known" : `charged ${dollars(price)}`;
+function chargeOf(line) {
+  const state = chargeState(line);
+  if (state !== "charged") return CHARGES[state];
+  return line.price_microdollars === null ? "charged, price not known" : `charged ${dollars(line.price_microdollars)}`;
 }
 
-function total(lines) {
-  const of = (state) => lines.filter((line) => line.charge_state === state);
-  const charged = of("charged");
-  const priced = charged.filter((line) => line.price_microdollars !== null);
-  const said = [];
-  if (priced.length) said.push(`charged ${dollars(priced.reduce((sum, line) => sum + line.price_microdollars, 0))}`);
-  if (priced.length < charged.length) said.push(priced.length ? "more at a price not known" : "charged, price not known");
-  const unknown = of("unknown").length;
-  if (unknown) said.push(`${unknown === 1 ? "one call" : `${unknown} calls`} may have been charged`);
-  return said.join("; ") || "not charged";
+function totalOf(lines) {
+  const charged = lines.filter((line) => chargeState(line) === "charged");
+  const prices = charged.map((line) => line.price_microdollars).filter((price) => price !== null);
+  const unknown = lines.filter((line) => chargeState(line) === "unknown").length;
+  const texts = [];
+  if (prices.length) texts.push(`charged ${dollars(prices.reduce((sum, price) => sum + price, 0))}`);
+  if (prices.length < charged.length) texts.push(prices.length ? "more at a price not known" : "charged, price not known");
+  if (unknown) texts.push(`${unknown === 1 ? "one call" : plural(unknown, "call")} may have been charged`);
+  return texts.join("; ") || "not charged";
 }
 
 /** Returns `1 image` of `["images", 1]`. */
-function inWords([name, count]) {
-  const noun = name.replaceAll("_", " ");
-  return `${count} ${count === 1 ? noun.replace(/s$/, "") : noun}`;
-}
+const unitOf = ([name, count]) => plural(count, name.replaceAll("_", " ").replace(/s$/, ""));
 
-function buildLine(template, line) {
-  const row = template.content.firstElementChild.cloneNode(true);
-  const tell = (part, text) => {
-    const element = row.querySelector(`[data-part="${part}"]`);
-    element.closest("div, p").hidden = !text;
-    element.textContent = text ?? "";
-  };
-  tell("attempt", `Attempt ${line.number}, ${OUTCOMES[line.outcome] ?? line.outcome}`);
-  tell("charge", chargeOf(line));
-  tell("model", [line.provider, line.model].filter(Boolean).join(" · "));
-  tell("units", Object.entries(line.units ?? {}).map(inWords).join(", "));
-  tell("request", line.request_id);
+function buildLine(line) {
+  const texts = [`Attempt ${line.number}, ${OUTCOMES[line.outcome] ?? line.outcome}`, chargeOf(line),
+    [line.provider, line.model].filter(Boolean).join(" · "), Object.entries(line.units ?? {}).map(unitOf).join(", "),
+    line.request_id ?? ""];
+  const row = document.createElement("li");
+  row.append(...texts.filter(Boolean).map((text) => Object.assign(document.createElement("span"), { textContent: text })));
   return row;
 }
 
-/**
- * Shows the receipt of a job, or nothing while no attempt has ended.
- * @param {HTMLDetailsElement} root With the parts `total` and `lines`; stays open or closed.
- * @param {HTMLTemplateElement} template Of one line.
- * @param {object} job As the API tells it.
- */
-export function paintReceipt(root, template, job) {
+/** Shows the receipt in the parts of a card, or nothing while no attempt has ended; it stays open or closed. */
+export function paintReceipt(parts, job) {
   const lines = job.attempts.filter((line) => line.outcome);
-  root.hidden = lines.length === 0;
-  const told = JSON.stringify(lines);
-  if (root.dataset.told === told) return;
-  root.dataset.told = told;
-  root.querySelector('[data-part="total"]').textContent = total(lines);
-  root.querySelector('[data-part="lines"]').replaceChildren(...lines.map((line) => buildLine(template, line)));
+  parts.receipt.hidden = lines.length === 0;
+  const shown = JSON.stringify(lines);
+  if (parts.receipt.dataset.shown === shown) return;
+  parts.receipt.dataset.shown = shown;
+  parts.total.textContent = totalOf(lines);
+  parts.lines.replaceChildren(...lines.map(buildLine));
 }
