@@ -22,8 +22,6 @@ DESCRIPTION = """\
 AI image generation as background jobs: submit a prompt, follow the job live, get the images.
 
 Errors are problem details (RFC 9457) with a stable `code`. Times are RFC 3339, in UTC.
-
-[Back to the page](/)
 """
 
 _JOB_ID = "7d1f0a52-9c0b-4c39-8f53-2b0b8f0d5a11"

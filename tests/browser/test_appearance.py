@@ -192,6 +192,10 @@ def test_docs_show_every_operation_with_files_from_here(
     expect(tab.page.locator(".opblock-post").first).to_contain_text("/v1/generations")
     # What Swagger UI draws is not ours to check.
     browsing.screenshot(tab, "docs", full_page=True)
+    tab.page.emulate_media(color_scheme="dark")
+    expect(tab.page.locator("html")).to_have_class("dark-mode")
+    tab.page.get_by_role("link", name="Back to Darkroom").click()
+    expect(tab.page).to_have_url(f"{runtime.page_api.url}/")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
