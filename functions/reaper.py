@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from functions import metrics
 from functions.container import build_container
 from shared import __version__
 
@@ -24,4 +25,7 @@ def handler(_event: Any, _context: Any) -> dict[str, int]:
     services = container.services
     slots = container.settings.lambda_concurrency
     services.releases.note_worker(OWNER, slots, __version__, COUNTED_SECONDS)
-    return asdict(services.sweep())
+    report = services.sweep()
+    name = container.settings.aws_lambda_function_name or OWNER
+    metrics.report_ended(services.jobs.count_ended(), name)
+    return asdict(report)

@@ -128,6 +128,10 @@ class JobStore:
         parameters = {"ids": [str(job_id) for job_id in job_ids]}
         return [job_of(row) for row in self._run("find_ended", parameters)]
 
+    def count_ended(self) -> dict[str | None, int]:
+        """Return how many jobs ended in the last full minute, by error code; None: completed."""
+        return {row.code: row.jobs for row in self._run("count_ended", {})}
+
     def request_cancel(self, job_id: UUID, workspace_id: str | None = None) -> Job:
         """End a waiting job at once; leave a note for the worker of a running one.
 
