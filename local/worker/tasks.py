@@ -40,7 +40,7 @@ def generate_images_task(job_id: str) -> None:
     decides everything later.
     """
     try:
-        _handler_of(os.getpid()).handle(job_id, Deadline(settings.soft_time_limit))
+        handler_of(os.getpid()).handle(job_id, Deadline(settings.soft_time_limit))
     except (UnknownJob, MalformedEnvelope) as error:
         log.error(  # noqa: TRY400 - what was sent is wrong, not the code
             "envelope rejected", code=error.code, reason=str(error)
@@ -54,7 +54,7 @@ def generate_images_task(job_id: str) -> None:
 
 
 @cache
-def _handler_of(_pid: int) -> GenerationHandler:
+def handler_of(_pid: int) -> GenerationHandler:
     """Make the handler of a process after its fork, which shares no connection."""
     interrupt = MainThreadInterrupt()
     interrupt.install()

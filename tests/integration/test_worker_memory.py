@@ -20,17 +20,16 @@ IDLE_SHARE, BUSY_SHARE = 0.15, 0.3
 """Of the main process, at most, that a child may hold alone."""
 
 JOB_IN_A_WORKER = """
-import json, sys
+import json, os, sys
 from local.celery_app import celery_app
 from local.worker.memory import load_job_code
 from shared.deadline import Deadline
 
 celery_app.loader.import_default_modules()
 load_job_code(celery_app.darkroom_settings)
-from local.worker.child import WorkerProcess
+from local.worker.tasks import handler_of
 before = set(sys.modules)
-handler = WorkerProcess.current(celery_app.darkroom_settings).handler
-outcome = handler.handle(sys.argv[1], Deadline(60))
+outcome = handler_of(os.getpid()).handle(sys.argv[1], Deadline(60))
 print(json.dumps([type(outcome).__name__, sorted(set(sys.modules) - before)]))
 """
 
