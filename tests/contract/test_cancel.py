@@ -35,7 +35,7 @@ def test_job_cancelled_before_it_ran_ends_at_once(runtime: Runtime) -> None:
     assert story_of(runtime, job) == story
 
 
-@pytest.mark.parametrize("script", ["[[slow:2]]", "[[hang]]"])
+@pytest.mark.parametrize("script", ["[[slow:8]]", "[[hang]]"])
 def test_cancelled_attempt_stops_in_the_middle_of_a_provider_call(
     runtime: Runtime, script: str
 ) -> None:
