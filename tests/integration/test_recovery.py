@@ -24,7 +24,6 @@ from tests.support.builders import UNPAID, build_settings, new_job
 from tests.support.database import Database
 
 LIMIT_SECONDS = 100.0
-GRACE_SECONDS = 10.0
 
 
 def judge(lost: LostJob) -> tuple[Verdict, int]:

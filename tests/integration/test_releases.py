@@ -16,6 +16,7 @@ from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from shared.status import waiting
 from tests.support.builders import UNPAID, ListDispatcher, new_job
 from tests.support.database import Database
+from tests.support.wait import wait_until
 
 SLOTS = 2
 RULES = ReleaseRules("celery", "mock")
@@ -174,6 +175,24 @@ def test_submissions_at_once_never_fill_more_than_the_room(
     with ThreadPoolExecutor(8) as pool:
         accepted = list(pool.map(lambda _: jobs.accept(new_job(), Terms(release=RULES)), range(24)))
     assert sum(one.envelope is not None for one in accepted) <= 2 * SLOTS
+
+
+def test_a_submission_counts_what_another_has_just_released(
+    store: ReleaseStore, jobs: JobStore, database: Database
+) -> None:
+    """It waits for that one's commit: without the lock both would take the same slots."""
+    with database.transaction() as cursor, ThreadPoolExecutor(1) as pool:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('celery', 13))")
+        for _ in range(2 * SLOTS):
+            cursor.execute(
+                "INSERT INTO generation_jobs (workspace_id, params, dispatched_at, released_to)"
+                " VALUES ('default', '{}', now(), 'celery')"
+            )
+        accepting = pool.submit(jobs.accept, new_job(), Terms(release=RULES))
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory'"
+        wait_until(lambda: database.fetch(waiting), 10, "the submission to wait for the lock")
+        cursor.connection.commit()
+        assert accepting.result(timeout=10).envelope is None
 
 
 def test_several_releases_at_once_release_each_job_once(
