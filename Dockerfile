@@ -1,6 +1,7 @@
 # One image for every local role: docker-compose.yml says which command a container runs. Health
 # checks stand there, too, one for each role: a HEALTHCHECK here would ask a worker over HTTP.
-FROM python:3.13-slim AS build
+ARG PYTHON_IMAGE=python:3.13-slim
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 # For `strip`: uvloop and others come with the symbols of a debugger, which are most of their size.
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils
@@ -23,7 +24,7 @@ RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir dist . \
     && pip --python /opt/darkroom install --no-compile --no-deps --no-index dist/*.whl
 COPY docker/compile.py /opt/darkroom/
 
-FROM python:3.13-slim
+FROM ${PYTHON_IMAGE}
 # ensurepip is pip once more, in a wheel.
 RUN pip uninstall --yes --root-user-action ignore pip \
     && rm -r "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" \

@@ -4,16 +4,17 @@
 
 PYTHON ?= python3
 RUNTIME ?= celery
+FUZZ_SECONDS ?= 180
 
 BIN := .venv/bin
 LOG := .venv/setup.log
 UV := $(BIN)/uv --system-certs
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--python-version 3.11 --custom-compile-command "make lock"
-# The locks, and what each holds. All but the first, and those of the environments .venv-sam and
-# .clients, take their versions from it.
+# The locks, and what each holds. All but the first, and those of the environments .venv-sam,
+# .clients and .venv-release, take their versions from it.
 LOCKS := requirements.lock requirements-dev.lock requirements-build.lock requirements-image.lock \
-	requirements-sam.lock requirements-clients.lock
+	requirements-sam.lock requirements-clients.lock requirements-release.lock
 requirements.lock := --all-extras --group setup pyproject.toml
 requirements-dev.lock := --all-extras --group setup --group dev -c requirements.lock pyproject.toml
 requirements-build.lock := --group build -c requirements.lock
@@ -21,6 +22,9 @@ requirements-image.lock := --extra local --extra cloud --extra openai --group fl
 	-c requirements.lock pyproject.toml
 requirements-sam.lock := --group sam
 requirements-clients.lock := --group clients
+requirements-release.lock := --group release
+# What is shipped: the image, and the bundles of the functions.
+SHIPPED = requirements-image.lock $(wildcard cloud/requirements/*.lock)
 # A bundle is installed for Lambda's Python, whatever machine it is made on.
 FUNCTIONS := worker api reaper migrate
 COMPILE_FUNCTION := pip compile --quiet --generate-hashes --no-emit-index-url \
@@ -35,7 +39,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity docs test test-browser test-clients pictures test-docker check check-lock format lock bench clean
+.PHONY: help demo up parity docs test test-browser test-clients pictures test-docker fuzz money torture drill check check-lock format lock audit sbom bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -75,6 +79,19 @@ pictures: .venv/.dev ## Make the samples of the page and the screenshots of the 
 test-docker: .venv/.dev .venv-sam/.ready ## Run the tests on a Docker engine: COMPOSE="docker compose".
 	$(BIN)/python -m pytest -n 3 --dist loadgroup tests/docker
 
+fuzz: .venv/.dev ## Fuzz decoder, events, answers, forms, texts and the API, for FUZZ_SECONDS=180 each.
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -n 2 --timeout 0 tests/unit/test_fuzzing.py
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest tests/contract/test_openapi.py
+
+money: .venv/.dev ## Cut connections at every 64 bytes, end workers at every step, compare bills with the ledger.
+	MONEY_STEP=64 $(BIN)/python -m pytest -rP -n 2 --dist worksteal tests/integration/test_money.py
+
+torture: .venv/.dev ## Break everything at random and check every promise: MINUTES=30 SEED=1; or REDIS=5.
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(if $(REDIS),--redis $(REDIS))
+
+drill: .venv/.dev ## Receivers of webhooks misbehave, a provider is down, all is killed: JOBS=500.
+	$(BIN)/python -m tests.drills --jobs $(or $(JOBS),500)
+
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -101,6 +118,15 @@ lock: .venv/.dev ## Bring the lock files in step with pyproject.toml; UPGRADE=1 
 	for name in $(FUNCTIONS); do $(UV) $(COMPILE_FUNCTION) --group "function-$$name" \
 		-c requirements.lock -o "cloud/requirements/$$name.lock" >/dev/null || exit 1; done
 
+audit: .venv-release/.ready ## Look for known vulnerabilities in what is shipped: needs a package index.
+	@for lock in $(SHIPPED); do echo "$$lock" && .venv-release/bin/pip-audit --progress-spinner off \
+		--require-hashes --disable-pip -r "$$lock" || exit 1; done
+
+sbom: .venv-release/.ready ## Write what the image holds to dist/darkroom.cdx.json (CycloneDX).
+	@mkdir -p dist
+	.venv-release/bin/cyclonedx-py requirements requirements-image.lock --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/darkroom.cdx.json
+
 docs: .venv/.dev ## Write the generated parts of docs and docker-compose.yml; PARITY=1: all.
 	PARITY="$(PARITY)" $(BIN)/python -m tests.support.generated
 
@@ -108,7 +134,7 @@ bench: .venv/.dev .venv-sam/.ready ## Measure speed.
 	$(BIN)/python -m tests.performance
 
 clean: ## Delete .venv and all caches.
-	rm -rf .venv .venv-sam .clients .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf .venv .venv-sam .venv-release .clients .aws-sam .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
 
 # The SAM CLI wants other versions of what we use, and so has an environment of its own.
 .venv-sam/.ready: requirements-sam.lock | .venv/.dev
@@ -117,6 +143,14 @@ clean: ## Delete .venv and all caches.
 	@$(UV) pip install --python .venv-sam --require-hashes -r $< >.venv-sam/setup.log 2>&1 \
 		|| .venv-sam/bin/pip install --require-hashes -r $< >>.venv-sam/setup.log 2>&1 \
 		|| { tail -n 5 .venv-sam/setup.log >&2; echo "set-up failed" >&2; exit 1; }
+	@touch $@
+
+.venv-release/.ready: requirements-release.lock | .venv/.dev
+	@echo "setting up .venv-release (once): tools of a release"
+	@rm -rf .venv-release && $(PYTHON) -m venv .venv-release
+	@$(UV) pip install --python .venv-release --require-hashes -r $< >.venv-release/setup.log 2>&1 \
+		|| .venv-release/bin/pip install --require-hashes -r $< >>.venv-release/setup.log 2>&1 \
+		|| { tail -n 5 .venv-release/setup.log >&2; echo "set-up failed" >&2; exit 1; }
 	@touch $@
 
 # Generators of API clients, one in Python and two in TypeScript.

@@ -21,10 +21,11 @@ def main() -> None:
     for number in STOP_SIGNALS:
         _stop_at(number)
 
-    from cli.app import app
     from cli.errors import explained
 
     with explained():
+        from cli.app import app
+
         app(prog_name="darkroom")
 
 

@@ -1,17 +1,24 @@
-"""The commands and their options; what each does lies in a module of its own.
+"""The commands and their options; what the longer ones do lies in a module of its own.
 
-Those modules are imported by the command that needs them, so that `--help` answers at once.
+Each imports what it needs when it runs, so that `--help` answers at once.
 """
 
+import sys
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.client_app import client_app
-from cli.keys_app import keys_app
+from cli.failed import failed_app
+from cli.keys import keys_app
+from cli.limits import limits_app, pause_app
+from cli.operator import operator_app
+from cli.output import say
+from cli.rejected import rejected_app
+from cli.webhooks import webhooks_app
+from shared import __version__
 
 app = typer.Typer(
     help="AI image generation as background jobs: one handler, run by Celery and by AWS Lambda.",
@@ -40,13 +47,9 @@ RuntimeOption = Annotated[
 
 
 def _show_version(is_asked: bool) -> None:
-    if not is_asked:
-        return
-    try:
-        typer.echo(f"darkroom {version('darkroom')}")
-    except PackageNotFoundError:
-        typer.echo("darkroom (not installed)")
-    raise typer.Exit
+    if is_asked:
+        say(f"darkroom {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -67,7 +70,7 @@ def demo(
         Path, typer.Option(file_okay=False, help="Folder for the pictures; made if need be.")
     ] = DEFAULT_OUT,
 ) -> None:
-    """Run one job over HTTP from prompt to pictures, then stop everything.
+    """Run one job from prompt to pictures, then stop everything.
 
     PostgreSQL and Redis are started for it, unless DATABASE_URL or REDIS_URL name yours.
     """
@@ -105,6 +108,12 @@ def up(
 
 app.add_typer(client_app)
 app.add_typer(keys_app, name="keys")
+app.add_typer(limits_app, name="limits")
+app.add_typer(pause_app)
+app.add_typer(rejected_app, name="rejected")
+app.add_typer(operator_app)
+app.add_typer(failed_app, name="failed")
+app.add_typer(webhooks_app, name="webhooks")
 
 
 @app.command()
@@ -118,7 +127,7 @@ def parity(
     ] = False,
     names: Annotated[bool, typer.Option("--list", help="Show the scenarios and stop.")] = False,
 ) -> None:
-    """Run the same scenarios through both runtimes and compare all that can be seen.
+    """Run the same scenarios in both runtimes and compare them.
 
     Needs nothing but this machine: DATABASE_URL and REDIS_URL are not used. Ends with 0 only
     if every scenario ended as it should and no difference was found.
@@ -131,26 +140,41 @@ def parity(
         run_parity(tuple(scenario or ()), is_markdown=markdown)
 
 
-@app.command()
-def migrate() -> None:
+@app.command("migrate")
+def migrate_database() -> None:
     """Bring the database of DATABASE_URL to the newest schema.
 
     Safe to run at any time, also by several processes at once.
     """
-    from cli.maintenance import run_migrate
+    from shared.jobs.migration import migrate
+    from shared.logs import configure_logging
+    from shared.settings import load_database_url
 
-    run_migrate()
+    database_url = load_database_url()
+    # Standard output is for the answer.
+    configure_logging("migrate", "INFO", sys.stderr)
+    say(f"database is at revision {migrate(database_url)}")
 
 
 @app.command()
 def sweep() -> None:
-    """Finish what others left undone, once: lost workers, envelopes and last events.
+    """Recover lost jobs, envelopes and last events, once.
 
     Every worker does this by itself each SWEEP_SECONDS. Uses the settings of the environment.
     """
-    from cli.maintenance import run_sweep
+    from shared.database.session import refusals_named
+    from shared.logs import configure_logging
+    from shared.settings import load_settings
+    from shared.wiring import build_services
 
-    run_sweep()
+    settings = load_settings()
+    configure_logging("sweep", settings.log_level, sys.stderr)
+    with build_services(settings) as services, refusals_named():
+        report = services.sweep()
+    say(
+        f"revived {report.revived}, ended {report.ended}, "
+        f"dispatched {report.dispatched}, announced {report.announced}"
+    )
 
 
 @app.command()
@@ -161,7 +185,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Check the settings of this environment, Celery's options and the servers.
+    """Check the settings, Celery's options and the servers.
 
     The first line is the verdict. Ends with 0 if no rule is broken and 1 if one is.
     """

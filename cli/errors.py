@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from shared.errors import (
     ConfigurationError,
@@ -12,6 +13,11 @@ from shared.errors import (
     ServiceUnavailable,
     one_line,
 )
+from shared.extras import naming_extras
+from shared.terminal import printable
+
+if TYPE_CHECKING:
+    from shared.api.schemas import ErrorBody
 
 FAILURE_EXIT_CODE = 1
 USAGE_EXIT_CODE = 2
@@ -50,26 +56,27 @@ class ApiUnreachable(ServiceUnavailable):
     """No answer came: nothing listens there, or the connection was lost.
 
     Attributes:
+        detail: What cannot be reached, and why.
         was_sent: Whether the request may have reached the API.
     """
 
     code = "api_unreachable"
+    retry_after_seconds = None
 
     def __init__(self, address: str, reason: str, *, was_sent: bool) -> None:
-        super().__init__(
-            f'the API at {address} cannot be reached: {reason} (is "darkroom up" running? '
-            "DARKROOM_URL says where)"
-        )
+        self.detail = f"the API at {address} cannot be reached: {reason}"
         self.was_sent = was_sent
+        super().__init__(f'{self.detail} (is "darkroom up" running? DARKROOM_URL says where)')
 
 
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn an error of the body into a line on standard error and the end of the program."""
     try:
-        yield
+        with naming_extras():
+            yield
     except DarkroomError as error:
-        sys.stderr.write(f"darkroom: {describe(error)}\n")
+        sys.stderr.write(f"darkroom: {printable(describe(error))}\n")
         sys.exit(exit_code_of(error))
 
 
@@ -80,6 +87,11 @@ def describe(error: DarkroomError) -> str:
     if isinstance(error, ApiProblem) and error.problem_code == "unauthorized":
         return one_line(f"{error}; set DARKROOM_API_KEY")
     return one_line(str(error))
+
+
+def describe_error(error: "ErrorBody") -> str:
+    """Return why an attempt or a job failed, as one line."""
+    return one_line(f"{error.message} ({error.code})")
 
 
 def exit_code_of(error: DarkroomError) -> int:

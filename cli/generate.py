@@ -1,6 +1,6 @@
-"""`darkroom generate` and `darkroom follow`: a job over HTTP, shown live to its end."""
+"""`darkroom generate` and `follow`: a job over HTTP, shown live to its end, then files."""
 
-import sys
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,57 +8,64 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import typer
-
-from cli.api_client import ApiClient
+from cli.api_client import ApiClient, connect
 from cli.display import Display, display
 from cli.errors import ApiProblem, ApiUnreachable
-from cli.following import (
-    JobFollower,
-    check_completed,
-    download,
-    left_running,
-    prepare_folder,
-)
+from cli.following import JobFollower
+from cli.output import say, say_json, say_lines
 from shared.api.schemas import JobBody
-from shared.errors import InvalidRequest
-from shared.settings import load_client_settings
+from shared.errors import ConfigurationError, InvalidRequest, JobFailed
+from shared.status import JobStatus
 
 SUBMIT_TRIES = 5
 FIRST_WAIT_SECONDS = 0.5
 
+_UNKNOWN = "stopped before the API answered; `darkroom jobs` shows whether it took the job"
+_LEFT_RUNNING = """the job goes on; to see or to end it:
+    darkroom follow {0}
+    darkroom cancel {0}"""
+
 
 def run_generate(order: Mapping[str, Any], out: Path, *, is_json: bool) -> None:
-    """Submit a job, follow it and leave its images in the folder.
-
-    Raises:
-        ApiProblem: The API refuses the request.
-        ApiUnreachable: No answer came.
-        JobFailed: The job ended without images.
-    """
+    """Submit a job, follow it and leave its images in the folder."""
     prepare_folder(out)
-    with ApiClient(load_client_settings()) as client:
-        with _unknown_whether_taken():
+    with connect() as client:
+        with _said_at_a_signal(_UNKNOWN):
             job = submit(client, order)
-        _follow_to_files(client, job, out, is_json=is_json)
+        with display(is_quiet=is_json) as shown:
+            job, paths = _follow_to_files(client, job, out, shown)
+    if is_json:
+        say_json(job.model_dump_json())
+    _finish(job, [] if is_json else paths)
 
 
 def run_follow(job_id: UUID, out: Path | None, *, is_json: bool) -> None:
-    """Show the events of a job from its first; with a folder, leave its images there.
-
-    Raises:
-        ApiProblem: There is no such job.
-        ApiUnreachable: No answer came.
-        JobFailed: The job ended without images.
-    """
+    """Show the events of a job from its first; with a folder, leave its images there."""
     if out is not None:
         prepare_folder(out)
-    with ApiClient(load_client_settings()) as client:
+    with connect() as client:
         job = client.get(job_id)
-        if is_json:
-            _follow_as_json(client, job, out)
-        else:
-            _follow_to_files(client, job, out, is_json=False)
+        with display(is_json=is_json) as shown:
+            job, paths = _follow_to_files(client, job, out, shown)
+    _finish(job, [] if is_json else paths)
+
+
+def _follow_to_files(
+    client: ApiClient, job: JobBody, out: Path | None, shown: Display
+) -> tuple[JobBody, list[Path]]:
+    with _said_at_a_signal(_LEFT_RUNNING.format(job.id)):
+        shown.head(f"job {job.id}")
+        follower = JobFollower(client, job, shown)
+        job = follower.finish()
+        return job, [] if out is None else download(follower, job, out)
+
+
+def _finish(job: JobBody, paths: Sequence[Path]) -> None:
+    check_completed(job)
+    if job.missing:
+        say(f"darkroom: {job.missing} of {job.n} images never came", err=True)
+    for path in paths:
+        say(path)
 
 
 def submit(client: ApiClient, order: Mapping[str, Any]) -> JobBody:
@@ -96,49 +103,50 @@ def metadata_of(pairs: Sequence[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def _follow_to_files(client: ApiClient, job: JobBody, out: Path | None, *, is_json: bool) -> None:
-    with left_running(job.id), display(is_quiet=is_json) as shown:
-        _announce(job, shown, is_json=is_json)
-        follower = JobFollower(client, job, shown)
-        job = follower.finish()
-        paths = download(follower, job, out) if out is not None else []
-    if is_json:
-        typer.echo(job.model_dump_json())
-    check_completed(job)
-    _warn_of_missing(job)
-    if not is_json:
-        for path in paths:
-            typer.echo(path)
+def check_completed(job: JobBody) -> None:
+    """Raise JobFailed, with the reason, unless the job has its images."""
+    if job.status is JobStatus.FAILED:
+        code = job.error.code if job.error else "internal"
+        raise JobFailed(code, job.error.message if job.error else job.message)
 
 
-def _follow_as_json(client: ApiClient, job: JobBody, out: Path | None) -> None:
-    with left_running(job.id), display(is_quiet=True) as shown:
-        follower = JobFollower(client, job, shown)
-        for event in follower.events():
-            typer.echo(event.step.as_json())
-        job = follower.get()
-        if out is not None:
-            download(follower, job, out)
-    check_completed(job)
+def prepare_folder(folder: Path) -> None:
+    """Make the folder if need be.
+
+    Raises:
+        ConfigurationError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+        raise ConfigurationError(f"cannot make the folder {folder}: {reason}") from error
 
 
-def _announce(job: JobBody, shown: Display, *, is_json: bool) -> None:
-    if not is_json:
-        shown.note(f"job {job.id}")
+def download(follower: JobFollower, job: JobBody, folder: Path) -> list[Path]:
+    """Write the images of a job into the folder; return their paths, by position.
 
-
-def _warn_of_missing(job: JobBody) -> None:
-    if job.missing:
-        sys.stderr.write(f"darkroom: {job.missing} of {job.n} images never came\n")
+    Raises:
+        ConfigurationError: A file cannot be written.
+    """
+    paths = []
+    for image in job.images:
+        suffix = re.sub("[^a-z0-9]", "", image.media_type.rpartition("/")[2])
+        path = folder / f"{job.id}-{image.position}.{suffix}"
+        data = follower.load(image)
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+        paths.append(path)
+    return paths
 
 
 @contextmanager
-def _unknown_whether_taken() -> Iterator[None]:
+def _said_at_a_signal(text: str) -> Iterator[None]:
+    """Print the text on standard error when a signal ends the program in this block."""
     try:
         yield
     except SystemExit:
-        sys.stderr.write(
-            "darkroom: stopped before the API answered; `darkroom jobs` shows whether it "
-            "took the job\n"
-        )
+        say_lines(f"darkroom: {text}".split("\n"), err=True)
         raise

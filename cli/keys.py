@@ -1,64 +1,84 @@
 """`darkroom keys`: the API keys of DATABASE_URL, made, listed and revoked."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shared.access.api_keys import ApiKeyStore
-from shared.database.session import create_unpooled_engine, refusals_named
-from shared.settings import load_database_url
+from cli.client_app import JsonOption
+from cli.output import say
+from cli.rows import database, say_object, say_rows
 
-_TABLE = "{:<12}  {:<16}  {:<19}  {:<19}  {}"
+if TYPE_CHECKING:
+    from shared.access.api_keys import ApiKeyStore
+
+keys_app = typer.Typer(
+    help="Make, list and revoke API keys, in the database of DATABASE_URL.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_COLUMNS = {
+    "id": "ID",
+    "workspace_id": "WORKSPACE",
+    "created_at": "CREATED",
+    "revoked_at": "REVOKED",
+    "name": "NAME",
+}
 
 
-def run_create(workspace_id: str, name: str, *, makes_workspace: bool, is_json: bool) -> None:
-    """Make a key and print it. It cannot be shown again.
-
-    Raises:
-        InvalidRequest: There is no such workspace, or a name is not allowed.
-    """
+@keys_app.command()
+def create(
+    workspace: Annotated[str, typer.Option(metavar="W", help="Whose jobs the key leads to.")],
+    name: Annotated[str, typer.Option(metavar="N", help="What the key is for.")],
+    create_workspace: Annotated[
+        bool, typer.Option("--create-workspace", help="Make the workspace if there is none.")
+    ] = False,
+    is_json: JsonOption = False,
+) -> None:
+    """Make a key and print it, this once."""
     with _store() as store:
-        key, text = store.create(workspace_id, name, makes_workspace=makes_workspace)
+        key, text = store.create(workspace, name, makes_workspace=create_workspace)
     if is_json:
-        typer.echo(json.dumps({**key.as_dict(), "key": text}))
+        say_object({**key.as_dict(), "key": text})
         return
-    typer.echo(text)
-    typer.echo(f"key {key.id} of workspace {key.workspace_id}; it is shown only now", err=True)
+    say(text)
+    say(f"key {key.id} of workspace {key.workspace_id}; it is shown only now", err=True)
 
 
-def run_list(workspace_id: str | None, *, is_json: bool) -> None:
-    """Print the keys, oldest first, revoked ones too."""
+@keys_app.command("list")
+def list_keys(
+    workspace: Annotated[
+        str | None, typer.Option(metavar="W", help="Only of this workspace.")
+    ] = None,
+    is_json: JsonOption = False,
+) -> None:
+    """List keys, oldest first, without their texts."""
     with _store() as store:
-        keys = store.list(workspace_id)
-    if is_json:
-        typer.echo(json.dumps({"items": [key.as_dict() for key in keys]}))
-        return
-    typer.echo(_TABLE.format("ID", "WORKSPACE", "CREATED", "REVOKED", "NAME"))
-    for key in keys:
-        moments = _moment(key.created_at), _moment(key.revoked_at)
-        typer.echo(_TABLE.format(key.id, key.workspace_id, *moments, key.name))
+        keys = store.list(workspace)
+    say_rows([asdict(key) for key in keys], _COLUMNS, is_json=is_json)
 
 
-def run_revoke(key_id: str, *, is_json: bool) -> None:
-    """Make a key worthless.
-
-    Raises:
-        UnknownKey: There is none, or it was revoked before.
-    """
+@keys_app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id.")],
+    is_json: JsonOption = False,
+) -> None:
+    """Make a key worthless, from the next request on."""
     with _store() as store:
         store.revoke(key_id)
-    typer.echo(json.dumps({"id": key_id, "revoked": True}) if is_json else f"revoked {key_id}")
+    if is_json:
+        say_object({"id": key_id, "revoked": True})
+    else:
+        say(f"revoked {key_id}")
 
 
 @contextmanager
-def _store() -> Iterator[ApiKeyStore]:
-    engine = create_unpooled_engine(load_database_url(), "darkroom-keys")
-    with refusals_named():
+def _store() -> Iterator["ApiKeyStore"]:
+    # Imported here, so that `--help` answers at once.
+    from shared.access.api_keys import ApiKeyStore
+
+    with database("keys") as engine:
         yield ApiKeyStore(engine)
-
-
-def _moment(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

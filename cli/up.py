@@ -1,4 +1,4 @@
-"""`darkroom up`: a runtime and its API that take jobs until they are told to stop."""
+"""`darkroom up`: a runtime and its API that take jobs until a signal stops them."""
 
 import os
 import shlex
@@ -8,8 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import typer
-
+from cli.output import say, say_lines
 from devkit.running import Running, running
 from local.web.server import listen
 
@@ -53,27 +52,26 @@ def run_up(runtime_name: str, host: str, port: int, data: Path | None) -> None:
     """Run until a signal ends the program.
 
     Port 0 takes any that is free; no data folder means that rows and images are deleted.
-
-    Raises:
-        ConfigurationError: A setting is wrong, or this machine lacks something.
-        ServiceUnavailable: The port is taken; or a server, the runtime or the API did not come
-            up, or has ended.
     """
     # Found out before anything is started.
     listen(host, port).close()
     given = {**os.environ, "API_HOST": host, "API_PORT": str(port)}
     with running(runtime_name, given, _say, data) as ground:
-        typer.echo(_usage(ground, data))
+        say_lines(_usage(ground, data).split("\n"))
         _stream_logs(ground)
 
 
 def _say(text: str) -> None:
-    typer.echo(f"{text}...")
+    say(f"{text}...")
 
 
 def _usage(ground: Running, data: Path | None) -> str:
     needs_keys = ground.settings.needs_api_keys
     darkroom = _own_name()
+    # For this user alone: it holds passwords.
+    exported = ground.harness.folder / "environment"
+    exported.touch(mode=0o600)
+    exported.write_text(exports({**ground.environment, "DARKROOM_URL": ground.api.url}))
     return _USAGE.format(
         runtime=ground.runtime.runtime,
         url=ground.api.url,
@@ -82,7 +80,7 @@ def _usage(ground: Running, data: Path | None) -> str:
         darkroom=darkroom,
         curl=_KEY_HEADER if needs_keys else "",
         data=_describe_data(ground, data),
-        environment=shlex.quote(str(_write_environment(ground))),
+        environment=shlex.quote(str(exported)),
         keys=_KEYS.format(darkroom=darkroom) if needs_keys else "",
     )
 
@@ -105,38 +103,18 @@ def _own_name() -> str:
     return f"{shlex.quote(sys.executable)} -m cli"
 
 
-def _write_environment(ground: Running) -> Path:
-    """Write what another shell is to read, for this user alone: it holds passwords."""
-    path = ground.harness.folder / "environment"
-    path.touch(mode=0o600)
-    path.write_text(exports({**ground.environment, "DARKROOM_URL": ground.api.url}))
-    return path
-
-
 def exports(environment: Mapping[str, str]) -> str:
     """Return shell commands that set these variables, and no queue or Redis but theirs."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     return "\n".join(["unset QUEUE_URL REDIS_URL_FILE", *lines, ""])
 
 
-class LogTail:
-    """What a process adds to its log, in whole lines."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("rb")
-        self._rest = b""
-
-    def read(self) -> bytes:
-        """Return the lines that were added since."""
-        lines, end, self._rest = (self._rest + self._file.read()).rpartition(b"\n")
-        return lines + end
-
-
 def _stream_logs(ground: Running) -> None:
-    tails = [LogTail(path) for path in ground.harness.folder.glob("*.log")]
+    """Print what the processes add to their logs, in whole lines."""
+    rests = {path.open("rb"): b"" for path in ground.harness.folder.glob("*.log")}
     while True:
-        for tail in tails:
-            sys.stdout.buffer.write(tail.read())
-        sys.stdout.flush()
+        for log, rest in rests.items():
+            lines, _, rests[log] = (rest + log.read()).rpartition(b"\n")
+            say_lines(lines.decode(errors="replace").splitlines())
         ground.harness.check()
         time.sleep(POLL_SECONDS)

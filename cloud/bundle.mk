@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .PHONY: build-WorkerFunction build-ApiFunction build-ReaperFunction build-MigrateFunction
 build-WorkerFunction: ; @$(call install,worker) && $(call copy,--exclude=shared/api) && $(compile)
 build-ApiFunction: ; @$(call install,api) && $(call copy,) && $(compile)
-build-ReaperFunction: ; @$(call install,reaper) && $(call copy,--exclude=shared/api) && $(compile)
+build-ReaperFunction: ; @$(call install,reaper) && $(call copy,--exclude=shared/api/page) && $(compile)
 build-MigrateFunction: ; @$(call install,migrate) && $(call copy,--exclude=shared/api) && $(compile)
 
 # uv, where the project's own environment has it, takes a tenth of pip's time.

@@ -75,9 +75,14 @@ class ChildProcess(ABC):
             self.kill()
             raise
 
-    @abstractmethod
     def launch(self) -> None:
-        """Begin to start; returns at once."""
+        """Begin to start, unless it runs; returns at once."""
+        if not self.is_running:
+            self._begin()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Run the first command."""
 
     @abstractmethod
     def answers(self) -> bool:
@@ -178,6 +183,14 @@ class ChildProcess(ABC):
                 stderr=log,
                 start_new_session=True,
             )
+
+
+def stop_all(processes: Sequence[ChildProcess]) -> None:
+    """End them in order, side by side."""
+    for process in processes:
+        process.request_stop()
+    for process in processes:
+        process.stop()
 
 
 def _signal_all(processes: Sequence[psutil.Process], number: signal.Signals) -> None:

@@ -35,8 +35,8 @@ def without_aws(environment: Mapping[str, str]) -> dict[str, str]:
 def with_aws_variables(environment: Mapping[str, str], queue_url: str | None) -> dict[str, str]:
     """Return the environment with what an AWS client needs to reach this queue.
 
-    A queue that is not on AWS is served by a stand-in at the root of its URL, which accepts any
-    key. Variables that are set already stay.
+    A queue that is not on AWS is served by a stand-in at the root of its URL. One that has a key
+    is given with it, others accept any. Variables that are set already stay.
 
     Raises:
         ConfigurationError: QUEUE_URL is not set.

@@ -7,11 +7,11 @@ processes that it needs.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TypeVar
 
+from devkit.child_process import stop_all
 from devkit.environment import adopted
-from devkit.runtimes import ApiProcess, ProjectProcess, RuntimeProcess
+from devkit.runtimes import ProjectProcess
 from devkit.stack import Stack, StackOptions, embedded_stack
 from shared.errors import ServiceUnavailable
 from shared.jobs.migration import migrate
@@ -65,22 +65,10 @@ class Harness:
             services.dispatcher  # noqa: B018 - a cached property
         return services
 
-    def add_runtime(
-        self,
-        name: str,
-        environment: Mapping[str, str],
-        log_path: Path | None = None,
-        concurrency: int = 2,
-    ) -> RuntimeProcess:
-        """Return a runtime, to be started; it ends with the block."""
-        path = log_path or self.folder / f"{name}.log"
-        return self._add(RuntimeProcess(name, environment, path, concurrency))
-
-    def add_api(
-        self, name: str, environment: Mapping[str, str], log_path: Path | None = None
-    ) -> ApiProcess:
-        """Return the API of a runtime, to be started; it ends with the block."""
-        return self._add(ApiProcess(name, environment, log_path or self.folder / f"{name}-api.log"))
+    def add(self, process: Process) -> Process:
+        """Return the process, to be started; it ends with the block."""
+        self._processes.append(process)
+        return process
 
     def start(self) -> None:
         """Start all processes side by side, and wait until they can be used.
@@ -101,17 +89,10 @@ class Harness:
 
     def end(self) -> None:
         """End all processes: at once if the rows of their jobs are about to be deleted."""
+        if self.stack.keeps_data:
+            stop_all(self._processes)
         for process in self._processes:
-            if self.stack.keeps_data:
-                process.request_stop()
-        for process in self._processes:
-            if self.stack.keeps_data:
-                process.stop()
             process.kill()
-
-    def _add(self, process: Process) -> Process:
-        self._processes.append(process)
-        return process
 
 
 @contextmanager

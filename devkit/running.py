@@ -10,6 +10,7 @@ from devkit.harness import Harness, harness
 from devkit.runtimes import ApiProcess, RuntimeProcess
 from devkit.stack import Stack, StackOptions
 from shared.errors import ConfigurationError
+from shared.extras import require
 from shared.secret_files import take_secrets
 from shared.settings import Settings, load_settings
 
@@ -51,6 +52,8 @@ def running(
         ConfigurationError: A setting is wrong, or this machine lacks something.
         ServiceUnavailable: A server, the runtime or the API did not come up.
     """
+    if runtime_name == "lambda":
+        require("boto3", "mangum", "awslambdaric")
     given = with_addresses(without_aws(given))
     _check_settings(given)
     options = StackOptions(with_sqs=runtime_name == "lambda", data=data)
@@ -64,8 +67,10 @@ def running(
         # The processes must be free to log that they are ready.
         level = "DEBUG" if services.settings.log_level == "DEBUG" else "INFO"
         environment = ground.environment(**servers, LOG_LEVEL=level)
-        runtime = ground.add_runtime(runtime_name, environment)
-        api = ground.add_api(runtime_name, environment)
+        runtime = ground.add(
+            RuntimeProcess(runtime_name, environment, ground.folder / "runtime.log")
+        )
+        api = ground.add(ApiProcess(runtime_name, environment, ground.folder / "api.log"))
         try:
             ground.start()
             yield Running(ground, services.settings, runtime, api, servers)
@@ -99,7 +104,8 @@ def _check_settings(given: Mapping[str, str]) -> None:
     missing = {name: address for name, address in _STARTED_HERE.items() if not given.get(name)}
     with adopted({**given, **missing}):
         settings = load_settings()
-        settings.provider.connect(settings)
+        for provider in settings.providers:
+            provider.connect(settings)
 
 
 def _image_dir(given: Mapping[str, str], stack: Stack, data: Path | None) -> Path:

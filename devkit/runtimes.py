@@ -18,11 +18,7 @@ RUNTIMES = ("celery", "lambda")
 _PROJECT = Path(__file__).resolve().parent.parent
 
 _WORKERS = {
-    "celery": (
-        *("celery", "--app", "local.celery_app", "--quiet", "worker"),
-        # Greeting other workers takes a second, and there are none.
-        *("--without-mingle", "--without-gossip"),
-    ),
+    "celery": ("celery", "--app", "local.celery_app", "--quiet", "worker"),
     "lambda": ("devkit.lambda_host",),
 }
 _APIS = {"celery": "local.api", "lambda": "devkit.lambda_host.gateway"}
@@ -53,10 +49,7 @@ class ProjectProcess(ChildProcess):
         self._words = words
         self._log_offset = 0
 
-    def launch(self) -> None:
-        """Begin to start; returns at once."""
-        if self.is_running:
-            return
+    def _begin(self) -> None:
         self._log_offset = self.log_path.stat().st_size if self.log_path.exists() else 0
         command = [sys.executable, *_WARNING_OPTIONS, "-m", *self._words]
         # `python -m` and Celery's --app import from the current folder first.
@@ -78,8 +71,6 @@ class RuntimeProcess(ProjectProcess):
 
     Args:
         runtime: `celery` or `lambda`.
-        environment: All of its environment variables.
-        log_path: Where its lines go; appended to.
         concurrency: How many jobs it runs at once.
     """
 

@@ -5,10 +5,8 @@ without root can read it, and makes up once what was not given. `FOLDERS/kept` h
 is mounted nowhere else; every other folder is that of one service.
 """
 
-import argparse
 import secrets
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from shared.imaging.providers.registry import secret_names
@@ -67,14 +65,5 @@ def _write(path: Path, secret: str) -> None:
     temporary.replace(path)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Fill the folders that the command line names."""
-    parser = argparse.ArgumentParser("python -m devkit.secret_folder", description=__doc__)
-    parser.add_argument("given", type=Path)
-    parser.add_argument("folders", type=Path)
-    paths = parser.parse_args(arguments)
-    fill(paths.given, paths.folders)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    fill(*map(Path, sys.argv[1:]))

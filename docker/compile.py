@@ -34,8 +34,6 @@ PROGRAMS = (
     "celery.worker.components",
     "celery.worker.consumer",
     "cli.app",
-    "cli.keys",
-    "cli.maintenance",
     "devkit.secret_folder",
     "flower.command",
     "kombu.transport.redis",

@@ -5,30 +5,68 @@ Mangum runs it on live as long as the sandbox.
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mangum import Mangum
+from mangum.handlers import HTTPGateway
+from starlette.types import Receive, Scope, Send
 
 from functions import foreign_events
 from functions.secret_settings import load_function_settings
+from shared.access.stream_slots import StreamSlots, streams_on_sandboxes
 from shared.adapters.sqs_queue import SqsDispatcher
 from shared.api.app import create_app
-from shared.api.context import Threads
-from shared.api.window_delivery import WindowDelivery
+from shared.api.openai.openai_errors import RECEIVED_AT
+from shared.api.sse_window import WindowDelivery
 from shared.logs import configure_logging
 from shared.wiring import Services
 
 THREADS = 2
 """A sandbox serves one request at a time."""
 
+
+class _AnyHost(HTTPGateway):
+    """Reads an event whatever its Host is: Mangum splits it at each colon, and raises."""
+
+    @property
+    def scope(self) -> Any:
+        """The request (ASGI)."""
+        event, headers = self.event, dict(self.event.get("headers", {}))
+        host = headers.pop("host", None)
+        self.event = {**event, "headers": headers}
+        scope = super().scope
+        self.event = event
+        if host is not None:
+            scope["headers"].append([b"host", host.encode()])
+        return scope
+
+
 settings = load_function_settings()
 configure_logging("lambda", settings.log_level)
 services = Services(settings, runtime="lambda", dispatcher=SqsDispatcher(settings), threads=THREADS)
-delivery = WindowDelivery(services.follower, services.stream_slots, settings.event_window_seconds)
+services.refuse_cluster_mode()
+streams_max = streams_on_sandboxes(settings.max_streams, settings.api_concurrency)
+delivery = WindowDelivery(
+    services.follower, StreamSlots(services.redis, streams_max), settings.event_window_seconds
+)
 
 # Mangum runs every invocation on the current loop.
-asyncio.set_event_loop(asyncio.new_event_loop())
-_serve = Mangum(create_app(services, delivery, Threads(THREADS)), lifespan="off")
+loop = asyncio.new_event_loop()
+loop.set_default_executor(ThreadPoolExecutor(THREADS))
+asyncio.set_event_loop(loop)
+_app = create_app(services, delivery)
+
+
+async def _serve_received(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a request as of the moment when API Gateway received it: a sandbox takes seconds."""
+    context = scope["aws.event"]["requestContext"]
+    received_ms = context.get("timeEpoch") or context.get("requestTimeEpoch")
+    received = {RECEIVED_AT: received_ms / 1000} if received_ms else {}
+    await _app({**scope, **received}, receive, send)
+
+
+_serve = Mangum(_serve_received, lifespan="off", custom_handlers=[_AnyHost])
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What lives as long as a Lambda sandbox: made once at its start, used by every invocation.
 
-No connection is opened here. Each is opened at its first use, checked after the sandbox was
-frozen, and made anew when it turns out dead.
+The connection to Redis is opened here, the others at their first use. Each is checked after the
+sandbox was frozen, and made anew when it turns out dead.
 """
 
 import signal
@@ -37,15 +37,16 @@ class Container:
 
 
 def build_container() -> Container:
-    """Read the settings and prepare everything that needs no connection.
+    """Read the settings and make what all invocations use.
 
     Raises:
-        ConfigurationError: A setting is missing or wrong.
+        ConfigurationError: A setting is missing or wrong, or Redis is in cluster mode.
     """
     settings = load_function_settings()
     configure_logging("lambda", settings.log_level)
     dispatcher = SqsDispatcher(settings)
     services = Services(settings, runtime="lambda", dispatcher=dispatcher)
+    services.refuse_cluster_mode()
     interrupt = MainThreadInterrupt()
     interrupt.install()
     signal.signal(signal.SIGTERM, _leave)

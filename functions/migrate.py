@@ -7,20 +7,52 @@ a function that fails to start.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from functions.lambda_context import LambdaContext
-from functions.migrate_event import KeyOrder, MigrateEvent
 from functions.secret_settings import load_function_database_url
 from functions.stack_answer import stack_answer
 from shared.access.api_keys import ApiKeyStore
 from shared.database.session import create_unpooled_engine
+from shared.errors import InvalidRequest
 from shared.jobs.migration import migrate
 from shared.logs import configure_logging
+from shared.pydantic_errors import describe
 
 log = structlog.get_logger(__name__)
+
+
+class KeyOrder(BaseModel):
+    """The API key that is to be made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    workspace: str = Field(description="Whose jobs the key leads to.")
+    name: str = Field(description="What the key is for.")
+    create_workspace: bool = Field(False, description="Make the workspace if there is none.")
+
+
+class MigrateEvent(BaseModel):
+    """An event that does not come from CloudFormation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    create_key: KeyOrder | None = None
+
+    @classmethod
+    def from_untrusted(cls, event: object) -> Self:
+        """Build it from what the function was invoked with.
+
+        Raises:
+            InvalidRequest: One line names every field that is wrong.
+        """
+        try:
+            return cls.model_validate(event)
+        except ValidationError as error:
+            raise InvalidRequest(describe(error, "event")) from None
 
 
 def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, str | None]:
@@ -33,6 +65,7 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, str |
     Raises:
         ConfigurationError: DATABASE_URL is missing or wrong, or a secret cannot be read.
         InvalidRequest: The event is not one of these, or the key cannot be created.
+        SchemaConflict: The schema holds tables of another application, or not all of ours.
         ServiceUnavailable: PostgreSQL cannot be reached, or its tables are in use.
     """
     configure_logging("lambda", "INFO")

@@ -1,11 +1,19 @@
-"""AWS Lambda entry: the sweep, on a schedule. Handler `functions.reaper.handler`."""
+"""AWS Lambda entry: the sweep, the housekeeping and webhooks, each on a schedule of its own.
 
+Handler `functions.reaper.handler`.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from functions import metrics
 from functions.container import build_container
 from shared import __version__
+
+if TYPE_CHECKING:
+    from shared.webhooks.sender import WebhookSender
 
 OWNER = "lambda"
 """All functions together are one worker: Lambda starts as many as MaximumConcurrency allows."""
@@ -16,16 +24,34 @@ COUNTED_SECONDS = 24 * 3600.0
 container = build_container()
 
 
-def handler(_event: Any, _context: Any) -> dict[str, int]:
+@cache
+def sender() -> "WebhookSender":
+    """Make what sends webhooks at its first use: the other runs need no HTTP client."""
+    from shared.api.webhook_bodies import DeliveredJobs
+
+    delivered = DeliveredJobs(container.services.views, container.settings)
+    return container.services.build_webhook_sender(delivered.show)
+
+
+def handler(event: Any, _context: Any) -> dict[str, int]:
     """Finish what others left undone; answer with what was done.
+
+    The event `{"work": "housekeeping"}` deletes what is of no use any more instead, and
+    `{"work": "webhooks"}` sends deliveries.
 
     Raises:
         ServiceUnavailable: PostgreSQL cannot be reached; the next run sees to it.
     """
     services = container.services
+    work = event.get("work") if isinstance(event, Mapping) else None
+    if work == "housekeeping":
+        return services.deleter.tidy()
+    if work == "webhooks":
+        return {"tries": sender().send_due()}
     slots = container.settings.lambda_concurrency
     services.releases.note_worker(OWNER, slots, __version__, COUNTED_SECONDS)
     report = services.sweep()
     name = container.settings.aws_lambda_function_name or OWNER
     metrics.report_ended(services.jobs.count_ended(), name)
+    metrics.report_state(services.metrics.read(), services.metrics.spent(), name)
     return asdict(report)

@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import structlog
 
 from functions.lambda_context import LambdaContext
-from shared.errors import DarkroomError
+from shared.errors import DarkroomError, one_line
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ def stack_answer(request: Mapping[str, Any], context: LambdaContext) -> Iterator
     except BaseException as error:
         timer.cancel()
         # Only our own texts are known to hold no secret.
-        text = str(error) if isinstance(error, DarkroomError) else type(error).__name__
+        text = one_line(str(error)) if isinstance(error, DarkroomError) else type(error).__name__
         answer.send("FAILED", text)
         raise
     timer.cancel()

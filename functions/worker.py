@@ -6,6 +6,7 @@ again (partial batch response); a direct invocation `{"job_id": ...}` with the o
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -50,7 +51,8 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         ]
         return {"batchItemFailures": failed}
     finally:
-        container.services.releaser.release_or_leave(in_batches=True)
+        is_alarm = any(record["body"] == ALARM for record in event.get("Records", ()))
+        container.services.releaser.release_or_leave(in_batches=not is_alarm)
 
 
 def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
@@ -59,16 +61,19 @@ def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
         # A later record of a batch: too late in this invocation for an attempt of its own.
         return _deliver_again(record, 0)
     try:
-        envelope = _parse(record["body"])
-        if envelope == ALARM:
-            _answer_alarm()
-        elif isinstance(_run(_job_id_of(envelope), context), RetryAfter):
-            _set_alarm()
+        if record["body"] != ALARM:
+            outcome = _run(_job_id_of(_parse(record["body"])), context)
+            if not isinstance(outcome, RetryAfter):
+                return True
+        _set_alarm()
     except (UnknownJob, MalformedEnvelope) as error:
         # Delivered at once until the queue's limit, then kept among the dead letters.
         log.error(  # noqa: TRY400 - what was sent is wrong, not the code
             "envelope rejected", code=error.code, reason=str(error)
         )
+        if _receive_count(record) == 1:
+            with suppress(ServiceUnavailable):
+                container.services.rejected.note(error, record["body"])
         return _deliver_again(record, 0)
     except ServiceUnavailable as error:
         log.warning("delivered again", code=error.code, reason=str(error))
@@ -77,11 +82,6 @@ def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:
         log.exception("record failed")
         return False
     return True
-
-
-def _answer_alarm() -> None:
-    container.services.releaser.release_or_leave()
-    _set_alarm()
 
 
 def _set_alarm() -> None:
@@ -93,7 +93,8 @@ def _run(job_id: str, context: LambdaContext) -> Outcome:
     limit_seconds = _soft_limit_seconds(context)
     try:
         with container.interrupt.after(limit_seconds, SoftTimeLimitReached(limit_seconds)):
-            return jobs.handle(job_id, Deadline(limit_seconds))
+            remaining_seconds = context.get_remaining_time_in_millis() / 1000
+            return jobs.handle(job_id, Deadline(limit_seconds, kill_seconds=remaining_seconds))
     except SoftTimeLimitReached:
         log.warning("soft limit struck outside an attempt", job_id=job_id)
         return NothingToDo("left_to_sweep")

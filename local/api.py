@@ -2,7 +2,15 @@
 
 import sys
 
-from local.web.serve import main
+from shared.errors import ConfigurationError, one_line
+from shared.extras import naming_extras
+from shared.terminal import printable
 
 if __name__ == "__main__":
+    try:
+        with naming_extras():
+            from local.web.serve import main
+    except ConfigurationError as error:
+        sys.stderr.write(f"{printable(one_line(str(error)))}\n")
+        sys.exit(2)
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """The Celery application: `celery -A local.celery_app worker`.
 
-Made at import, as Celery wants it; the settings are read then. No connection is opened here.
+Made at import, as Celery wants it; the settings are read then. No connection is opened here. The
+names of the queues stand in `shared.adapters.celery_broker`.
 """
 
 import gc
@@ -10,10 +11,12 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.concurrency import get_implementation
 from celery.utils.log import get_multiprocessing_logger
 from kombu import Exchange, Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from local.open_files import raise_open_files
 from local.worker.heartbeat import HeartbeatStep
 from local.worker.steps import SweepStep
 from shared.adapters.celery_broker import (
@@ -22,13 +25,15 @@ from shared.adapters.celery_broker import (
     broker_url,
     result_backend_url,
 )
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, one_line
 from shared.logs import configure_logging
 from shared.settings import BROKER_VISIBILITY_TIMEOUT_SECONDS, Settings, load_settings
+from shared.terminal import printable
 
 MAINTENANCE_SECONDS = 3600.0
 
-RESULT_BACKEND = "local.worker.result_backend:ReadOnlyRedisBackend"
+# A name of its own: kombu cannot parse, and so not censor, an address that begins with a class.
+RESULT_BACKENDS = {"darkroom": "local.worker.result_backend:ReadOnlyRedisBackend"}
 
 BROKER_SOCKET_TIMEOUT_SECONDS = 10.0
 """A frozen Redis must not hang a worker for ever; kombu's own blocking read lasts 1 s."""
@@ -62,7 +67,7 @@ def _load_settings() -> Settings:
     try:
         return load_settings()
     except ConfigurationError as error:
-        sys.exit(f"darkroom: {error}")
+        sys.exit(f"darkroom: {printable(one_line(str(error)))}")
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
@@ -100,6 +105,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # Wait for Redis as long as it takes, at the start and later.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Also for a Redis that answers, but is full, read-only or has failed over.
+        "broker_channel_error_retry": True,
         "broker_transport_options": _TRANSPORT_OPTIONS,
         "result_backend_transport_options": _TRANSPORT_OPTIONS,
         "visibility_timeout": BROKER_VISIBILITY_TIMEOUT_SECONDS,
@@ -119,9 +126,10 @@ def create_app(settings: Settings) -> Celery:
     app = Celery(
         "darkroom",
         broker=broker_url(settings.redis_url),
-        backend=result_backend_url(settings.redis_url, RESULT_BACKEND),
+        backend=result_backend_url(settings.redis_url, *RESULT_BACKENDS),
         include=["local.worker.tasks", "local.worker.maintenance_tasks"],
     )
+    app.loader.override_backends = RESULT_BACKENDS
     app.conf.update(_configuration(settings))
     app.darkroom_settings = settings
     app.steps["worker"].add(SweepStep)
@@ -130,14 +138,18 @@ def create_app(settings: Settings) -> Celery:
 
 
 @signals.worker_init.connect
-def _load_job_code(**_options: Any) -> None:
+def _load_job_code(sender: Any, **_options: Any) -> None:
     # At the start of a worker alone: a beat, and a program that sends tasks, need none of it.
     from local.worker.memory import load_job_code
+    from local.worker.pool import ChildrenPool
 
+    if get_implementation(sender.pool_cls) is not ChildrenPool:
+        sys.exit("darkroom: jobs need processes of their own; start the worker without -P, --pool")
+    raise_open_files()
     try:
         load_job_code(celery_app.darkroom_settings)
     except ConfigurationError as error:
-        sys.exit(f"darkroom: {error}")
+        sys.exit(f"darkroom: {printable(one_line(str(error)))}")
 
 
 @signals.setup_logging.connect

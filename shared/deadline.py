@@ -6,6 +6,7 @@ below it is a signal that raises in the main thread wherever it is. Signals are 
 database statement, a stored image or an event in half.
 """
 
+import math
 import signal
 import threading
 import time
@@ -32,10 +33,17 @@ class Deadline:
         soft_limit_seconds: The soft time limit, counted from `started_at`; the deadline lies a
             margin of 15 s or 5 %, whichever is less, before it.
         started_at: `time.monotonic()` at which the limit began to count; None means now.
+        kill_seconds: After so long the runtime kills the process, also before TIME_LIMIT.
     """
 
-    def __init__(self, soft_limit_seconds: float, started_at: float | None = None) -> None:
+    def __init__(
+        self,
+        soft_limit_seconds: float,
+        started_at: float | None = None,
+        kill_seconds: float = math.inf,
+    ) -> None:
         self.soft_limit_seconds = soft_limit_seconds
+        self.kill_seconds = kill_seconds
         margin = min(MARGIN_SECONDS, soft_limit_seconds * MARGIN_SHARE)
         start = time.monotonic() if started_at is None else started_at
         self._soft_limit_at = start + soft_limit_seconds

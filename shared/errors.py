@@ -1,161 +1,225 @@
-"""All errors: each class names its `code`, and whether another attempt may help."""
+"""All errors: a class for each `code`, and a table of those that the row of a job may hold.
+
+The codes that only HTTP answers with stand in `shared.api.problem_codes`.
+"""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from shared.redaction import redact
+
 MESSAGE_MAX_CHARS = 500
+
+_READ_MAX_CHARS = 8 * MESSAGE_MAX_CHARS
+"""No more of a foreign text is looked at."""
 
 # PostgreSQL keeps neither NUL nor lone surrogates; the others would control a terminal.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the row of a job may hold.
+
+    Attributes:
+        title: Short text for a person; empty for errors that no row holds.
+        stage: What the provider rejected: `input` or `output`; else None.
+        retryable: Whether the retry policy may open another attempt after this error.
+        is_private: Whether its text is for the log alone: it is a server's, or speaks of keys and
+            accounts. Clients read the title.
+    """
+
+    title: str = ""
+    stage: str | None = None
+    retryable: bool = False
+    is_private: bool = False
+
+
+_KINDS = {
+    "invalid_request": _Kind("The request was not valid"),
+    "service_unavailable": _Kind("A server was unavailable", retryable=True, is_private=True),
+    "provider_unavailable": _Kind("The image provider was unavailable", retryable=True),
+    "provider_overloaded": _Kind("The image provider was overloaded", retryable=True),
+    "provider_timeout": _Kind("The image provider did not answer in time", retryable=True),
+    "rate_limited": _Kind("The image provider was too busy", retryable=True, is_private=True),
+    "quota_exceeded": _Kind("The account with the image provider is used up", is_private=True),
+    "provider_authentication": _Kind("The image provider refused the API key", is_private=True),
+    "prompt_rejected": _Kind("The prompt was rejected", stage="input"),
+    "request_rejected": _Kind("The image provider did not accept the request", stage="input"),
+    "output_rejected": _Kind(
+        "The image provider withheld the image", stage="output", retryable=True
+    ),
+    "empty_result": _Kind("The image provider sent no image", stage="output", retryable=True),
+    "corrupt_image": _Kind(
+        "The image provider sent an incomplete image", stage="output", retryable=True
+    ),
+    "unusable_image": _Kind("The image provider sent an image that cannot be used", stage="output"),
+    "images_missing": _Kind("Some images were not made", stage="output", retryable=True),
+    "charge_unknown": _Kind("Not tried again, because the last call may have been billed"),
+    "cost_limit": _Kind("Another call could cost more than the request allows"),
+    "storage_unavailable": _Kind("The image store was unavailable", retryable=True),
+    "internal": _Kind("An unexpected error occurred"),
+    "soft_time_limit": _Kind("The job took too long"),
+    "time_limit": _Kind("The job took too long and was stopped"),
+    "worker_lost": _Kind("The worker was lost", retryable=True),
+    "cancelled": _Kind("Cancelled"),
+}
+
+
 class DarkroomError(Exception):
-    """Root of all errors of this project.
+    """Root of all errors of this project; `title`, `stage` and `retryable` are those of its kind.
 
     Attributes:
         code: Stable word for programs, kept in the row's `error`.
-        title: Short text for a person; empty for errors that no row holds.
-        retryable: Whether the retry policy may open another attempt after this error.
     """
 
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = ""
+    stage: ClassVar[str | None] = None
     retryable: ClassVar[bool] = False
 
+    def __init_subclass__(cls, *, code: str = "", **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if code:
+            kind = _KINDS.get(code, _Kind())
+            cls.code, cls.title, cls.stage = code, kind.title, kind.stage
+            cls.retryable = kind.retryable
 
-class ConfigurationError(DarkroomError):
+
+class ConfigurationError(DarkroomError, code="configuration"):
     """A setting is missing or wrong; the message names the setting and the way out."""
 
-    code = "configuration"
+
+class SchemaConflict(DarkroomError, code="schema_conflict"):
+    """The schema in PostgreSQL is not ours to migrate, or is incomplete; the message says why."""
 
 
-class InvalidRequest(DarkroomError):
+class SchemaMissing(DarkroomError, code="schema_missing"):
+    """PostgreSQL answers, but has not the tables that this code reads."""
+
+
+class InvalidRequest(DarkroomError, code="invalid_request"):
     """A request that no attempt could serve."""
 
-    code = "invalid_request"
-    title = "The request was not valid"
 
-
-class UnknownThing(DarkroomError):
+class UnknownThing(DarkroomError, code="unknown_thing"):
     """A thing does not exist, or does not belong to the caller."""
 
-    code = "not_found"
-    KIND: ClassVar[str] = "thing"
-
     def __init__(self, thing_id: object) -> None:
-        super().__init__(f"no {self.KIND} {str(thing_id)[:64]!r}")
+        kind = self.code.removeprefix("unknown_")
+        super().__init__(f"no {kind} {str(thing_id)[:64]!r}")
 
 
-class UnknownJob(UnknownThing):
+class UnknownJob(UnknownThing, code="unknown_job"):
     """A job has no row, or belongs to another workspace."""
 
-    code = "unknown_job"
-    KIND = "job"
 
-
-class UnknownImage(UnknownThing):
+class UnknownImage(UnknownThing, code="unknown_image"):
     """An image does not exist, or belongs to another workspace."""
 
-    code = "unknown_image"
-    KIND = "image"
 
-
-class UnknownPreview(UnknownThing):
+class UnknownPreview(UnknownThing, code="unknown_preview"):
     """A preview does not exist (any more), or belongs to another workspace."""
 
-    code = "unknown_preview"
-    KIND = "preview"
 
-
-class UnknownAsset(UnknownThing):
+class UnknownAsset(UnknownThing, code="unknown_asset"):
     """An asset does not exist, or belongs to another workspace."""
 
-    code = "unknown_asset"
-    KIND = "asset"
+
+class UnknownWebhook(UnknownThing, code="unknown_webhook"):
+    """A webhook does not exist, or belongs to another workspace."""
 
 
-class JobRuns(DarkroomError):
+class UnknownDelivery(UnknownThing, code="unknown_delivery"):
+    """A webhook has no such delivery (any more)."""
+
+
+class JobRuns(DarkroomError, code="job_running"):
     """A job was to be deleted that has not ended."""
-
-    code = "job_running"
 
     def __init__(self, job_id: object) -> None:
         super().__init__(f"job {job_id} has not ended; cancel it first")
 
 
-class AssetInUse(DarkroomError):
+class AssetInUse(DarkroomError, code="asset_in_use"):
     """An asset was to be deleted that jobs still need."""
-
-    code = "asset_in_use"
 
     def __init__(self, asset_id: object) -> None:
         super().__init__(f"asset {asset_id} is the reference of a job that has not ended")
 
 
-class IdempotencyKeyReused(DarkroomError):
+class IdempotencyKeyReused(DarkroomError, code="idempotency_key_reused"):
     """An idempotency key came again, with another request."""
-
-    code = "idempotency_key_reused"
 
     def __init__(self, job_id: object) -> None:
         super().__init__(f"this Idempotency-Key was used for another request, job {job_id}")
 
 
-class LimitReached(DarkroomError):
-    """A workspace reached a limit; `retry_after_seconds` says when to try again."""
+class JobDeleted(DarkroomError, code="job_deleted"):
+    """The job that an idempotency key has made was deleted; the key makes no other for a day."""
 
-    code = "limit_reached"
+    def __init__(self, job_id: object) -> None:
+        super().__init__(f"this Idempotency-Key was used for job {job_id}, which was deleted")
 
-    def __init__(self, what: str, limit: int, retry_after_seconds: int) -> None:
-        super().__init__(f"the workspace has its {limit} {what}; try again later")
+
+class LimitReached(DarkroomError, code="limit_reached"):
+    """A workspace or an API key reached a limit, which has this name for clients."""
+
+    policy: ClassVar[str] = ""
+    window_seconds: ClassVar[int | None] = None
+    holder: ClassVar[str] = "workspace"
+
+    def __init__(self, limit: int, retry_after_seconds: int) -> None:
+        what = self.policy.replace("-", " ")
+        super().__init__(f"the {self.holder} has used all of its {limit} {what}; try again later")
+        self.limit = limit
         self.retry_after_seconds = retry_after_seconds
 
 
-class TooManyOpenJobs(LimitReached):
+class TooManyOpenJobs(LimitReached, code="too_many_open_jobs"):
     """The workspace has as many jobs waiting or running as it may."""
 
-    code = "too_many_open_jobs"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__("open jobs", limit, retry_after_seconds=5)
+    policy = "open-jobs"
 
 
-class TooManyStreams(LimitReached):
+class TooManySubmissions(LimitReached, code="too_many_submissions"):
+    """The workspace has submitted as many jobs within a minute as it may."""
+
+    policy = "submissions"
+    window_seconds = 60
+
+
+class TooManyStreams(LimitReached, code="too_many_streams"):
     """The workspace has as many event streams open as it may."""
 
-    code = "too_many_streams"
-
-    def __init__(self, limit: int) -> None:
-        super().__init__("open event streams", limit, retry_after_seconds=15)
+    policy = "event-streams"
 
 
-class MalformedEnvelope(DarkroomError):
+class TooManyAssets(LimitReached, code="too_many_assets"):
+    """The workspace keeps as many uploaded pictures as it may."""
+
+    policy = "assets"
+
+
+class MalformedEnvelope(DarkroomError, code="malformed_envelope"):
     """What lay on the queue is not an envelope of ours."""
 
-    code = "malformed_envelope"
 
-
-class ServiceUnavailable(DarkroomError):
+class ServiceUnavailable(DarkroomError, code="service_unavailable"):
     """A server this process needs (database, Redis, queue) cannot be reached."""
-
-    code = "service_unavailable"
-    title = "A server was unavailable"
-    retryable = True
 
 
 class AttemptError(DarkroomError):
     """An attempt ended without all its images.
 
     Attributes:
-        stage: What the provider rejected: `input` or `output`; else None.
         charge_state: `none`, `charged` or `unknown`; None where the error does not know.
         retry_after_seconds: The least wait the provider asked for, if it did.
         provider_code: The provider's own code of the error, if it sent one.
         request_id: The provider's own id of the call, if it sent one.
     """
-
-    stage: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -173,102 +237,56 @@ class AttemptError(DarkroomError):
         self.request_id = request_id
 
 
-class ProviderUnavailable(AttemptError):
+class ProviderUnavailable(AttemptError, code="provider_unavailable"):
     """The provider did not answer, or answered with a fault of its own (network, 5xx)."""
 
-    code = "provider_unavailable"
-    title = "The image provider was unavailable"
-    retryable = True
 
-
-class ProviderOverloaded(AttemptError):
+class ProviderOverloaded(AttemptError, code="provider_overloaded"):
     """The provider has too much to do (503, 529) and did not begin."""
 
-    code = "provider_overloaded"
-    title = "The image provider was overloaded"
-    retryable = True
 
-
-class ProviderTimeout(AttemptError):
+class ProviderTimeout(AttemptError, code="provider_timeout"):
     """The provider's answer did not come in time; `charge_state` says whether it was sent."""
 
-    code = "provider_timeout"
-    title = "The image provider did not answer in time"
-    retryable = True
 
-
-class RateLimited(AttemptError):
+class RateLimited(AttemptError, code="rate_limited"):
     """The provider asked us to come back later (429)."""
 
-    code = "rate_limited"
-    title = "The image provider was too busy"
-    retryable = True
 
-
-class QuotaExceeded(AttemptError):
+class QuotaExceeded(AttemptError, code="quota_exceeded"):
     """The account with the provider is used up, or its bill unpaid."""
 
-    code = "quota_exceeded"
-    title = "The account with the image provider is used up"
 
-
-class ProviderRefusedKey(AttemptError):
+class ProviderRefusedKey(AttemptError, code="provider_authentication"):
     """The provider does not accept our key, or it may not do this (401, 403)."""
 
-    code = "provider_authentication"
-    title = "The image provider refused the API key"
 
-
-class PromptRejected(AttemptError):
+class PromptRejected(AttemptError, code="prompt_rejected"):
     """The provider refuses this prompt and always will."""
 
-    code = "prompt_rejected"
-    title = "The prompt was rejected"
-    stage = "input"
 
-
-class RequestRejected(AttemptError):
+class RequestRejected(AttemptError, code="request_rejected"):
     """The provider does not understand, or does not offer, what we asked for (other 4xx)."""
 
-    code = "request_rejected"
-    title = "The image provider did not accept the request"
-    stage = "input"
 
-
-class OutputRejected(AttemptError):
+class OutputRejected(AttemptError, code="output_rejected"):
     """The provider made a picture and withheld it; another may pass."""
 
-    code = "output_rejected"
-    title = "The image provider withheld the image"
-    stage = "output"
-    retryable = True
 
-
-class EmptyResult(AttemptError):
+class EmptyResult(AttemptError, code="empty_result"):
     """The provider answered, and there was no picture in the answer."""
 
-    code = "empty_result"
-    title = "The image provider sent no image"
-    stage = "output"
-    retryable = True
+
+class CorruptImage(AttemptError, code="corrupt_image"):
+    """What the provider sent is cut short; another may be whole."""
 
 
-class CorruptImage(AttemptError):
-    """What the provider sent is cut short, or no picture."""
-
-    code = "corrupt_image"
-    title = "The image provider sent an incomplete image"
-    stage = "output"
-    retryable = True
+class UnusableImage(AttemptError, code="unusable_image"):
+    """What the provider sent, and was paid for, has a form that it would have again."""
 
 
-class ImagesMissing(AttemptError):
+class ImagesMissing(AttemptError, code="images_missing"):
     """The provider returned fewer images than asked; those that came are kept."""
-
-    code = "images_missing"
-    title = "Some images were not made"
-    stage = "output"
-    retryable = True
 
     def __init__(self, asked: int, missing: int, *, charge_state: str | None = None) -> None:
         super().__init__(
@@ -277,40 +295,24 @@ class ImagesMissing(AttemptError):
         self.missing = missing
 
 
-class ChargeUnknown(AttemptError):
+class ChargeUnknown(AttemptError, code="charge_unknown"):
     """An earlier call may have been billed, and nothing may be paid twice."""
 
-    code = "charge_unknown"
-    title = "Not tried again, because the last call may have been billed"
 
-
-class CostLimitReached(AttemptError):
+class CostLimitReached(AttemptError, code="cost_limit"):
     """Another call might cost more than the request allows."""
 
-    code = "cost_limit"
-    title = "Another call could cost more than the request allows"
 
-
-class StorageUnavailable(AttemptError):
+class StorageUnavailable(AttemptError, code="storage_unavailable"):
     """The image store could not keep or return bytes."""
 
-    code = "storage_unavailable"
-    title = "The image store was unavailable"
-    retryable = True
 
-
-class UnexpectedError(AttemptError):
+class UnexpectedError(AttemptError, code="internal"):
     """A fault in the code of an attempt; it stays the same however often it is tried."""
 
-    code = "internal"
-    title = "An unexpected error occurred"
 
-
-class SoftTimeLimitReached(AttemptError):
+class SoftTimeLimitReached(AttemptError, code="soft_time_limit"):
     """The attempt used up its soft time limit (or the margin before it)."""
-
-    code = "soft_time_limit"
-    title = "The job took too long"
 
     def __init__(self, limit_seconds: float, *, charge_state: str | None = None) -> None:
         super().__init__(
@@ -318,53 +320,40 @@ class SoftTimeLimitReached(AttemptError):
         )
 
 
-class TimeLimitReached(AttemptError):
+class TimeLimitReached(AttemptError, code="time_limit"):
     """The attempt was killed at the hard time limit."""
-
-    code = "time_limit"
-    title = "The job took too long and was stopped"
 
     def __init__(self, limit_seconds: float) -> None:
         super().__init__(f"Killed at the time limit of {limit_seconds:g} s")
 
 
-class WorkerLost(AttemptError):
+class WorkerLost(AttemptError, code="worker_lost"):
     """The worker died, or went silent, in the middle of an attempt."""
 
-    code = "worker_lost"
-    title = "The worker was lost"
-    retryable = True
     MESSAGE: ClassVar[str] = "The worker was lost during attempt {}"
 
     def __init__(self, attempt: int) -> None:
         super().__init__(self.MESSAGE.format(attempt))
 
 
-class JobCancelled(AttemptError):
+class JobCancelled(AttemptError, code="cancelled"):
     """A cancel was requested."""
 
-    code = "cancelled"
-    title = "Cancelled"
-
-    def __init__(self) -> None:
-        super().__init__("Cancelled")
+    def __init__(self, reason: str = "Cancelled") -> None:
+        super().__init__(reason)
 
 
-class LeaseLost(AttemptError):
+class LeaseLost(AttemptError, code="lease_lost"):
     """This attempt no longer owns its job; whatever it still does must not be seen."""
 
-    code = "lease_lost"
 
-
-class JobFailed(DarkroomError):
+class JobFailed(DarkroomError, code="job_failed"):
     """What `AsyncResult(task_id).get()` raises for a failed job; Celery rebuilds it by name.
 
     Args:
         failure_code: The `code` of the row's error.
         message: Its one-line reason.
     """
-
-    code = "job_failed"
 
     def __init__(self, failure_code: str, message: str) -> None:
         super().__init__(failure_code, message)
@@ -373,16 +362,25 @@ class JobFailed(DarkroomError):
 
 
 def one_line(text: str) -> str:
-    """Return the text as one bounded line, fit for a row and for a person to read."""
-    line = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    """Return the text as one bounded line without secrets, for a row and for a person to read."""
+    if len(text) > _READ_MAX_CHARS:
+        # Its end may be half of a secret.
+        text = f"{redact(text[:_READ_MAX_CHARS])[:-MESSAGE_MAX_CHARS]}…"
+    line = " ".join(_UNPRINTABLE.sub(" ", redact(text)).split())
     return line if len(line) <= MESSAGE_MAX_CHARS else line[: MESSAGE_MAX_CHARS - 1] + "…"
+
+
+def public_line(error: DarkroomError) -> str:
+    """Return what rows, events and clients may hold of an error; its own text may be private."""
+    kind = _KINDS.get(error.code, _Kind())
+    return kind.title if kind.is_private else one_line(str(error))
 
 
 def error_record(error: DarkroomError, attempt: int) -> Mapping[str, Any]:
     """Return the structured error that goes into the row: code, message, retryable, attempt."""
     record: dict[str, Any] = {
         "code": error.code,
-        "message": one_line(str(error)),
+        "message": public_line(error),
         "retryable": error.retryable,
         "attempt": attempt,
     }

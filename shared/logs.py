@@ -4,6 +4,7 @@ Each entry point calls `configure_logging` once. The ids of a running job are bo
 handler (`structlog.contextvars`) and so stand in every line of its thread, from any library.
 """
 
+import json
 import logging
 import re
 import sys
@@ -13,10 +14,18 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
-_CREDENTIALS = re.compile(r"(\w+://)[^/\s\"']+@")
+from shared.redaction import redact
+
 _QUERY = re.compile(r"((?:\w+://|/)[^\s?\"']*)\?[^\s\"']+")
 
-_QUIET_LOGGERS = ("botocore", "boto3", "urllib3", "PIL", "kombu", "amqp", "alembic", "mangum")
+# psycopg2 puts values into a statement; a refused one is quoted, and so is its row.
+_ROW_VALUES = re.compile(r"^(LINE \d+|DETAIL|CONTEXT|QUERY): .*$", re.MULTILINE)
+
+_QUIET_LOGGERS = (
+    *("botocore", "boto3", "urllib3", "PIL", "kombu", "amqp", "alembic", "mangum"),
+    # Their lines name whole addresses, or what was asked for.
+    *("httpx", "httpx2", "httpcore", "httpcore2", "openai", "sqlalchemy"),
+)
 
 
 def configure_logging(runtime: str, level: str, stream: TextIO | None = None) -> None:
@@ -24,7 +33,8 @@ def configure_logging(runtime: str, level: str, stream: TextIO | None = None) ->
 
     Args:
         runtime: `celery`, `lambda` or the name of a tool; stands in every line.
-        level: Least level written, as a word.
+        level: Least level written, as a word. Libraries write nothing below INFO: their details
+            hold prompts, statements and headers.
         stream: Where to; None means standard output as it is now.
     """
     target = stream or sys.stdout
@@ -44,7 +54,7 @@ def configure_logging(runtime: str, level: str, stream: TextIO | None = None) ->
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
+    root.setLevel(max(logging.getLevelNamesMapping()[level], logging.INFO))
     for name in _QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -66,7 +76,7 @@ def _enrich(runtime: str) -> list[Processor]:
 
 
 def _scrub(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take passwords and query strings out of addresses, wherever they stand in a line."""
+    """Take secrets, query strings and values of rows out of a line, wherever they stand."""
     for key, value in line.items():
         line[key] = _scrubbed(value)
     return line
@@ -75,16 +85,22 @@ def _scrub(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> Mutabl
 def _scrubbed(value: Any) -> Any:
     match value:
         case str():
-            return _QUERY.sub(r"\1", _CREDENTIALS.sub(r"\1***@", value)) if "/" in value else value
+            text = redact(_ROW_VALUES.sub(r"\1: ***", value))
+            return _QUERY.sub(r"\1", text) if "/" in text else text
         case None | bool() | int() | float():
             return value
         case Mapping():
-            return {str(name): _scrubbed(part) for name, part in value.items()}
+            return {redact(str(name)): _scrubbed(part) for name, part in value.items()}
         case list() | tuple():
             return [_scrubbed(part) for part in value]
         case _:
             return _scrubbed(repr(value))
 
 
+def _as_json(line: Any, **options: Any) -> str:
+    # The one control character that `json` writes as it is.
+    return json.dumps(line, **options).replace("\x7f", "\\u007f")
+
+
 # ASCII only: a lone surrogate, or an output in a narrow encoding, must not fail a line.
-_RENDER: list[Processor] = [_scrub, structlog.processors.JSONRenderer()]
+_RENDER: list[Processor] = [_scrub, structlog.processors.JSONRenderer(_as_json)]

@@ -38,7 +38,7 @@ def take_secrets(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, An
 
 def _read(variable: str, path: Path) -> str:
     try:
-        return path.read_text("utf-8").strip()
+        return path.read_text("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise ValueError(f"{variable} names {path}, which cannot be read: {reason}") from error

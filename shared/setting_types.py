@@ -3,9 +3,13 @@
 import re
 from ipaddress import ip_network
 from typing import Annotated
+from urllib.parse import parse_qsl, quote, urlencode
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, PositiveFloat, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
+
+from shared.rds_certificates import verify_rds
+from shared.redaction import AROUND_SECRETS
 
 STRICT = SettingsConfigDict(
     # docker-compose.yml and template.yaml cannot always leave a variable out.
@@ -19,24 +23,102 @@ STRICT = SettingsConfigDict(
 )
 """How all settings are read."""
 
+SIGNING_KEY_LEAST_BYTES = 32
+"""As many as HMAC-SHA-256 puts out [RFC 2104, "Keys": less would weaken it]."""
+
 GATEWAY = "gateway"
 """In TRUSTED_NETWORKS: the default gateway, which the host of a container is."""
 
 
+_POSTGRES_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2", "postgresql+psycopg")
+
+_TLS_CHECKS = ("none", "optional", "required")
+
+_REDIS_KEPT = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+
+_REDIS_OWN = frozenset(
+    {
+        *("socket_timeout", "socket_connect_timeout", "timeout", "socket_keepalive"),
+        *("retry_on_timeout", "retry_on_error", "max_connections", "health_check_interval"),
+        *("protocol", "decode_responses", "encoding", "client_name"),
+    }
+)
+"""Options of redis-py that are accepted and left out: each client here has its own."""
+
+
 def _name_the_driver(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
+    if not separator or scheme not in _POSTGRES_SCHEMES:
         raise ValueError("must begin with postgresql://")
+    _check_user(rest, reserved="@/#")
     _check_port(rest)
     # SQLAlchemy 2.1 means psycopg 3 by a bare `postgresql`; this project ships psycopg2.
-    return f"postgresql+psycopg2://{rest}"
+    return verify_rds(f"postgresql+psycopg2://{rest}")
 
 
-def _check_redis(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://", "unix://")):
+def _read_redis(url: str) -> str:
+    """Return the address with the options that redis-py, kombu and Celery read in the same way."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// or unix://")
-    _check_port(url.partition("://")[2])
-    return url
+    _check_user(rest, reserved="@/?#")
+    _check_port(rest)
+    address, mark, query = rest.partition("?")
+    if not mark:
+        return url
+    options = _redis_options(dict(parse_qsl(query)), is_encrypted=scheme == "rediss")
+    if scheme != "unix" and "db" in options:
+        # kombu and Celery look for the database in the path alone.
+        address = f"{address.partition('/')[0]}/{options.pop('db')}"
+    written = urlencode(options, safe="/")
+    return f"{scheme}://{address}?{written}" if written else f"{scheme}://{address}"
+
+
+def _redis_options(given: dict[str, str], *, is_encrypted: bool) -> dict[str, str]:
+    options = {name: value for name, value in given.items() if name not in _REDIS_OWN}
+    if "virtual_host" in options:
+        options["db"] = options.pop("virtual_host")
+    if not options.get("db", "0").isdecimal():
+        raise ValueError("must have a number for its db")
+    check = options.pop("ssl_cert_reqs", None)
+    if unknown := sorted({*options} - {*_REDIS_KEPT}):
+        raise ValueError(f"has an option that is not known: {unknown[0][:32]}")
+    if check is not None:
+        options["ssl_cert_reqs"] = check.lower().removeprefix("cert_")
+        if options["ssl_cert_reqs"] not in _TLS_CHECKS:
+            raise ValueError("must have none, optional or required as ssl_cert_reqs")
+    if not is_encrypted and any(name.startswith("ssl_") for name in options):
+        raise ValueError("must begin with rediss:// where it has options of TLS")
+    return options
+
+
+def _check_signing_key(key: SecretStr) -> SecretStr:
+    if len(key.get_secret_value().encode()) < SIGNING_KEY_LEAST_BYTES:
+        raise ValueError(f"must have at least {SIGNING_KEY_LEAST_BYTES} bytes")
+    return key
+
+
+def _clean_header_key(key: SecretStr) -> SecretStr:
+    text = key.get_secret_value().strip(AROUND_SECRETS)
+    if re.fullmatch(r"[!-~]*", text) is None:
+        raise ValueError("must be one word of printable ASCII characters: copy it anew")
+    return SecretStr(text)
+
+
+def _check_user(address: str, reserved: str = "@") -> None:
+    """Refuse a user or a password that drivers would cut, and then show a half of as a host.
+
+    Args:
+        address: What follows `://`.
+        reserved: What must be written in percent.
+    """
+    before, mark, _ = address.rpartition("@")
+    # The value of a parameter may hold the sign.
+    is_in_query = re.search(r"\?[\w.-]+=[^@]*$", before) is not None
+    is_path = before.startswith("/")
+    if mark and not is_in_query and not is_path and any(sign in before for sign in reserved):
+        written = ", ".join(f"{sign} as {quote(sign, safe='')}" for sign in reserved)
+        raise ValueError(f"must write {written} in its user and password")
 
 
 def _check_port(address: str) -> None:
@@ -74,10 +156,15 @@ def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 DatabaseUrl = Annotated[str, AfterValidator(_name_the_driver)]
-RedisUrl = Annotated[str, AfterValidator(_check_redis)]
+RedisUrl = Annotated[str, AfterValidator(_read_redis)]
 
 BaseAddress = Annotated[str, AfterValidator(_check_base)]
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
+HeaderKey = Annotated[SecretStr, AfterValidator(_clean_header_key)]
+"""A key that is sent in a header: one word."""
+
+Seconds = Annotated[tuple[PositiveFloat, ...], NoDecode, BeforeValidator(_split_names)]
+SigningKey = Annotated[SecretStr, AfterValidator(_check_signing_key)]
 Origins = Annotated[Names, AfterValidator(_check_origins)]
 Networks = Annotated[Names, AfterValidator(_check_networks)]

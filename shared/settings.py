@@ -9,17 +9,21 @@ from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
 from shared.errors import ConfigurationError
-from shared.imaging.providers import mock, registry
+from shared.imaging.image_settings import ImageSettings
+from shared.imaging.providers import registry
 from shared.jobs.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy
+from shared.limit_settings import LimitSettings
 from shared.pydantic_errors import describe
+from shared.redaction import note_secrets, password_of
 from shared.secret_files import has_password, take_secrets, with_password
 from shared.setting_types import (
+    SIGNING_KEY_LEAST_BYTES,
     STRICT,
     BaseAddress,
     DatabaseUrl,
@@ -27,7 +31,10 @@ from shared.setting_types import (
     Networks,
     Origins,
     RedisUrl,
+    SigningKey,
 )
+from shared.upkeep_settings import UpkeepSettings
+from shared.webhook_settings import WebhookSettings
 
 if TYPE_CHECKING:
     from shared.imaging.providers.declaration import ProviderSettings
@@ -37,9 +44,14 @@ else:
 BROKER_VISIBILITY_TIMEOUT_SECONDS = 3600
 """How long kombu's Redis transport hides a message that was not acknowledged (its default)."""
 
-SIGNING_KEY_LEAST_CHARACTERS = 32
 
-_MOCK = mock.PROVIDER.name
+class _ForeignSecrets(BaseSettings):
+    """Secrets that libraries read themselves."""
+
+    model_config = STRICT
+
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
 
 
 class _DatabaseSettings(BaseSettings):
@@ -64,6 +76,8 @@ class _DatabaseSettings(BaseSettings):
     @classmethod
     def _take_secrets(cls, given: Any) -> Any:
         values = take_secrets(given, cls.model_fields)
+        # Wrong ones, too: the line that refuses a setting must not show another.
+        note_secrets(_secrets_among(values, cls))
         password, url = values.get("database_password"), values.get("database_url")
         # docker-compose.yml always names a file, for its own server, which another address does
         # not mean. A password that was written down twice is refused.
@@ -73,7 +87,14 @@ class _DatabaseSettings(BaseSettings):
         return values
 
 
-class Settings(ProviderSettings, _DatabaseSettings):
+class Settings(
+    ImageSettings,
+    ProviderSettings,
+    WebhookSettings,
+    UpkeepSettings,
+    LimitSettings,
+    _DatabaseSettings,
+):
     """All settings. The environment variable of a field is its name in capitals."""
 
     redis_url: RedisUrl = Field(
@@ -81,16 +102,6 @@ class Settings(ProviderSettings, _DatabaseSettings):
         description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required.",
     )
     redis_url_file: Path | None = Field(None, description="File that holds REDIS_URL.")
-    ai_mock_mode: bool | None = Field(
-        None, description="Draw images here instead of calling a provider. Local default true."
-    )
-    image_provider: str = Field("openai", description="Provider of images if AI_MOCK_MODE=false.")
-    image_provider_modules: Names = Field(
-        (), description="Python modules of further providers, separated by commas."
-    )
-    on_unknown_charge: Literal["retry", "fail"] = Field(
-        "retry", description="What follows a provider call that may have been billed in vain."
-    )
     soft_time_limit: float = Field(300, gt=0, description="Seconds until an attempt is stopped.")
     time_limit: float = Field(
         330, gt=0, description="Seconds until an attempt's process is killed."
@@ -120,9 +131,15 @@ class Settings(ProviderSettings, _DatabaseSettings):
     retention_days: float | None = Field(
         None, gt=0, description="Delete ended jobs, with their images, after so many days."
     )
+    asset_retention_days: float | None = Field(
+        None, gt=0, description="Delete uploaded pictures that no job names after so many days."
+    )
     queue_url: str | None = Field(None, description="SQS queue; only the cloud runtime has one.")
     event_ttl_seconds: int = Field(
-        86_400, ge=60, description="How long Redis keeps a job's events and result record."
+        86_400,
+        ge=60,
+        description="How long Redis keeps the events of an open job, and the result record of an "
+        "ended one.",
     )
     event_stream_max_length: int = Field(1_000, ge=50, description="Events kept of one job.")
     public_base_url: BaseAddress | None = Field(
@@ -130,9 +147,9 @@ class Settings(ProviderSettings, _DatabaseSettings):
         description="Address under which clients reach the API, as `https://host`; "
         "without it, addresses given to clients begin with `/`.",
     )
-    signing_key: SecretStr | None = Field(
+    signing_key: SigningKey | None = Field(
         None,
-        description="Key of at least 32 characters that signs addresses given to clients. The API "
+        description="Key of at least 32 bytes that signs addresses given to clients. The API "
         "needs it where API keys are required.",
     )
     signing_key_file: Path | None = Field(None, description="File that holds SIGNING_KEY.")
@@ -151,11 +168,16 @@ class Settings(ProviderSettings, _DatabaseSettings):
     cors_origins: Origins = Field(
         (), description="Origins whose pages may use the API, separated by commas."
     )
-    max_open_jobs: int = Field(500, ge=1, description="Unfinished jobs that a workspace may have.")
-    max_running_jobs: int | None = Field(
-        None, ge=1, description="Jobs that a workspace may run at once; empty for any number."
+    disconnect: Literal["keep", "cancel"] = Field(
+        "keep",
+        description="What becomes of a job whose OpenAI client disconnects before its end.",
     )
-    max_streams: int = Field(1_000, ge=1, description="Open event streams of a workspace.")
+    api_concurrency: int | None = Field(
+        None,
+        ge=1,
+        description="Sandboxes of the API in the cloud: ApiConcurrency. A workspace may stream on "
+        "half of them.",
+    )
     event_token_seconds: int = Field(900, ge=1, description="How long a stream's address works.")
     image_token_seconds: int = Field(3_600, ge=1, description="How long an image's address works.")
     event_window_seconds: float = Field(
@@ -173,7 +195,8 @@ class Settings(ProviderSettings, _DatabaseSettings):
         None, description="Any text: functions read their secrets again when it changes."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level of the lines that are logged."
+        "INFO",
+        description="Least level of the lines that are logged; libraries log nothing below INFO.",
     )
 
     @model_validator(mode="after")
@@ -188,9 +211,6 @@ class Settings(ProviderSettings, _DatabaseSettings):
                 f"TIME_LIMIT and the longest backoff together ({longest_hold:g} s) must stay "
                 f"below the broker's visibility timeout of {BROKER_VISIBILITY_TIMEOUT_SECONDS} s"
             )
-        choices = sorted({*registry.registered(self.image_provider_modules)} - {_MOCK})
-        if self.image_provider not in choices:
-            raise ValueError(f"IMAGE_PROVIDER must be one of {', '.join(choices)}")
         if self.aws_lambda_function_name and "environment" not in self.model_fields_set:
             raise ValueError("ENVIRONMENT must be set on AWS Lambda")
         if self.environment != "local":
@@ -204,17 +224,6 @@ class Settings(ProviderSettings, _DatabaseSettings):
             )
         if self.ai_mock_mode is None:
             raise ValueError(f"AI_MOCK_MODE must be set when ENVIRONMENT={self.environment}")
-
-    @cached_property
-    def mocks_provider(self) -> bool:
-        """Whether pictures are drawn here instead of by a provider."""
-        return self.environment == "local" if self.ai_mock_mode is None else self.ai_mock_mode
-
-    @cached_property
-    def provider(self) -> registry.AnyProvider:
-        """What the provider that makes the images has declared."""
-        name = _MOCK if self.mocks_provider else self.image_provider
-        return registry.registered(self.image_provider_modules)[name]
 
     @property
     def retry_policy(self) -> RetryPolicy:
@@ -235,13 +244,13 @@ class Settings(ProviderSettings, _DatabaseSettings):
         The stand-in is the same in every process that uses the same database.
 
         Raises:
-            ConfigurationError: API keys are needed, and SIGNING_KEY is too short or not set.
+            ConfigurationError: API keys are needed, and SIGNING_KEY is not set.
         """
         key = "" if self.signing_key is None else self.signing_key.get_secret_value()
-        if self.needs_api_keys and len(key) < SIGNING_KEY_LEAST_CHARACTERS:
+        if self.needs_api_keys and not key:
             raise ConfigurationError(
-                f"settings: SIGNING_KEY of at least {SIGNING_KEY_LEAST_CHARACTERS} characters must "
-                f"be set where API keys are required"
+                f"settings: SIGNING_KEY of at least {SIGNING_KEY_LEAST_BYTES} bytes must be set "
+                f"where API keys are required"
             )
         return key or sha256(f"darkroom {self.database_url}".encode()).hexdigest()
 
@@ -263,6 +272,12 @@ class ClientSettings(BaseSettings):
     darkroom_api_key: SecretStr | None = Field(
         None, description="The API key that the command line sends, if one is needed."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_secrets(cls, given: Any) -> Any:
+        note_secrets(_secrets_among(given, cls))
+        return given
 
     @field_validator("darkroom_url")
     @classmethod
@@ -304,6 +319,29 @@ def load_database_url(secrets: Mapping[str, Any] | None = None) -> str:
 def load_secret_arns() -> tuple[str, ...]:
     """Read SECRET_ARNS alone: where the other settings may be found."""
     return _SecretSettings().secret_arns
+
+
+def secret_fields(kind: type[BaseSettings]) -> set[str]:
+    """Return the names of the settings that are secrets, but for addresses with a password."""
+    fields = kind.model_fields.items()
+    return {name for name, field in fields if _holds_secret(field.annotation)}
+
+
+def _secrets_among(values: Mapping[str, Any], kind: type[BaseSettings]) -> Iterator[str]:
+    """Yield every secret among raw values, by the names of their settings."""
+    secrets = secret_fields(kind)
+    for name, value in values.items():
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(text, str):
+            continue
+        if name in secrets:
+            yield text
+        yield password_of(text)
+    yield from (secret.get_secret_value() for _, secret in _ForeignSecrets() if secret)
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
 
 
 def _by_field(secrets: Mapping[str, Any] | None) -> dict[str, Any]:

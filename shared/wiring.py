@@ -7,30 +7,37 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from redis import Redis
 from sqlalchemy import Engine
 
+from shared.breaker import Breaker
 from shared.database.session import create_pooled_engine, create_unpooled_engine
 from shared.deadline import MainThreadInterrupt
-from shared.events.connection import connect_redis, reporting_unavailability
+from shared.events.connection import (
+    connect_redis,
+    refuse_cluster_mode,
+    reporting_unavailability,
+)
 from shared.events.publisher import EventPublisher
+from shared.extras import naming_extras
 from shared.generation.announce import Announcer
-from shared.generation.attempt_previews import PreviewKeeper
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
+from shared.generation.purchases import OpenBills
 from shared.generation.release import Releaser
+from shared.generation.saved_images import SavedImages
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.job_store import JobStore
-from shared.jobs.preview_store import PreviewStore
+from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from shared.settings import Settings
 
@@ -38,17 +45,20 @@ from shared.settings import Settings
 # every cold start.
 if TYPE_CHECKING:
     from shared.access.api_keys import ApiKeyStore
-    from shared.access.stream_slots import StreamSlots
     from shared.events.event import Event
     from shared.generation.asset_keeper import AssetKeeper
-    from shared.generation.cancel import Canceller
     from shared.generation.delete import Deleter
     from shared.generation.follow import EventFollower
     from shared.generation.submit import Submitter
-    from shared.generation.sweep import Retention, Sweeper, SweepReport
+    from shared.generation.sweep import Sweeper, SweepReport
     from shared.imaging.request import GenerationRequest
     from shared.jobs.model import Job
+    from shared.jobs.rejected_store import RejectedStore
     from shared.jobs.views import JobViews
+    from shared.jobs.workspace_limits import SubmissionLimits
+    from shared.metrics.store import MetricStore
+    from shared.webhooks.sender import Show, WebhookSender
+    from shared.webhooks.store import WebhookStore
 
 
 class Services(AbstractContextManager["Services"]):
@@ -93,8 +103,8 @@ class Services(AbstractContextManager["Services"]):
         return self.jobs.get(job_id, workspace_id)
 
     def cancel(self, job_id: UUID, workspace_id: str | None = None) -> "Job":
-        """Ask for the end of a job; see `Canceller.cancel`."""
-        return self.canceller.cancel(job_id, workspace_id)
+        """Ask for the end of a job; see `Announcer.cancel`."""
+        return self.announcer.cancel(job_id, workspace_id)
 
     def follow(
         self, job_id: UUID, workspace_id: str | None = None, after_id: str | None = None
@@ -109,17 +119,17 @@ class Services(AbstractContextManager["Services"]):
         return self.sweeper.sweep()
 
     def check_redis(self) -> None:
-        """Make a round trip to Redis.
-
-        Raises:
-            ServiceUnavailable: It does not answer.
-        """
+        """Make a round trip to Redis; raise ServiceUnavailable if it does not answer."""
         with reporting_unavailability():
             self.redis.ping()
 
+    def refuse_cluster_mode(self) -> None:
+        """Check Redis at the start of a process; see `connection.refuse_cluster_mode`."""
+        refuse_cluster_mode(self.redis)
+
     def prepare(self) -> None:
         """Make the parts that serve requests now, so that no request waits for an import."""
-        _ = self.keys, self.submitter, self.canceller, self.deleter, self.assets
+        _ = self.keys, self.submitter, self.announcer, self.deleter, self.assets
         _ = self.follower, self.views, self.checks()
 
     def checks(self) -> "dict[str, Callable[[], None]]":
@@ -136,27 +146,29 @@ class Services(AbstractContextManager["Services"]):
     ) -> GenerationHandler:
         """Return what runs jobs; one a process, made after its last fork."""
         settings = self.settings
-        offer = settings.provider.offer(settings)
-        charges = ChargePolicy(settings.on_unknown_charge, offer.price_of)
+        charges = ChargePolicy(settings.on_unknown_charge, settings.provider.is_free)
+        providers = {each.name: each.connect(settings) for each in settings.providers}
         attempts = AttemptStore(
             self.engine,
             runtime=self._runtime,
             owner=process_owner(),
             lease_seconds=settings.lease_seconds,
             time_limit_seconds=settings.time_limit,
-            provider=settings.provider.name,
-            model=offer.model,
+            models=settings.models.providers,
+            later=[each.name for each in settings.providers if each.makes_later],
+            open_charge=charges.of_open_call.value,
         )
         return GenerationHandler(
             attempts,
             self.publisher,
             LeaseKeeper(attempts, settings.lease_seconds, interrupt),
-            PreviewKeeper(self.image_store, PreviewStore(self.engine)),
-            ImageService(settings.provider.connect(settings), offer.model),
+            settings.models,
+            ImageService(providers),
             self.image_store,
             charges,
             AttemptEnding(attempts, self.announcer, settings.retry_policy, charges),
             traits,
+            OpenBills(attempts, providers),
         )
 
     def close(self) -> None:
@@ -191,12 +203,22 @@ class Services(AbstractContextManager["Services"]):
             self.redis,
             ttl_seconds=self.settings.event_ttl_seconds,
             stream_length=self.settings.event_stream_max_length,
+            breaker=self._redis_breaker,
         )
 
     @cached_property
     def announcer(self) -> Announcer:
         """What announces the ends of jobs."""
-        return Announcer(self.jobs, self.publisher)
+        return Announcer(self.jobs, self.publisher, self.saved_images)
+
+    @cached_property
+    def saved_images(self) -> SavedImages:
+        """What completes jobs from images that were saved."""
+        return SavedImages(lambda: self.image_store, self._recovery)
+
+    @cached_property
+    def _recovery(self) -> RecoveryStore:
+        return RecoveryStore(self.engine)
 
     @cached_property
     def submitter(self) -> "Submitter":
@@ -208,22 +230,43 @@ class Services(AbstractContextManager["Services"]):
             self.publisher,
             self.releaser,
             self.settings.max_attempts,
-            self.settings.provider.offer(self.settings),
+            self.settings.models,
+            self.webhooks,
         )
 
     @cached_property
-    def canceller(self) -> "Canceller":
-        """What asks for the end of jobs."""
-        from shared.generation.cancel import Canceller
+    def deleter(self) -> "Deleter":
+        """What deletes jobs with their images, and tidies up."""
+        from shared.generation.delete import Deleter
+        from shared.generation.old_images import OldImages
 
-        return Canceller(self.jobs, self.publisher, self.announcer)
+        return Deleter(
+            self.jobs,
+            self.image_store,
+            self.settings.retention_days,
+            partial(self.webhooks.forget_deliveries, self.settings.webhook_retention_days),
+            lambda: self.assets.delete_outdated(self.settings.asset_retention_days),
+            OldImages(self.jobs, self.image_store, self.settings.image_retention_days).delete,
+        )
 
     @cached_property
-    def deleter(self) -> "Deleter":
-        """What deletes jobs with their images."""
-        from shared.generation.delete import Deleter
+    def webhooks(self) -> "WebhookStore":
+        """The webhooks of workspaces."""
+        from shared.webhooks.store import WebhookStore
 
-        return Deleter(self.jobs, self.image_store)
+        private = self.settings.webhook_private_networks
+        return WebhookStore(self.engine, allows_private=private)
+
+    def build_webhook_sender(self, show: "Show") -> "WebhookSender":
+        """Return what sends deliveries of webhooks; see `WebhookSender`."""
+        from shared.webhooks.outbox import Outbox
+        from shared.webhooks.sender import LEASE_MARGIN_SECONDS, SendRules, WebhookSender
+
+        settings = self.settings
+        delays, timeout = settings.webhook_retry_seconds, settings.webhook_timeout_seconds
+        outbox = Outbox(self.engine, timeout + LEASE_MARGIN_SECONDS, sum(delays) / 2)
+        rules = SendRules(delays, timeout, settings.webhook_private_networks)
+        return WebhookSender(outbox, show, rules)
 
     @cached_property
     def assets(self) -> "AssetKeeper":
@@ -231,7 +274,8 @@ class Services(AbstractContextManager["Services"]):
         from shared.generation.asset_keeper import AssetKeeper
         from shared.jobs.asset_store import AssetStore
 
-        return AssetKeeper(AssetStore(self.engine), self.image_store)
+        store = AssetStore(self.engine, self.settings.max_assets)
+        return AssetKeeper(store, self.image_store)
 
     @cached_property
     def follower(self) -> "EventFollower":
@@ -253,14 +297,7 @@ class Services(AbstractContextManager["Services"]):
         """Jobs and pictures as clients see them."""
         from shared.jobs.views import JobViews
 
-        return JobViews(self.engine)
-
-    @cached_property
-    def stream_slots(self) -> "StreamSlots":
-        """The count of open event streams."""
-        from shared.access.stream_slots import StreamSlots
-
-        return StreamSlots(self.redis, self.settings.max_streams)
+        return JobViews(self.engine, self.releases.rules)
 
     @cached_property
     def dispatcher(self) -> Dispatcher:
@@ -268,25 +305,57 @@ class Services(AbstractContextManager["Services"]):
         if self._dispatcher is not None:
             return self._dispatcher
         if self.settings.queue_url:
-            from shared.adapters.sqs_queue import SqsDispatcher
+            with naming_extras():
+                from shared.adapters.sqs_queue import SqsDispatcher
 
             return SqsDispatcher(self.settings)
-        from shared.adapters.celery_queue import CeleryDispatcher
+        with naming_extras():
+            from shared.adapters.celery_queue import CeleryDispatcher
 
         return CeleryDispatcher(self.settings)
 
     @cached_property
+    def submission_limits(self) -> "SubmissionLimits":
+        """What a workspace without limits of its own may submit over HTTP."""
+        from shared.jobs.workspace_limits import SubmissionLimits
+
+        settings = self.settings
+        return SubmissionLimits(settings.max_open_jobs, settings.max_submissions_per_minute)
+
+    @cached_property
     def releases(self) -> ReleaseStore:
         """The queue in the rows."""
-        settings = self.settings
-        runtime = "lambda" if settings.queue_url else "celery"
-        rules = ReleaseRules(runtime, settings.provider.name, settings.max_running_jobs)
-        return ReleaseStore(self.engine, rules)
+        settings, runtime = self.settings, "lambda" if self.settings.queue_url else "celery"
+        own, *others = (provider.name for provider in settings.providers)
+        return ReleaseStore(
+            self.engine, ReleaseRules(runtime, own, settings.max_running_jobs, others)
+        )
+
+    @cached_property
+    def rejected(self) -> "RejectedStore":
+        """The envelopes that named no job."""
+        from shared.jobs.rejected_store import RejectedStore
+
+        return RejectedStore(self.engine, self._runtime)
+
+    @cached_property
+    def metrics(self) -> "MetricStore":
+        """The numbers of all jobs."""
+        from shared.metrics.store import MetricStore
+
+        return MetricStore(self.engine, self.settings.provider.name)
 
     @cached_property
     def releaser(self) -> Releaser:
         """What moves jobs from their rows to the queue."""
-        return Releaser(self.releases, self.dispatcher)
+        # Celery's envelopes lie in the same Redis as the events.
+        is_in_redis = self._dispatcher is None and not self.settings.queue_url
+        breaker = self._redis_breaker if is_in_redis else Breaker()
+        return Releaser(self.releases, self.dispatcher, breaker)
+
+    @cached_property
+    def _redis_breaker(self) -> Breaker:
+        return Breaker()
 
     @cached_property
     def image_store(self) -> ImageStore:
@@ -294,7 +363,8 @@ class Services(AbstractContextManager["Services"]):
         if self._image_store is not None:
             return self._image_store
         if self.settings.image_bucket is not None:
-            from shared.adapters.s3_images import S3ImageStore
+            with naming_extras():
+                from shared.adapters.s3_images import S3ImageStore
 
             return S3ImageStore(self.settings)
         from shared.adapters.disk_images import DiskImageStore
@@ -305,22 +375,16 @@ class Services(AbstractContextManager["Services"]):
     def sweeper(self) -> "Sweeper":
         """The recovery of what others left undone."""
         from shared.generation.sweep import Sweeper
-        from shared.jobs.recovery_store import RecoveryStore
 
         return Sweeper(
-            RecoveryStore(self.engine),
+            self._recovery,
             self.publisher,
             self.announcer,
             self.releaser,
+            self.saved_images,
             time_limit_seconds=self.settings.time_limit,
-            retention=self._retention(),
+            count_metrics=self.metrics.count,
         )
-
-    def _retention(self) -> "Retention | None":
-        from shared.generation.sweep import Retention
-
-        days = self.settings.retention_days
-        return None if days is None else Retention(self.deleter, days)
 
 
 def build_services(settings: Settings) -> Services:

@@ -42,9 +42,6 @@ def _group_of(item: pytest.Item) -> str:
     for name in ("runtime", "module_runtime"):
         if name in parameters:
             return f"{module}:{parameters[name]}"
-    for name in ("compose", "bundles"):
-        if name in fixtures:
-            return name
     for name in RUNTIMES:
         if f"{name}_runtime" in fixtures:
             return name

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cli.doctor.facts import Facts
-from cli.doctor.rule import NotChecked, Observation, known, rule
+from cli.doctor.rule import Facts, NotChecked, Observation, known, rule
 from cli.doctor.setting_rules import longest_hold_seconds
 from shared.adapters.celery_broker import QUEUES, TASK_NAME
 
@@ -23,6 +22,7 @@ WANTED = {
         "losing the broker would throw away paid provider calls",
     ),
     "broker_connection_max_retries": (None, "a long outage of Redis would end the worker"),
+    "broker_channel_error_retry": (True, "a Redis that is full or read-only would end the worker"),
     "broker_connection_retry_on_startup": (True, "a worker would not wait for Redis"),
     "accept_content": (["json"], "a message could run code"),
 }
@@ -30,12 +30,9 @@ WANTED = {
 TRANSPORTS = ("broker_transport_options", "result_backend_transport_options")
 
 
-@rule(
-    "celery-version",
-    "Celery is a release that survives a restart of Redis",
-    mend="Install celery>=5.6.3,<5.7 (requirements.lock).",
-)
-def _celery_version(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Install celery>=5.6.3,<5.7 (requirements.lock).")
+def celery_version(facts: Facts) -> Iterable[Observation]:
+    """Celery is a release that survives a restart of Redis."""
     if "celery" not in facts.versions:
         raise NotChecked("Celery is not installed")
     version = facts.versions["celery"]
@@ -47,12 +44,9 @@ def _celery_version(facts: Facts) -> Iterable[Observation]:
     )
 
 
-@rule(
-    "celery-limits",
-    "Celery has the limits of the settings, and retries no job that reached them",
-    mend="Take them from the settings in local/celery_app.py and local/worker/tasks.py.",
-)
-def _celery_limits(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Take them from the settings in local/celery_app.py and local/worker/tasks.py.")
+def celery_limits(facts: Facts) -> Iterable[Observation]:
+    """Celery has the limits of the settings, and retries no job that reached them."""
     options = known(facts.celery)
     for name in ("soft_time_limit", "time_limit"):
         found, wanted = options[f"task_{name}"], getattr(facts.settings, name)
@@ -65,24 +59,18 @@ def _celery_limits(facts: Facts) -> Iterable[Observation]:
     )
 
 
-@rule(
-    "celery-acknowledgement",
-    "Celery acknowledges, retries and prefetches as the sweep expects",
-    mend="Set the option in local/celery_app.py.",
-)
-def _celery_acknowledgement(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Set the option in local/celery_app.py.")
+def celery_acknowledgement(facts: Facts) -> Iterable[Observation]:
+    """Celery acknowledges, retries and prefetches as the sweep expects."""
     for option, (wanted, consequence) in WANTED.items():
         found = known(facts.celery)[option]
         fault = f"{option} is {found}, not {wanted}: {consequence}"
         yield f"{option} {found}", found == wanted, fault
 
 
-@rule(
-    "celery-connection",
-    "Celery notices a Redis that is frozen or gone",
-    mend="Set broker_transport_options in local/celery_app.py.",
-)
-def _celery_connection(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Set broker_transport_options in local/celery_app.py.")
+def celery_connection(facts: Facts) -> Iterable[Observation]:
+    """Celery notices a Redis that is frozen or gone."""
     options = known(facts.celery)["broker_transport_options"]
     timeout = options.get("socket_timeout")
     yield (
@@ -95,12 +83,9 @@ def _celery_connection(facts: Facts) -> Iterable[Observation]:
         yield f"{name} {found}", bool(found), f"{name} is not set: a lost peer would go unnoticed"
 
 
-@rule(
-    "broker-visibility",
-    "The broker hides a message for longer than a job holds it",
-    mend="Make TIME_LIMIT or RETRY_BACKOFF_MAX less; all visibility timeouts must be the same.",
-)
-def _broker_visibility(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Make TIME_LIMIT or RETRY_BACKOFF_MAX less; all visibility timeouts must be the same.")
+def broker_visibility(facts: Facts) -> Iterable[Observation]:
+    """The broker hides a message for longer than a job holds it."""
     options = known(facts.celery)
     found = {name: options[name].get("visibility_timeout") for name in TRANSPORTS}
     found["visibility_timeout"] = options["visibility_timeout"]
@@ -119,12 +104,9 @@ def _broker_visibility(facts: Facts) -> Iterable[Observation]:
     )
 
 
-@rule(
-    "queues",
-    "Workers consume the queues that producers know",
-    mend="Take them from shared/adapters/celery_broker.py.",
-)
-def _queues(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Take them from shared/adapters/celery_broker.py.")
+def queues(facts: Facts) -> Iterable[Observation]:
+    """Workers consume the queues that producers know."""
     options = known(facts.celery)
     yield (
         f"queues {', '.join(options['queues'])}; task {options['task']}",
@@ -133,12 +115,9 @@ def _queues(facts: Facts) -> Iterable[Observation]:
     )
 
 
-@rule(
-    "key-prefix",
-    "Celery writes its keys without a prefix of its own",
-    mend="Leave global_keyprefix out of local/celery_app.py.",
-)
-def _key_prefix(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Leave global_keyprefix out of local/celery_app.py.")
+def key_prefix(facts: Facts) -> Iterable[Observation]:
+    """Celery writes its keys without a prefix of its own."""
     for name in TRANSPORTS:
         prefix = known(facts.celery)[name].get("global_keyprefix")
         yield (
@@ -162,14 +141,3 @@ def effective_celery_options() -> Mapping[str, Any]:
         "task": getattr(task, "name", None),
         "never_retried": [error.__name__ for error in getattr(task, "dont_autoretry_for", ())],
     }
-
-
-CELERY_RULES = (
-    _celery_version,
-    _celery_limits,
-    _celery_acknowledgement,
-    _celery_connection,
-    _broker_visibility,
-    _queues,
-    _key_prefix,
-)

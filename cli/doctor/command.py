@@ -6,19 +6,24 @@ from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
-from cli.doctor.celery_rules import CELERY_RULES, effective_celery_options
-from cli.doctor.facts import Facts
+from cli.doctor import celery_rules, server_rules, setting_rules
 from cli.doctor.recovery import recovery_times
 from cli.doctor.report import json_of, lines_of
-from cli.doctor.rule import Rule
-from cli.doctor.server_rules import SERVER_RULES
+from cli.doctor.rule import Facts, Rule
 from cli.doctor.servers import ask_servers
-from cli.doctor.setting_rules import SETTING_RULES
+from cli.output import say_json, say_lines
+from local.open_files import raise_open_files
 from shared.errors import ConfigurationError
 from shared.jobs.migration import newest_revision
 from shared.settings import load_settings
 
-RULES: tuple[Rule, ...] = (*SETTING_RULES, *CELERY_RULES, *SERVER_RULES)
+RULES = tuple(
+    rule
+    for module in (setting_rules, celery_rules, server_rules)
+    for rule in vars(module).values()
+    if isinstance(rule, Rule)
+)
+"""Every rule of these modules, in their order."""
 
 STAND_INS = {
     "DATABASE_URL": "postgresql://user@localhost/name",
@@ -35,10 +40,9 @@ def run_doctor(*, is_verbose: bool, as_json: bool) -> None:
     findings = [rule.examine(facts) for rule in RULES]
     times = [] if isinstance(facts.settings, str) else list(recovery_times(facts.settings))
     if as_json:
-        typer.echo(json_of(facts, findings, times))
+        say_json(json_of(findings, times, facts.versions))
     else:
-        for line in lines_of(facts, findings, times, is_verbose=is_verbose):
-            typer.echo(line)
+        say_lines(lines_of(findings, times, facts.versions, is_verbose=is_verbose))
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
 
@@ -53,7 +57,8 @@ def gather() -> Facts:
     except ConfigurationError as error:
         return Facts(str(error), versions=versions)
     postgres, redis, queue = ask_servers(settings, named)
-    return Facts(settings, effective_celery_options(), postgres, redis, queue, versions)
+    celery = celery_rules.effective_celery_options()
+    return Facts(settings, celery, postgres, redis, queue, versions, raise_open_files())
 
 
 def running_versions() -> dict[str, str]:

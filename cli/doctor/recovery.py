@@ -1,7 +1,7 @@
 """How long a job waits, at worst, until it is dispatched again or has ended."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.settings import Settings
 
@@ -12,13 +12,8 @@ REAPER_SECONDS = 60.0
 """The schedule of the reaper in template.yaml, the shortest that EventBridge has."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryTime:
-    """The worst case of one accident.
-
-    Attributes:
-        why: What it is made of.
-    """
+class RecoveryTime(NamedTuple):
+    """The worst case of one accident, and what it is made of."""
 
     runtime: str
     accident: str
@@ -31,19 +26,16 @@ def recovery_times(settings: Settings) -> Iterator[RecoveryTime]:
 
     The broker's own visibility timeout plays no part: the row is the queue, the sweep finds it.
     """
-    parent = f"the parent sees it within {HANDED_BACK_SECONDS:g} s"
-    limit = f"TIME_LIMIT {settings.time_limit:g}"
-    yield RecoveryTime("celery", "child killed", HANDED_BACK_SECONDS, parent)
-    seconds = settings.time_limit + HANDED_BACK_SECONDS
-    yield RecoveryTime("celery", "hard limit", seconds, f"{limit} + {parent}")
-    sweep, reaper = settings.sweep_seconds, f"the reaper's schedule {REAPER_SECONDS:g}"
-    yield RecoveryTime(
-        "lambda", "hard limit", settings.time_limit + REAPER_SECONDS, f"{limit} + {reaper}"
-    )
-    for accident, name, wait in (
-        ("worker or machine lost", "LEASE_SECONDS", settings.lease_seconds),
-        ("envelope lost", "DISPATCH_GRACE_SECONDS", settings.dispatch_grace_seconds),
+    parent = HANDED_BACK_SECONDS, f"the parent sees it within {HANDED_BACK_SECONDS:g} s"
+    sweep = settings.sweep_seconds, f"SWEEP_SECONDS {settings.sweep_seconds:g}"
+    reaper = REAPER_SECONDS, f"the reaper's schedule {REAPER_SECONDS:g}"
+    yield RecoveryTime("celery", "child killed", *parent)
+    for accident, name, noticed in (
+        ("hard limit", "time_limit", parent),
+        ("worker or machine lost", "lease_seconds", sweep),
+        ("envelope lost", "dispatch_grace_seconds", sweep),
     ):
-        why = f"{name} {wait:g} + "
-        yield RecoveryTime("celery", accident, wait + sweep, f"{why}SWEEP_SECONDS {sweep:g}")
-        yield RecoveryTime("lambda", accident, wait + REAPER_SECONDS, f"{why}{reaper}")
+        wait = getattr(settings, name)
+        for runtime, (seconds, why) in (("celery", noticed), ("lambda", reaper)):
+            reason = f"{name.upper()} {wait:g} + {why}"
+            yield RecoveryTime(runtime, accident, wait + seconds, reason)

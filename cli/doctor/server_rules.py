@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from cli.doctor.facts import Facts
-from cli.doctor.rule import NotChecked, Observation, known, rule
+from cli.doctor.rule import Facts, NotChecked, Observation, known, rule
 from local.web.sizes import THREADS
+from shared.events.connection import CLUSTER_ALTERNATIVE
+from shared.events.publisher import ENDED_SECONDS
 
 POSTGRES_LEAST = 14
 """The oldest release that PostgreSQL still mends in 2026 (postgresql.org, "Versioning Policy")."""
@@ -12,25 +13,31 @@ POSTGRES_LEAST = 14
 CONNECTIONS_OF_A_SLOT = 3
 """A child's: to work, for leases, and one that may overflow (`create_pooled_engine`)."""
 
-CONNECTIONS_LEAST = CONNECTIONS_OF_A_SLOT + 1 + THREADS + 1
-"""One worker with one slot and its sweep; the API's threads and its watcher."""
+CONNECTIONS_LEAST = CONNECTIONS_OF_A_SLOT + 3 + THREADS + 1
+"""One worker with one slot, and its main process; the API's threads and its watcher."""
 
 SKEW_MOST_SECONDS = 5.0
 """Leases go by PostgreSQL's clock and signed addresses by this machine's; logs are read by both."""
 
+TRANSACTION_MOST_SECONDS = 3600.0
+"""What has changed since then stays in the indexes, and is read again (docs/performance.md)."""
+
 POLICY = "noeviction"
+
+RECORD_BYTES = 500
+"""What Redis keeps of an ended job for EVENT_TTL_SECONDS: Celery's result record, and its key."""
+
+EVENTS_BYTES = 1_300
+"""Its stream and its fence, which leave minutes after the end."""
 
 VISIBILITY_FACTOR = 6
 """Times the function's timeout (Lambda guide, "Configuring an Amazon SQS queue as an event
 source")."""
 
 
-@rule(
-    "postgresql",
-    "PostgreSQL is recent enough, and has the schema of this code",
-    mend="Run darkroom migrate; update the server.",
-)
-def _postgresql(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Run darkroom migrate; update the server.")
+def postgresql(facts: Facts) -> Iterable[Observation]:
+    """PostgreSQL is recent enough, and has the schema of this code."""
     server, newest = known(facts.postgres), facts.versions["schema"]
     fault = f"older than {POSTGRES_LEAST}"
     yield f"version {server.version}", server.version >= POSTGRES_LEAST, fault
@@ -38,12 +45,9 @@ def _postgresql(facts: Facts) -> Iterable[Observation]:
     yield found, server.revision == newest, f"this code needs {newest}"
 
 
-@rule(
-    "postgresql-connections",
-    "PostgreSQL has free connections for an API and a worker",
-    mend="Make max_connections greater, or close what other programs have open.",
-)
-def _postgresql_connections(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Make max_connections greater, or close what other programs have open.")
+def postgresql_connections(facts: Facts) -> Iterable[Observation]:
+    """PostgreSQL has free connections for an API and a worker."""
     free = known(facts.postgres).free_connections
     slots = max(0, free - CONNECTIONS_LEAST) // CONNECTIONS_OF_A_SLOT + 1
     yield (
@@ -53,12 +57,33 @@ def _postgresql_connections(facts: Facts) -> Iterable[Observation]:
     )
 
 
-@rule(
-    "clocks",
-    "The clocks of the servers agree with this one",
-    mend="Let every machine keep its time by NTP.",
-)
-def _clocks(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Have the pooler pool sessions, not transactions (PgBouncer: pool_mode = session).")
+def postgresql_sessions(facts: Facts) -> Iterable[Observation]:
+    """A connection to PostgreSQL keeps the limits that it sets."""
+    shares = known(facts.postgres).shares_sessions
+    yield (
+        "connections share sessions" if shares else "a session for each connection",
+        not shares,
+        "a pooler runs the statements of a connection in several sessions: statement_timeout, "
+        "lock_timeout and idle_in_transaction_session_timeout do not hold",
+    )
+
+
+@rule(mend="End it, and set idle_in_transaction_session_timeout for the role that left it open.")
+def postgresql_transactions(facts: Facts) -> Iterable[Observation]:
+    """No transaction is open for so long that statements grow slow beside it."""
+    seconds = known(facts.postgres).oldest_transaction_seconds
+    yield (
+        f"the oldest transaction is open for {seconds:.0f} s",
+        seconds <= TRANSACTION_MOST_SECONDS,
+        f"a transaction is open for {seconds / 3600:.1f} h: PostgreSQL keeps all that has changed "
+        "since, and statements visit it",
+    )
+
+
+@rule(mend="Let every machine keep its time by NTP.")
+def clocks(facts: Facts) -> Iterable[Observation]:
+    """The clocks of the servers agree with this one."""
     servers = {"PostgreSQL": facts.postgres, "Redis": facts.redis}
     skews = {
         name: server.skew_seconds for name, server in servers.items() if not isinstance(server, str)
@@ -73,25 +98,22 @@ def _clocks(facts: Facts) -> Iterable[Observation]:
         )
 
 
-@rule(
-    "redis-cluster",
-    "Cluster mode of Redis is off",
-    mend="Use one primary with replicas (ElastiCache: cluster mode disabled, not serverless).",
-)
-def _redis_cluster(facts: Facts) -> Iterable[Observation]:
+@rule(mend=CLUSTER_ALTERNATIVE)
+def redis_cluster(facts: Facts) -> Iterable[Observation]:
+    """Cluster mode of Redis is off."""
     is_on = known(facts.redis).is_cluster
-    fault = "the keys of one job lie in several slots, and kombu follows no redirection"
+    fault = "the keys of one job lie in several slots: workers and API refuse to start"
     yield f"cluster mode {'on' if is_on else 'off'}", not is_on, fault
 
 
-@rule(
-    "redis-memory",
-    "A full Redis refuses writes and evicts nothing",
-    mend=f"Set maxmemory, and maxmemory-policy {POLICY}.",
-)
-def _redis_memory(facts: Facts) -> Iterable[Observation]:
+@rule(mend=f"Set maxmemory, and maxmemory-policy {POLICY}.")
+def redis_memory(facts: Facts) -> Iterable[Observation]:
+    """A full Redis refuses writes and evicts nothing."""
     server = known(facts.redis)
-    limit = f"{server.limit_bytes / 1024**2:g} MB" if server.limit_bytes else "not set"
+    limit = "not set"
+    if server.limit_bytes:
+        jobs = jobs_a_day(server.limit_bytes, known(facts.settings).event_ttl_seconds)
+        limit = f"{server.limit_bytes / 1024**2:g} MB: {jobs:,} jobs a day"
     yield (
         f"{server.policy}, maxmemory {limit}",
         server.policy == POLICY,
@@ -99,12 +121,9 @@ def _redis_memory(facts: Facts) -> Iterable[Observation]:
     )
 
 
-@rule(
-    "redis-persistence",
-    "Redis keeps queue and events over a restart",
-    mend="Set appendonly yes, or give it a replica.",
-)
-def _redis_persistence(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Set appendonly yes, or give it a replica.")
+def redis_persistence(facts: Facts) -> Iterable[Observation]:
+    """Redis keeps queue and events over a restart."""
     server = known(facts.redis)
     yield (
         f"append-only file {'on' if server.has_append_only_file else 'off'}, "
@@ -114,24 +133,18 @@ def _redis_persistence(facts: Facts) -> Iterable[Observation]:
     )
 
 
-@rule(
-    "queue-visibility",
-    "The SQS queue hides a message for six times the worker's timeout",
-    mend="Make its VisibilityTimeout greater.",
-)
-def _queue_visibility(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Make its VisibilityTimeout greater.")
+def queue_visibility(facts: Facts) -> Iterable[Observation]:
+    """The SQS queue hides a message for six times the worker's timeout."""
     found = known(facts.queue).visibility_seconds
     needed = VISIBILITY_FACTOR * known(facts.settings).time_limit
     fault = f"less than {VISIBILITY_FACTOR} times TIME_LIMIT"
     yield f"{found:g} >= {needed:g} s", found >= needed, fault
 
 
-@rule(
-    "dead-letters",
-    "A message that cannot be handled becomes a dead letter, late enough",
-    mend="Set a RedrivePolicy whose maxReceiveCount is greater than MAX_ATTEMPTS.",
-)
-def _dead_letters(facts: Facts) -> Iterable[Observation]:
+@rule(mend="Set a RedrivePolicy whose maxReceiveCount is greater than MAX_ATTEMPTS.")
+def dead_letters(facts: Facts) -> Iterable[Observation]:
+    """A message that cannot be handled becomes a dead letter, late enough."""
     found, attempts = known(facts.queue).max_receives, known(facts.settings).max_attempts
     yield (
         f"maxReceiveCount {found} > {attempts}",
@@ -141,13 +154,7 @@ def _dead_letters(facts: Facts) -> Iterable[Observation]:
     )
 
 
-SERVER_RULES = (
-    _postgresql,
-    _postgresql_connections,
-    _clocks,
-    _redis_cluster,
-    _redis_memory,
-    _redis_persistence,
-    _queue_visibility,
-    _dead_letters,
-)
+def jobs_a_day(limit_bytes: int, record_seconds: float) -> int:
+    """Return how many jobs that end within a day Redis has memory for, if few wait or run."""
+    kept = RECORD_BYTES * record_seconds + EVENTS_BYTES * ENDED_SECONDS
+    return int(limit_bytes * 86_400 / kept)

@@ -4,18 +4,18 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from redis import RedisError
-from sqlalchemy import text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.database.session import create_unpooled_engine, reporting_unavailability
 from shared.errors import ServiceUnavailable, one_line
-from shared.events.connection import connect_redis
+from shared.events.connection import connect_redis, is_in_cluster_mode
 from shared.settings import Settings
 
 # Reserved for superusers, and since PostgreSQL 16 for others.
@@ -25,9 +25,16 @@ _POSTGRES = text(
            current_setting('max_connections')::int
            - current_setting('superuser_reserved_connections')::int
            - coalesce(current_setting('reserved_connections', true), '0')::int
-           - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int
+           - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int,
+           (SELECT coalesce(extract(epoch FROM now() - min(xact_start)), 0)
+               FROM pg_stat_activity)::float
     """
 )
+
+_SERVER_PROCESS = text("SELECT pg_backend_pid()")
+
+_SESSION_ROUNDS = 3
+"""Other clients of the pooler may take the session in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,17 @@ class PostgresFacts:
         revision: The revision that its schema is at; None before the first migration.
         free_connections: How many more may be opened by a user who is not a superuser.
         skew_seconds: How far its clock is ahead of this machine's; negative behind it.
+        shares_sessions: Whether a pooler runs the statements of one connection in several sessions.
+        oldest_transaction_seconds: How long a transaction has been open, of those that this user
+            may see.
     """
 
     version: int
     revision: str | None
     free_connections: int
     skew_seconds: float
+    shares_sessions: bool
+    oldest_transaction_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +101,20 @@ def ask_servers(
         settings: The settings of this environment.
         named: Which of DATABASE_URL and REDIS_URL it names; the others are stand-ins.
     """
-    asked: tuple[tuple[str, bool, Callable[[Settings], Any]], ...] = (
-        ("DATABASE_URL", "DATABASE_URL" in named, _ask_postgres),
-        ("REDIS_URL", "REDIS_URL" in named, _ask_redis),
-        ("QUEUE_URL", settings.queue_url is not None, _ask_queue),
-    )
+    known = {*named, "QUEUE_URL"} if settings.queue_url else named
+    asks = {"DATABASE_URL": _ask_postgres, "REDIS_URL": _ask_redis, "QUEUE_URL": _ask_queue}
+
+    def answer(name: str) -> Any:
+        if name not in known:
+            return f"{name} is not set"
+        try:
+            return asks[name](settings)
+        except (ServiceUnavailable, RedisError, SQLAlchemyError) as error:
+            return one_line(f"no answer: {error}")[:160]
+
     with ThreadPoolExecutor() as executor:
-        answers = [
-            executor.submit(_answer, ask, settings) if is_named else f"{name} is not set"
-            for name, is_named, ask in asked
-        ]
-    postgres, redis, queue = (one if isinstance(one, str) else one.result() for one in answers)
+        postgres, redis, queue = executor.map(answer, asks)
     return postgres, redis, queue
-
-
-def _answer(ask: Callable[[Settings], Any], settings: Settings) -> Any:
-    try:
-        return ask(settings)
-    except (ServiceUnavailable, RedisError, SQLAlchemyError) as error:
-        return one_line(f"no answer: {error}")[:160]
 
 
 def _ask_postgres(settings: Settings) -> PostgresFacts:
@@ -116,16 +123,34 @@ def _ask_postgres(settings: Settings) -> PostgresFacts:
 
     engine = create_unpooled_engine(settings.database_url, "darkroom doctor")
     with reporting_unavailability(), engine.connect() as connection:
-        version, free = connection.execute(_POSTGRES).one()
+        version, free, oldest = connection.execute(_POSTGRES).one()
         asked_at = time.time()
         now = float(connection.scalar(text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
         skew_seconds = _skew_seconds(asked_at, now)
         revision = current_revision(connection)
-    return PostgresFacts(version // 10_000, revision, free, skew_seconds)
+        shares_sessions = _shares_sessions(connection, engine)
+    version //= 10_000
+    return PostgresFacts(version, revision, free, skew_seconds, shares_sessions, float(oldest))
+
+
+def _shares_sessions(connection: Connection, engine: Engine) -> bool:
+    """Return whether a connection meets several server processes, or that of another one.
+
+    A pooler of transactions gives the session that was used last to the next statement, or takes
+    one after the other.
+    """
+    met = set()
+    with engine.connect() as other:
+        for _ in range(_SESSION_ROUNDS):
+            met |= {connection.scalar(_SERVER_PROCESS), connection.scalar(_SERVER_PROCESS)}
+            if len(met) > 1 or other.scalar(_SERVER_PROCESS) in met:
+                return True
+    return False
 
 
 def _ask_redis(settings: Settings) -> RedisFacts:
     with connect_redis(settings.redis_url) as redis:
+        is_cluster = is_in_cluster_mode(redis)
         # Managed servers refuse CONFIG GET; INFO says the same.
         info: dict[str, Any] = redis.info("everything")
         asked_at = time.time()
@@ -136,7 +161,7 @@ def _ask_redis(settings: Settings) -> RedisFacts:
         limit_bytes=int(info.get("maxmemory", 0)),
         has_append_only_file=info.get("aof_enabled") == 1,
         replicas=int(info.get("connected_slaves", 0)),
-        is_cluster=info.get("cluster_enabled") == 1,
+        is_cluster=is_cluster,
         skew_seconds=skew_seconds,
     )
 
@@ -150,22 +175,15 @@ def _ask_queue(settings: Settings) -> QueueFacts | str:
 
     from devkit.environment import with_aws_variables
 
-    aws = with_aws_variables(os.environ, str(settings.queue_url))
+    url = str(settings.queue_url)
+    os.environ.update(with_aws_variables(os.environ, url))
+    config = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
     try:
-        client = boto3.client(
-            "sqs",
-            region_name=aws["AWS_REGION"],
-            endpoint_url=aws.get("AWS_ENDPOINT_URL_SQS"),
-            aws_access_key_id=aws.get("AWS_ACCESS_KEY_ID"),
-            aws_secret_access_key=aws.get("AWS_SECRET_ACCESS_KEY"),
-            aws_session_token=aws.get("AWS_SESSION_TOKEN"),
-            config=Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1}),
-        )
-        attributes = client.get_queue_attributes(
-            QueueUrl=str(settings.queue_url), AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
+        attributes = boto3.client("sqs", config=config).get_queue_attributes(
+            QueueUrl=url, AttributeNames=["VisibilityTimeout", "RedrivePolicy"]
         )["Attributes"]
     except (BotoCoreError, ClientError) as error:
-        raise ServiceUnavailable(f"SQS: {error}") from error
+        raise ServiceUnavailable(one_line(f"SQS: {error}")) from error
     receives = json.loads(attributes.get("RedrivePolicy", "{}")).get("maxReceiveCount")
     return QueueFacts(
         float(attributes["VisibilityTimeout"]), None if receives is None else int(receives)

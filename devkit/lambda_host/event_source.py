@@ -1,18 +1,19 @@
 """Feeds a function from an SQS queue, as Lambda's event source mapping does."""
 
 import asyncio
+import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from devkit.lambda_host.function_process import InvocationStatus
 from devkit.lambda_host.sandbox import Sandbox, SandboxPool
-from devkit.lambda_host.sqs_batch import find_failed_ids, sqs_event_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -32,6 +33,17 @@ _SQS_ERRORS = (BotoCoreError, ClientError)
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+
+class _Failure(TypedDict):
+    itemIdentifier: str
+
+
+class _Answer(TypedDict, total=False):
+    batchItemFailures: list[_Failure] | None
+
+
+_ANSWER: TypeAdapter[_Answer | None] = TypeAdapter(_Answer | None)
 
 
 class SqsEventSource:
@@ -60,7 +72,6 @@ class SqsEventSource:
         self._on_ready = on_ready
         self._batch_size = batch_size
         self._queue_arn = ""
-        self._outage_backoff_seconds = 0.0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Handle messages until `stopping` is set and those that were taken are handled."""
@@ -79,30 +90,26 @@ class SqsEventSource:
                     await self._handle(sandbox, messages)
 
     async def _wait_for_messages(self, stopping: asyncio.Event) -> list["MessageTypeDef"]:
-        pause_seconds = POLL_SECONDS
+        pause_seconds, has_failed = POLL_SECONDS, False
         while not stopping.is_set():
-            messages = await self._try_to_receive()
-            if messages:
-                return messages
+            try:
+                messages = await _in_thread(self._receive)
+            except _SQS_ERRORS as error:
+                if not has_failed:
+                    log.warning("queue unavailable", queue_url=self._queue_url, error=str(error))
+                has_failed = True
+                pause_seconds = min(pause_seconds * 2, OUTAGE_BACKOFF_MAX_SECONDS)
+            else:
+                if has_failed:
+                    log.info("queue available again", queue_url=self._queue_url)
+                    pause_seconds, has_failed = POLL_SECONDS, False
+                if messages:
+                    return messages
+                pause_seconds = min(pause_seconds * POLL_GROWTH, LONGEST_POLL_SECONDS)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._outage_backoff_seconds or pause_seconds):
+                async with asyncio.timeout(pause_seconds):
                     await stopping.wait()
-            pause_seconds = min(pause_seconds * POLL_GROWTH, LONGEST_POLL_SECONDS)
         return []
-
-    async def _try_to_receive(self) -> list["MessageTypeDef"]:
-        try:
-            messages = await _in_thread(self._receive)
-        except _SQS_ERRORS as error:
-            if not self._outage_backoff_seconds:
-                log.warning("queue unavailable", queue_url=self._queue_url, error=str(error))
-            backoff_seconds = max(0.1, self._outage_backoff_seconds * 2)
-            self._outage_backoff_seconds = min(OUTAGE_BACKOFF_MAX_SECONDS, backoff_seconds)
-            return []
-        if self._outage_backoff_seconds:
-            self._outage_backoff_seconds = 0.0
-            log.info("queue available again", queue_url=self._queue_url)
-        return messages
 
     def _receive(self) -> list["MessageTypeDef"]:
         if not self._queue_arn:
@@ -132,10 +139,9 @@ class SqsEventSource:
         return attributes["QueueArn"]
 
     async def _handle(self, sandbox: Sandbox, messages: Sequence["MessageTypeDef"]) -> None:
-        result = await sandbox.invoke(sqs_event_of(messages, self._queue_arn))
+        result = await sandbox.invoke(json.dumps(sqs_event_of(messages, self._queue_arn)).encode())
         ids = [message["MessageId"] for message in messages]
-        succeeded = result.status is InvocationStatus.OK
-        failed = find_failed_ids(result.payload, ids) if succeeded else frozenset(ids)
+        failed = frozenset(ids) if result.error_type else find_failed_ids(result.payload, ids)
         if failed:
             log.debug(
                 "messages left on queue",
@@ -170,3 +176,53 @@ async def _in_thread(call: Callable[[], T]) -> T:
 
     threading.Thread(target=work, name="sqs", daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+def sqs_event_of(messages: Sequence["MessageTypeDef"], queue_arn: str) -> dict[str, Any]:
+    """Return the event for messages as `receive_message` returns them.
+
+    Lambda Developer Guide, "Using Lambda with Amazon SQS", section "Example standard queue
+    message event".
+    """
+    return {"Records": [_record(message, queue_arn) for message in messages]}
+
+
+def find_failed_ids(response: bytes, message_ids: Collection[str]) -> frozenset[str]:
+    """Return the ids of the messages to leave on the queue; all of them for a bad response.
+
+    Lambda Developer Guide, "Handling errors for an SQS event source in Lambda", section
+    "Success and failure conditions" (ReportBatchItemFailures).
+
+    Args:
+        response: The function's JSON response.
+        message_ids: All messages of the batch.
+    """
+    everything = frozenset(message_ids)
+    try:
+        answer = _ANSWER.validate_json(response, strict=True) or {}
+    except ValidationError:
+        return everything
+    failed = frozenset(one["itemIdentifier"] for one in answer.get("batchItemFailures") or ())
+    return failed if failed <= everything else everything
+
+
+def _record(message: "MessageTypeDef", queue_arn: str) -> dict[str, Any]:
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": {
+            name: {
+                "stringValue": value.get("StringValue"),
+                "stringListValues": [],
+                "binaryListValues": [],
+                "dataType": value["DataType"],
+            }
+            for name, value in message.get("MessageAttributes", {}).items()
+        },
+        "md5OfBody": message.get("MD5OfBody", ""),
+        "eventSource": "aws:sqs",
+        "eventSourceARN": queue_arn,
+        "awsRegion": queue_arn.split(":")[3],
+    }

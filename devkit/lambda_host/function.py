@@ -21,17 +21,13 @@ class LambdaFunction:
         handler: Dotted path of the handler, as `functions.worker.handler`.
         timeout_seconds: After which the process of an invocation is killed.
         environment: All variables of its process, except those that Lambda itself sets.
-        memory_mb: What its context says; not enforced.
         init_timeout_seconds: How long a new process may take to import the handler.
-        freezes: Whether its process is stopped between invocations, as on AWS.
     """
 
     handler: str
     timeout_seconds: float
     environment: Mapping[str, str]
-    memory_mb: int = 1024
     init_timeout_seconds: float = 30.0
-    freezes: bool = True
 
     @property
     def name(self) -> str:
@@ -50,7 +46,7 @@ class LambdaFunction:
         Lambda Developer Guide, "Defined runtime environment variables".
 
         Args:
-            runtime_api: host:port of the process's own Runtime API.
+            runtime_api: host:port of the process's own Runtime API, and its key: host:port/key.
         """
         import_path = [str(TASK_ROOT), self.environment.get("PYTHONPATH", "")]
         return {
@@ -59,7 +55,7 @@ class LambdaFunction:
             "PYTHONPATH": os.pathsep.join(filter(None, import_path)),
             "_HANDLER": self.handler,
             "AWS_EXECUTION_ENV": "AWS_Lambda_python{}.{}".format(*sys.version_info),
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
             "AWS_LAMBDA_FUNCTION_NAME": self.name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",

@@ -6,13 +6,13 @@ Lambda Developer Guide, "Using the Lambda runtime API".
 import asyncio
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 
 import structlog
@@ -26,7 +26,8 @@ from local.web.server import WebServer, address_of, listen, server_config
 
 log = structlog.get_logger(__name__)
 
-RUNTIME_PATH = "/2018-06-01/runtime/"
+RUNTIME_PATH = "2018-06-01/runtime/"
+_RUNTIME_CLIENT = "devkit.lambda_host.runtime_client"
 PAYLOAD_MAX_BYTES = 6 * 1024 * 1024
 """Lambda quotas, "Invocation payload (request and response)", synchronous."""
 
@@ -34,20 +35,9 @@ OUTPUT_SECONDS = 1.0
 """How long lines are read that the process left in its pipe; a grandchild may hold it open."""
 
 
-class InvocationStatus(StrEnum):
-    """How an invocation ended."""
-
-    OK = "ok"
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    CRASHED = "crashed"
-
-
-_STATUSES = {
-    "Function.ResponseSizeTooLarge": InvocationStatus.ERROR,
-    "Runtime.ExitError": InvocationStatus.CRASHED,
-    "Sandbox.Timedout": InvocationStatus.TIMEOUT,
-}
+TIMED_OUT = "Sandbox.Timedout"
+CRASHED = "Runtime.ExitError"
+"""How Lambda names the errors that no function reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +52,6 @@ class Outcome:
         pid: The process that ran it; None if none could be started.
     """
 
-    status: InvocationStatus
     payload: bytes
     error_type: str | None = None
     request_id: str = ""
@@ -70,11 +59,18 @@ class Outcome:
     pid: int | None = None
 
 
+def failed(message: str, error_type: str = CRASHED) -> Outcome:
+    """Return the outcome of an invocation that has no answer; its process ended, unless said."""
+    payload = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
+    return Outcome(payload, error_type)
+
+
 class FunctionProcess:
-    """`python -m awslambdaric <handler>` in a process group of its own.
+    """AWS's runtime client with a handler, in a process group of its own.
 
     Once it ended it stays ended: `Sandbox` replaces it. All methods run in the event loop that
-    made it. It is the ASGI application of its own Runtime API.
+    made it. It is the ASGI application of its own Runtime API, which has a key: whatever else runs
+    on this machine, a page in a browser too, could read requests there, and answer them.
 
     Raises:
         OSError: The process cannot be started.
@@ -87,16 +83,20 @@ class FunctionProcess:
         # The runtime has asked for its next invocation, or the process has ended.
         self._is_settled = asyncio.Event()
         self._has_ended = asyncio.Event()
+        self._request_id = ""
         listening = listen("127.0.0.1", 0)
+        self._host = address_of(listening).removeprefix("http://")
+        self._key = secrets.token_urlsafe(32)
         self._process = subprocess.Popen(  # noqa: S603 - the handler comes from the command line
-            launched([sys.executable, "-m", "awslambdaric", function.handler]),
-            env=function.process_environment(address_of(listening).removeprefix("http://")),
+            launched([sys.executable, "-m", _RUNTIME_CLIENT, function.handler]),
+            env=function.process_environment(f"{self._host}/{self._key}"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        log.debug("sandbox started", function=function.name, pid=self.pid)
+        self._log = log.bind(function=function.name, pid=self.pid)
+        self._log.debug("sandbox started")
         self._server = WebServer(server_config(self), lambda: None)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listening]))
         self._watching = asyncio.create_task(self._watch())
@@ -123,15 +123,12 @@ class FunctionProcess:
         ended, or was killed because it took longer than the function's timeout.
         """
         self._is_settled.clear()
+        self._request_id = request_id
         self._signal_group(signal.SIGCONT)
         self._offers.put_nowait((request_id, payload))
         outcome = await self._settle(self._function.timeout_seconds, "Task timed out")
         self._report = None
-        return outcome or crashed("the runtime gave no answer")
-
-    def freeze(self) -> None:
-        """Stop all of its threads until the next invocation."""
-        self._signal_group(signal.SIGSTOP)
+        return outcome or failed("the runtime gave no answer")
 
     def terminate(self) -> None:
         """Ask the runtime alone to end."""
@@ -151,12 +148,20 @@ class FunctionProcess:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of the runtime."""
         request = Request(scope, receive)
-        step = request.url.path.removeprefix(RUNTIME_PATH).split("/")
-        if request.method == "GET" and step == ["invocation", "next"]:
+        key, _, path = request.scope["path"][1:].partition("/")
+        step = path.removeprefix(RUNTIME_PATH).split("/")
+        if not self._is_of_runtime(request, key):
+            response = Response(status_code=HTTPStatus.FORBIDDEN)
+        elif request.method == "GET" and step == ["invocation", "next"]:
             response = await self._give_next()
         else:
             response = Response(status_code=self._take_report(request, step, await request.body()))
         await response(scope, receive, send)
+
+    def _is_of_runtime(self, request: Request, key: str) -> bool:
+        headers = request.headers
+        is_page = "origin" in headers or headers.get("host") != self._host
+        return not is_page and secrets.compare_digest(key.encode(), self._key.encode())
 
     async def _give_next(self) -> Response:
         self._is_settled.set()
@@ -178,14 +183,16 @@ class FunctionProcess:
     def _take_report(self, request: Request, step: list[str], body: bytes) -> HTTPStatus:
         error_type = request.headers.get("Lambda-Runtime-Function-Error-Type", "Unhandled")
         match step:
+            case ["invocation", request_id, _] if request_id != self._request_id:
+                return HTTPStatus.BAD_REQUEST
             case ["invocation", _, "response"] if len(body) > PAYLOAD_MAX_BYTES:
                 message = f"response of {len(body)} bytes is above the limit"
-                self._report = _failed("Function.ResponseSizeTooLarge", message)
+                self._report = failed(message, "Function.ResponseSizeTooLarge")
                 return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             case ["invocation", _, "response"]:
-                self._report = Outcome(InvocationStatus.OK, body)
+                self._report = Outcome(body)
             case ["invocation", _, "error"] | ["init", "error"]:
-                self._report = Outcome(InvocationStatus.ERROR, body, error_type)
+                self._report = Outcome(body, error_type)
             case _:
                 return HTTPStatus.NOT_FOUND
         return HTTPStatus.ACCEPTED
@@ -197,66 +204,53 @@ class FunctionProcess:
                 await self._is_settled.wait()
         except TimeoutError:
             message = f"{timed_out} after {limit_seconds:.2f} seconds"
-            self._report = self._report or _failed("Sandbox.Timedout", message)
+            self._report = self._report or failed(message, TIMED_OUT)
             await self.kill()
+        self._signal_group(signal.SIGSTOP)
         return self._report
 
     async def _watch(self) -> None:
-        gone = asyncio.Event()
-        waiting = (asyncio.get_running_loop(), gone)
         # A daemon, because a thread that waits must not keep the host from ending.
-        threading.Thread(target=self._wait_for_end, args=waiting, daemon=True).start()
+        output = threading.Thread(target=self._pass_on_lines, daemon=True)
+        output.start()
+        gone = asyncio.Event()
+        loop, descriptor = asyncio.get_running_loop(), os.pidfd_open(self.pid)
+        loop.add_reader(descriptor, gone.set)
         await gone.wait()
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        # Not reaped yet: until then no other process can get its id, or its group's.
+        os.killpg(self.pid, signal.SIGKILL)
+        await asyncio.to_thread(output.join, OUTPUT_SECONDS)
         code = self._process.wait()
-        log.debug("sandbox ended", function=self._function.name, pid=self.pid, return_code=code)
-        self._report = self._report or crashed(f"runtime exited with code {code}")
+        self._log.debug("sandbox ended", return_code=code)
+        self._report = self._report or failed(f"runtime exited with code {code}")
         self._is_settled.set()
         self._has_ended.set()
         self._offers.put_nowait(None)
         self._server.should_exit = self._server.force_exit = True
         await self._serving
 
-    def _wait_for_end(self, loop: asyncio.AbstractEventLoop, gone: asyncio.Event) -> None:
-        output = threading.Thread(target=self._pass_on_lines, daemon=True)
-        output.start()
-        # Not reaped here: until then no other process can get its id, or its group's.
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        os.killpg(self.pid, signal.SIGKILL)
-        output.join(OUTPUT_SECONDS)
-        loop.call_soon_threadsafe(gone.set)
-
     def _pass_on_lines(self) -> None:
         """Copy the process's output to standard output, one JSON object a line.
 
         Anything else, as a traceback of the interpreter itself, becomes the text of a log line.
         """
-        if self._process.stdout is None:
-            return
         # Shares structlog's lock on stdout, so that lines of the host do not cut these.
         stdout = structlog.WriteLogger(sys.stdout)
+        if self._process.stdout is None:
+            return
         with self._process.stdout as lines:
             for raw_line in lines:
                 line = raw_line.decode(errors="replace").rstrip("\r\n")
                 if _is_json_object(line):
                     stdout.msg(line)
                 elif line.strip():
-                    log.warning(
-                        "function output", function=self._function.name, pid=self.pid, line=line
-                    )
+                    self._log.warning("function output", line=line)
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
             os.killpg(self.pid, number)
-
-
-def crashed(message: str) -> Outcome:
-    """Return the outcome of an invocation whose process ended under it."""
-    return _failed("Runtime.ExitError", message)
-
-
-def _failed(error_type: str, message: str) -> Outcome:
-    payload = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
-    return Outcome(_STATUSES[error_type], payload, error_type)
 
 
 def _is_json_object(line: str) -> bool:

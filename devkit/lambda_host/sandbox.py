@@ -6,23 +6,16 @@ anew after its process ended.
 """
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 import structlog
 
 from devkit.lambda_host.function import LambdaFunction
-from devkit.lambda_host.function_process import (
-    FunctionProcess,
-    InvocationStatus,
-    Outcome,
-    crashed,
-)
+from devkit.lambda_host.function_process import FunctionProcess, Outcome, failed
 
 log = structlog.get_logger(__name__)
 
@@ -47,21 +40,19 @@ class Sandbox:
     async def warm(self) -> Outcome | None:
         """Load the handler in a process for the next invocation; return why that failed, if so."""
         async with self._invoking:
-            return await self._load_process()
+            loaded = await self._load_process()
+        return loaded if isinstance(loaded, Outcome) else None
 
-    async def invoke(self, payload: Mapping[str, Any] | bytes) -> Outcome:
-        """Run the function once; never raises for what the function does.
-
-        Args:
-            payload: The event: JSON as bytes, or what becomes JSON.
-        """
-        body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    async def invoke(self, payload: bytes) -> Outcome:
+        """Run the function once with a JSON event; never raises for what the function does."""
         request_id = str(uuid4())
         async with self._invoking:
             started_at = time.monotonic()
-            outcome = await self._load_process() or await self._run(request_id, body)
+            loaded = await self._load_process()
+            if isinstance(loaded, FunctionProcess):
+                loaded = await loaded.run(request_id, payload)
             outcome = replace(
-                outcome,
+                loaded,
                 request_id=request_id,
                 duration_seconds=time.monotonic() - started_at,
                 pid=None if self._process is None else self._process.pid,
@@ -88,44 +79,31 @@ class Sandbox:
         if self._process is not None:
             await self._process.close()
 
-    async def _run(self, request_id: str, body: bytes) -> Outcome:
-        if self._process is None:
-            return crashed("there is no process")
-        outcome = await self._process.run(request_id, body)
-        self._freeze()
-        return outcome
-
-    async def _load_process(self) -> Outcome | None:
-        """Have a process that waits for an invocation; return why there is none."""
+    async def _load_process(self) -> FunctionProcess | Outcome:
+        """Return a process that waits for an invocation, or why there is none."""
         if self._is_closed:
-            return crashed("the sandbox is closed")
-        if self.pid is not None:
-            return None
-        try:
-            self._process = FunctionProcess(self.function)
-        except OSError as error:
-            return crashed(f"no process could be started: {error}")
-        failure = await self._process.load()
-        self._freeze()
-        return failure
-
-    def _freeze(self) -> None:
-        if self.function.freezes and self._process is not None:
-            self._process.freeze()
+            return failed("the sandbox is closed")
+        if self._process is None or self._process.has_ended:
+            try:
+                self._process = FunctionProcess(self.function)
+            except OSError as error:
+                return failed(f"no process could be started: {error}")
+            return await self._process.load() or self._process
+        return self._process
 
     def _log_end(self, outcome: Outcome) -> None:
-        fields: dict[str, Any] = {
-            "aws_request_id": outcome.request_id,
-            "function": self.function.name,
-            "pid": outcome.pid,
-            "status": outcome.status.value,
-            "duration_ms": round(outcome.duration_seconds * 1000),
-        }
-        if outcome.status is InvocationStatus.OK:
-            log.debug("invocation ended", **fields)
+        ended = log.bind(
+            aws_request_id=outcome.request_id,
+            function=self.function.name,
+            pid=outcome.pid,
+            error_type=outcome.error_type,
+            duration_ms=round(outcome.duration_seconds * 1000),
+        )
+        if outcome.error_type is None:
+            ended.debug("invocation ended")
         else:
             error = outcome.payload[:ERROR_MAX_CHARS].decode(errors="replace")
-            log.info("invocation ended", **fields, error_type=outcome.error_type, error=error)
+            ended.info("invocation ended", error=error)
 
 
 class SandboxPool:

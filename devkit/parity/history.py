@@ -1,22 +1,39 @@
-"""What can be seen of one job from outside, and its story: the history without what must differ.
+"""What can be seen of one job from outside: read from PostgreSQL, Redis and the image store."""
 
-Histories are read by `devkit.parity.recorder`, and compared as stories by `devkit.parity.compare`.
-"""
-
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from hashlib import sha256
 from typing import Any
+from uuid import UUID, uuid4
 
-from devkit.runtimes import RUNTIMES
+from redis import Redis
+
+from shared.database.statements import fetch_all
+from shared.errors import ServiceUnavailable
+from shared.events import keys
+from shared.events.connection import reporting_unavailability
+from shared.jobs.model import Job
+from shared.wiring import Services
+
+MESSAGE_TIMEOUT_SECONDS = 5.0
+
+_SELECTS = {
+    "generation_jobs": "SELECT to_jsonb(r) AS row FROM generation_jobs r WHERE id = %(id)s",
+    "generation_attempts": (
+        "SELECT to_jsonb(r) AS row FROM generation_attempts r WHERE job_id = %(id)s ORDER BY number"
+    ),
+    "images": "SELECT to_jsonb(r) AS row FROM images r WHERE job_id = %(id)s ORDER BY position",
+}
+
+_STARTS = (
+    "SELECT job_id FROM generation_attempts WHERE job_id = ANY(%(ids)s::uuid[]) ORDER BY started_at"
+)
+_RELEASED_BEFORE = (
+    "SELECT count(*) AS ahead FROM generation_jobs WHERE id = ANY(%(others)s::uuid[])"
+    " AND dispatched_at < (SELECT dispatched_at FROM generation_jobs WHERE id = %(id)s)"
+)
 
 Row = Mapping[str, Any]
-Story = Mapping[str, Sequence[str]]
-"""Lines by kind of record, each kind in the order in which it was seen."""
-
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +41,7 @@ class History:
     """All that PostgreSQL, Redis and the image store show of one job.
 
     Attributes:
-        messages: What came on its channel, byte for byte.
+        messages: What was published on its channel, byte for byte.
         stream: The entries of its stream.
         results: The result records as they were published, oldest first.
         result: The result record that is kept; None if there is none.
@@ -33,6 +50,10 @@ class History:
         attempts: The rows of `generation_attempts`, by number.
         images: The rows of `images`, by position.
         digests: SHA-256 of the bytes that the image store returns, by position.
+        order: Of all attempts of the job and its backlog, whose each was; empty unless one ran
+            after the other.
+        ahead: How many jobs of the backlog were released before the job's last attempt. When they
+            start says less: a message may wait for a process that is being started.
     """
 
     messages: Sequence[bytes]
@@ -44,73 +65,95 @@ class History:
     attempts: Sequence[Row]
     images: Sequence[Row]
     digests: Sequence[str]
+    order: Sequence[str] = ()
+    ahead: int = 0
 
 
-_QUEUE_COLUMNS = ("dispatched_at", "dispatches", "released_to", "envelope_id")
+class Recorder:
+    """Receives what is published on the channels of all jobs from the moment it is made.
 
-
-def normalise(history: History) -> Story:
-    """Return the story: only what differs between any two runs by nature is replaced.
-
-    Ids get names. Times become their rank among all times of the job, so that a missing time,
-    or two in another order, still show. The runtime's name in the ledger becomes `<runtime>`,
-    a process that holds a lease `<owner>`, and what the row says of its envelope `<queue>`.
+    Its methods raise ServiceUnavailable while a server cannot be reached.
     """
-    names = _names_of(history)
-    lines = {kind: [_rename(line, names) for line in text] for kind, text in _tell(history).items()}
-    ranks = _rank_times(line for text in lines.values() for line in text)
-    return {
-        kind: [_TIME.sub(lambda match: ranks[_parse_time(match.group())], line) for line in text]
-        for kind, text in lines.items()
-    }
 
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        # Not the client of the services, which decodes: bytes are compared.
+        self._redis = Redis.from_url(services.settings.redis_url, protocol=2, socket_timeout=5)
+        self._published: list[tuple[str, bytes]] = []
+        self._pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call] # redis-py has no types
+        with reporting_unavailability():
+            self._pubsub.psubscribe(keys.channel("*"), keys.celery_record("*"))
+            self._receive_all()
 
-def _tell(history: History) -> dict[str, list[str]]:
-    """Return every record as text."""
-    attempts = [_mask(row, "runtime", RUNTIMES, "<runtime>") for row in history.attempts]
-    owner = history.job.get("lease_owner")
-    job = _mask(history.job, "lease_owner", (owner,) if owner else (), "<owner>")
-    # When and how often an envelope is sent depends on who comes first, and it names the runtime.
-    job = {**job, **dict.fromkeys(_QUEUE_COLUMNS, "<queue>")}
-    return {
-        "messages": [message.decode() for message in history.messages],
-        "stream": [entry.decode() for entry in history.stream],
-        "published results": [record.decode() for record in history.results],
-        "kept result": [] if history.result is None else [history.result.decode()],
-        "keys": [f"{key} expires: {has_ttl}" for key, has_ttl in sorted(history.expiring.items())],
-        "job": _lines_of(job),
-        "attempts": [line for row in attempts for line in _lines_of(row)],
-        "images": [line for row in history.images for line in _lines_of(row)],
-        "image bytes": list(history.digests),
-    }
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        self._pubsub.close()
+        self._redis.close()
 
+    def messages_of(self, job: Job) -> list[bytes]:
+        """Return what was published on the job's channel so far, byte for byte."""
+        with reporting_unavailability():
+            self._receive_all()
+        return self._published_on(keys.channel(job.task_id))
 
-def _lines_of(row: Row) -> list[str]:
-    return [
-        f"{name} = {json.dumps(row[name], ensure_ascii=False, sort_keys=True)}"
-        for name in sorted(row)
-    ]
+    def record(self, job: Job, others: Sequence[Job] = (), *, is_serial: bool = True) -> History:
+        """Return all that can be seen of the job now.
 
+        Args:
+            job: Of the scenario.
+            others: Its backlog.
+            is_serial: Whether they ran one after the other.
+        """
+        messages = self.messages_of(job)
+        images = self._rows("images", job)
+        store = self._services.image_store
+        starts = self._starts([job, *others]) if is_serial else []
+        with reporting_unavailability():
+            entries: Any = self._redis.xrange(keys.stream(job.task_id))
+            result: Any = self._redis.get(keys.celery_record(job.task_id))
+            found: Any = list(self._redis.scan_iter(match=f"*{job.task_id}*", count=1000))
+            lifetimes: list[Any] = [self._redis.pttl(key) for key in found]
+        return History(
+            messages=messages,
+            stream=[b" ".join(map(b"=".join, fields.items())) for _, fields in entries],
+            results=self._published_on(keys.celery_record(job.task_id)),
+            result=result,
+            expiring={key.decode(): ms > 0 for key, ms in zip(found, lifetimes, strict=True)},
+            job=self._rows("generation_jobs", job)[0],
+            attempts=self._rows("generation_attempts", job),
+            images=images,
+            digests=[sha256(store.load(row["storage_key"])).hexdigest() for row in images],
+            order=["job" if job_id == job.id else "other" for job_id in starts],
+            ahead=self._count_ahead(job, others),
+        )
 
-def _mask(row: Row, column: str, by_nature: Sequence[str], word: str) -> Row:
-    return {**row, column: word} if row.get(column) in by_nature else row
+    def _rows(self, table: str, job: Job) -> list[Row]:
+        found = fetch_all(self._services.engine, _SELECTS[table], {"id": str(job.id)})
+        return [row.row for row in found]
 
+    def _starts(self, jobs: Sequence[Job]) -> list[UUID]:
+        """Return whose attempts began, in their order."""
+        parameters = {"ids": [str(job.id) for job in jobs]}
+        return [
+            UUID(str(row.job_id)) for row in fetch_all(self._services.engine, _STARTS, parameters)
+        ]
 
-def _names_of(history: History) -> dict[str, str]:
-    names = {str(history.job["id"]): "<job>", str(history.job["task_id"]): "<task>"}
-    return names | {str(row["id"]): f"<image {row['position']}>" for row in history.images}
+    def _count_ahead(self, job: Job, others: Sequence[Job]) -> int:
+        parameters = {"id": str(job.id), "others": [str(other.id) for other in others]}
+        return int(fetch_all(self._services.engine, _RELEASED_BEFORE, parameters)[0].ahead)
 
+    def _published_on(self, channel: str) -> list[bytes]:
+        return [data for name, data in self._published if name == channel]
 
-def _rename(line: str, names: Mapping[str, str]) -> str:
-    for found, name in names.items():
-        line = line.replace(found, name)
-    return line
-
-
-def _rank_times(lines: Iterable[str]) -> dict[datetime, str]:
-    times = {_parse_time(found) for line in lines for found in _TIME.findall(line)}
-    return {time: f"<time {rank}>" for rank, time in enumerate(sorted(times), start=1)}
-
-
-def _parse_time(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    def _receive_all(self) -> None:
+        """Receive what was published up to now: Redis keeps the order, so a mark shows the end."""
+        mark = uuid4().hex.encode()
+        self._redis.publish(keys.channel("parity"), mark)
+        while True:
+            message: Any = self._pubsub.get_message(timeout=MESSAGE_TIMEOUT_SECONDS)
+            if message is None:
+                raise ServiceUnavailable("Redis: the channel is silent")
+            if message["data"] == mark:
+                return
+            if message["type"] == "pmessage":
+                self._published.append((message["channel"].decode(), message["data"]))

@@ -4,11 +4,12 @@ Nothing here is for production. Servers die with the thread that enters the bloc
 `devkit.launch`), so enter it in the main thread, or in one that lives as long.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from devkit.child_process import stop_all
 from devkit.stack.folder import data_folder, private_folder
 from devkit.stack.postgres import EmbeddedPostgres
 from devkit.stack.redis import EmbeddedRedis
@@ -103,13 +104,13 @@ def embedded_stack(
         ConfigurationError: This machine lacks what a server needs.
         ServiceUnavailable: A server did not come up.
     """
+    options = options or StackOptions()
     with ExitStack() as undo:
         folder = undo.enter_context(private_folder())
-        options = options or StackOptions()
         if options.data is not None:
             undo.enter_context(data_folder(options.data))
         stack = _choose_servers(folder, given or {}, options)
-        undo.callback(_stop, stack.servers)
+        undo.callback(stop_all, stack.servers)
         for server in stack.servers:
             server.launch()
         for server in reversed(stack.servers):
@@ -119,13 +120,14 @@ def embedded_stack(
 
 def _choose_servers(folder: Path, given: Mapping[str, str], options: StackOptions) -> Stack:
     addresses = {name: given[name] for name in ("DATABASE_URL", "REDIS_URL") if given.get(name)}
+    data = options.data and options.data.resolve()
     postgres = redis = sqs = None
     if "DATABASE_URL" not in addresses:
-        postgres = EmbeddedPostgres(folder / "postgres", _data_of(options, "postgres"))
+        postgres = EmbeddedPostgres(folder / "postgres", data and data / "postgres")
     if "REDIS_URL" not in addresses:
         redis = EmbeddedRedis(
             folder / "redis",
-            _data_of(options, "redis"),
+            data and data / "redis",
             persistent=options.persistent_redis,
             tcp=options.tcp_redis,
         )
@@ -136,14 +138,3 @@ def _choose_servers(folder: Path, given: Mapping[str, str], options: StackOption
             max_receive_count=options.max_receive_count,
         )
     return Stack(folder, addresses, postgres, redis, sqs)
-
-
-def _data_of(options: StackOptions, name: str) -> Path | None:
-    return None if options.data is None else options.data.resolve() / name
-
-
-def _stop(servers: Sequence[EmbeddedServer]) -> None:
-    for server in servers:
-        server.request_stop()
-    for server in servers:
-        server.stop()

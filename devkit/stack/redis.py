@@ -16,8 +16,6 @@ class EmbeddedRedis(EmbeddedServer):
     """A Redis-compatible server on a Unix socket, or on a loopback port with a password.
 
     Args:
-        folder: Where its socket, log and configuration are.
-        data: Where its data is, if that outlives the folder.
         persistent: Whether data survives `stop` and `kill`; if not, it starts empty.
         tcp: Listen on 127.0.0.1 (free port, random password) instead of a Unix socket.
     """
@@ -60,24 +58,22 @@ class EmbeddedRedis(EmbeddedServer):
         return Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1)
 
     def _begin(self) -> None:
+        address = f"port 0\nunixsocket {self._socket_path}\nunixsocketperm 700"
+        if self._port:
+            address = f"bind 127.0.0.1\nport {self._port}\nrequirepass {self._password}"
+        lines = (
+            address,
+            f"dir {json.dumps(str(self.data), ensure_ascii=False)}",
+            'save ""',
+            f"appendonly {'yes' if self._is_persistent else 'no'}",
+            # Data that is deleted with the folder need not survive a crash of the machine. An
+            # fsync that takes long would hold writes back, and a SIGKILL lose them.
+            f"appendfsync {'everysec' if self.keeps_data else 'no'}",
+            "maxmemory-policy noeviction",
+            "daemonize no\n",
+        )
         # In a file, because every user sees command lines.
         configuration = self.folder / "valkey.conf"
         configuration.touch(mode=0o600)
-        configuration.write_text(self._configuration())
+        configuration.write_text("\n".join(lines))
         self._run([self._find_programs(PACKAGE, "_binaries/*/valkey-server")[0], configuration])
-
-    def _configuration(self) -> str:
-        address = f"port 0\nunixsocket {self._socket_path}\nunixsocketperm 700\n"
-        if self._port:
-            address = f"bind 127.0.0.1\nport {self._port}\nrequirepass {self._password}\n"
-        return (
-            f"{address}"
-            f"dir {json.dumps(str(self.data), ensure_ascii=False)}\n"
-            'save ""\n'
-            f"appendonly {'yes' if self._is_persistent else 'no'}\n"
-            # Data that is deleted with the folder need not survive a crash of the machine. An
-            # fsync that takes long would hold writes back, and a SIGKILL lose them.
-            f"appendfsync {'everysec' if self.keeps_data else 'no'}\n"
-            "maxmemory-policy noeviction\n"
-            "daemonize no\n"
-        )

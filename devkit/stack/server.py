@@ -39,15 +39,10 @@ class EmbeddedServer(ChildProcess):
         """The address in the format of the settings; the same after every restart."""
 
     def launch(self) -> None:
-        """Begin to start, if it is down; returns at once."""
-        if not self.is_running:
-            for folder in (self.folder, self.data):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._begin()
-
-    @abstractmethod
-    def _begin(self) -> None:
-        """Run the first command."""
+        """Make the folders and begin to start, unless it runs; returns at once."""
+        for folder in (self.folder, self.data):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        super().launch()
 
     def _find_programs(self, package: str, pattern: str) -> list[Path]:
         """Return the programs in an installed wheel that match, without importing it.

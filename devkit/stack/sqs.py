@@ -1,10 +1,13 @@
 """An embedded SQS: moto's HTTP server with the job queue and its dead-letter queue."""
 
 import json
+import secrets
 import sys
 from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from devkit.environment import DEFAULT_REGION
@@ -16,9 +19,6 @@ if TYPE_CHECKING:
 
 QUEUE_NAME = "darkroom-jobs"
 DEAD_LETTER_QUEUE_NAME = "darkroom-jobs-dead"
-KEY = "embedded"
-"""Moto accepts any key."""
-
 VISIBILITY_TIMEOUT_SECONDS = 6 * int(Settings.model_fields["time_limit"].default)
 """AWS asks for six times the function timeout (Lambda guide, "Configuring an Amazon SQS queue
 as an event source"), which is TIME_LIMIT."""
@@ -31,10 +31,9 @@ NO_SOURCE = (None, None, None, None)
 
 
 class EmbeddedSqs(EmbeddedServer):
-    """SQS on a loopback port. Queues are kept in memory: they are empty after a restart.
+    """SQS on a loopback port, with a key. Queues are kept in memory: a restart empties them.
 
     Args:
-        folder: Where its log is.
         visibility_timeout_seconds: How long a received message is hidden.
         max_receive_count: Deliveries of a message before it goes to the dead-letter queue.
 
@@ -55,6 +54,7 @@ class EmbeddedSqs(EmbeddedServer):
     ) -> None:
         super().__init__(folder)
         self._port = free_port()
+        self._key = f"local{secrets.token_hex(16)}"
         self._visibility_timeout_seconds = visibility_timeout_seconds
         self._max_receive_count = max_receive_count
         self.queue_url = ""
@@ -71,8 +71,8 @@ class EmbeddedSqs(EmbeddedServer):
         return {
             "QUEUE_URL": self.queue_url,
             "AWS_ENDPOINT_URL_SQS": self.url,
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": KEY,
+            "AWS_ACCESS_KEY_ID": self._key,
+            "AWS_SECRET_ACCESS_KEY": self._key,
             "AWS_DEFAULT_REGION": DEFAULT_REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
@@ -87,8 +87,8 @@ class EmbeddedSqs(EmbeddedServer):
             "sqs",
             endpoint_url=self.url,
             region_name=DEFAULT_REGION,
-            aws_access_key_id=KEY,
-            aws_secret_access_key=KEY,
+            aws_access_key_id=self._key,
+            aws_secret_access_key=self._key,
         )
 
     def wait_until_ready(self) -> None:
@@ -98,16 +98,21 @@ class EmbeddedSqs(EmbeddedServer):
             self._create_queues(client)
 
     def answers(self) -> bool:
-        """Return whether it answers over HTTP."""
+        """Return whether it answers over HTTP: with 403, as it does without its key."""
         try:
-            with urlopen(f"{self.url}/moto-api/", timeout=5):  # noqa: S310 - our own address
-                return True
+            with urlopen(self.url, timeout=5):  # noqa: S310 - our own address
+                return False
+        except HTTPError as error:
+            return error.code == HTTPStatus.FORBIDDEN
         except OSError:
             return False
 
     def _begin(self) -> None:
         program = Path(__file__).with_name("sqs_server.py").resolve()
-        self._run([sys.executable, "-I", "-W", "ignore", program, str(self._port)])
+        key = self.folder / "key"
+        key.touch(mode=0o600)
+        key.write_text(self._key, "ascii")
+        self._run([sys.executable, "-I", "-W", "ignore", program, str(self._port), key])
 
     def _create_queues(self, client: "SQSClient") -> None:
         dead = client.create_queue(QueueName=DEAD_LETTER_QUEUE_NAME)["QueueUrl"]

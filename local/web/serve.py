@@ -9,15 +9,24 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from local.web.program import run_program
-from local.web.server import WebServer, address_of, check_exposure, listen, server_config
+from local.metrics import start_metrics
+from local.open_files import open_files_max, streams_of, streams_of_a_workspace
+from local.web.server import (
+    WebServer,
+    address_of,
+    check_exposure,
+    listen,
+    run_program,
+    server_config,
+)
 from local.web.sizes import GRACE_SECONDS, THREADS
+from shared.access.stream_slots import StreamSlots
 from shared.api.app import create_app
-from shared.api.context import Threads
-from shared.api.live_delivery import LiveDelivery
+from shared.api.sse_streaming import LiveDelivery
 from shared.events.hub import EventHub
 from shared.generation.watch import JobWatcher
 from shared.settings import Settings
@@ -30,7 +39,8 @@ class Api:
     """One API process.
 
     Raises:
-        ConfigurationError: It would serve other machines without API keys.
+        ConfigurationError: It would serve other machines without API keys, or Redis is in cluster
+            mode.
         ServiceUnavailable: The port cannot be opened.
     """
 
@@ -38,19 +48,25 @@ class Api:
         check_exposure(settings, settings.api_host)
         self._socket = listen(settings.api_host, settings.api_port)
         services = self._services = Services(settings, runtime="api", threads=THREADS)
-        threads = Threads(THREADS)
+        services.refuse_cluster_mode()
         self._hub = EventHub(settings.redis_url)
-        watcher = JobWatcher(self._hub, lambda ids: threads.run(services.jobs.find_ended, ids))
-        self._delivery = LiveDelivery(
-            watcher, services.follower, services.stream_slots, threads.run
+        watcher = JobWatcher(
+            self._hub, lambda ids: asyncio.to_thread(services.jobs.find_ended, ids)
         )
-        app = create_app(services, self._delivery, threads)
+        files = open_files_max()
+        limit = min(settings.max_streams, streams_of_a_workspace(files))
+        slots = StreamSlots(services.redis, limit)
+        self._delivery = LiveDelivery(
+            watcher, services.follower, slots, streams_of(files), services.keys.find_revoked
+        )
+        app = create_app(services, self._delivery)
         config = server_config(app, timeout_graceful_shutdown=GRACE_SECONDS)
         self._server = WebServer(config, self._log_ready)
+        start_metrics(services, lambda: len(self._delivery.streams))
 
     def run(self) -> None:
         """Serve until asked to stop."""
-        # uvicorn says this of each slow client, which `live_delivery` has logged.
+        # uvicorn says this of each slow client, which `sse_streaming` has logged.
         logging.getLogger("uvicorn.error").addFilter(
             lambda record: "without completing response" not in record.getMessage()
         )
@@ -61,6 +77,7 @@ class Api:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="api"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         await self._server.serve(sockets=[self._socket])
@@ -80,4 +97,4 @@ class Api:
 def main(arguments: Sequence[str]) -> int:
     """Run the API; return its exit code."""
     argparse.ArgumentParser("python -m local.api", description=__doc__).parse_args(arguments)
-    return run_program("api", Api)
+    return run_program("api", lambda settings: Api(settings).run)

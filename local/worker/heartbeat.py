@@ -10,6 +10,8 @@ import structlog
 from celery import bootsteps
 from celery.beat import Scheduler
 
+from shared.errors import one_line
+
 HEARTBEAT_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
@@ -53,4 +55,4 @@ def beat(path: Path) -> None:
     try:
         path.touch()
     except OSError as error:
-        log.warning("no heartbeat", reason=str(error)[:200])
+        log.warning("no heartbeat", reason=one_line(str(error)))

@@ -36,15 +36,17 @@ _ARENAS = 2
 
 
 def load_job_code(settings: Settings) -> None:
-    """Import what a job needs, and make once what can be made without a connection.
+    """Import what a job needs, and make once what needs no connection of its own.
 
     Raises:
-        ConfigurationError: A setting is wrong, or what it needs is not installed.
+        ConfigurationError: A setting is wrong, what it needs is not installed, or Redis is in
+            cluster mode.
     """
     for name in _IMPORTED_AT_FIRST_USE:
         import_module(name)
     Image.init()
     with Services(settings, runtime="celery", is_pooled=False) as services:
+        services.refuse_cluster_mode()
         services.build_handler(RuntimeTraits((), lambda: False), MainThreadInterrupt())
         with contextlib.suppress(StorageUnavailable):
             # Reads botocore's description of S3, which would take 16 MB in each child.

@@ -1,14 +1,15 @@
-"""How the parent process of a Celery worker learns that a child has died."""
+"""How the parent process of a Celery worker learns that a child has died, or a task is revoked."""
 
 from typing import Any
 from uuid import UUID
 
 from billiard.einfo import ExceptionWithTraceback
-from billiard.exceptions import WorkerLostError
+from billiard.exceptions import Terminated, WorkerLostError
 from celery.worker.request import Request
 from structlog.contextvars import bound_contextvars
 
-from local.worker.sweeping import DeadChild, JobEnded, report
+from local.worker.sweeping import DeadChild, Discarded, JobEnded, RejectedMessage, report
+from shared.adapters.celery_broker import TASK_NAME
 from shared.wiring import process_owner
 
 
@@ -37,15 +38,26 @@ class JobRequest(Request):  # type: ignore[misc] # Celery has no types
         error = exc_info.exception
         if isinstance(error, ExceptionWithTraceback):
             error = error.exc
-        if isinstance(error, WorkerLostError):
+        if isinstance(error, (Terminated, WorkerLostError)):
             self._report(at_time_limit=False)
+        elif isinstance(error, TypeError) and TASK_NAME in str(error):
+            report(RejectedMessage(str(error), repr(self._payload[0])))
+
+    def _announce_revoked(self, reason: str, terminated: bool, signum: Any, expired: bool) -> None:
+        """Cancel the job whose message is revoked, or has expired; Celery discards the message."""
+        super()._announce_revoked(reason, terminated, signum, expired)
+        if job_id := self._job_id():
+            report(Discarded(job_id, is_expired=expired))
 
     def _report(self, *, at_time_limit: bool) -> None:
+        if job_id := self._job_id():
+            report(DeadChild(job_id, process_owner(self.worker_pid), at_time_limit))
+
+    def _job_id(self) -> UUID | None:
         try:
-            job_id = UUID(self._ids()["job_id"])
+            return UUID(self._ids()["job_id"])
         except ValueError:
-            return
-        report(DeadChild(job_id, process_owner(self.worker_pid), at_time_limit))
+            return None
 
     def _ids(self) -> dict[str, str]:
         args = self._payload[0]

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from celery import bootsteps, signals
 
-from local.worker.sweeping import SweepThread
+from local.worker.sweeping import SweepThreads
 from shared.wiring import Services
 
 STOP_FLAG = mmap.mmap(-1, 1)
@@ -31,17 +31,19 @@ class SweepStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no 
 
     def __init__(self, worker: Any, **_options: Any) -> None:
         super().__init__(worker)
-        services = Services(worker.app.darkroom_settings, runtime="celery")
+        services = Services(
+            worker.app.darkroom_settings, runtime="celery", threads=SweepThreads.COUNT + 1
+        )
         slots = max(worker.concurrency, worker.max_concurrency or 0)
-        self._thread = SweepThread(services, slots)
+        self._threads = SweepThreads(services, slots)
 
     def start(self, _worker: Any) -> None:
         """Start sweeping."""
-        self._thread.start()
+        self._threads.start()
 
     def stop(self, _worker: Any) -> None:
         """Stop sweeping."""
-        self._thread.stop()
+        self._threads.stop()
 
     def terminate(self, worker: Any) -> None:
         """Stop sweeping, in a cold shutdown."""

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -14,7 +15,9 @@ from shared.errors import DarkroomError, InvalidRequest
 
 _ID_BYTES = 6
 _SECRET_BYTES = 32
-_KEY = re.compile(r"dk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
+KEY_PREFIX = "dk_"
+
+_KEY = re.compile(KEY_PREFIX + r"([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 _WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_MAX_CHARS = 255
 
@@ -52,14 +55,6 @@ class IssuedKey:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The workspace that a request is for, and its API key (None where no key is needed)."""
-
-    workspace_id: str
-    key_id: str | None = None
-
-
 class ApiKeyStore:
     """Creates, finds and revokes keys.
 
@@ -79,7 +74,7 @@ class ApiKeyStore:
         """
         _check_names(workspace_id, name)
         key_id = secrets.token_hex(_ID_BYTES)
-        text = f"dk_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+        text = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
         parameters = {
             "id": key_id,
             "workspace_id": workspace_id,
@@ -108,8 +103,12 @@ class ApiKeyStore:
         if not self._run("revoke_key", {"id": key_id}):
             raise UnknownKey(key_id)
 
-    def identify(self, text: str) -> Caller:
-        """Return the caller that this text is the key of.
+    def find_revoked(self, key_ids: Collection[str]) -> set[str]:
+        """Return those of some keys that are not valid any more."""
+        return {row.id for row in self._run("find_revoked", {"ids": list(key_ids)})}
+
+    def find_workspace(self, text: str) -> str:
+        """Return the workspace that this text is a key of.
 
         Raises:
             Unauthorized: It is no key, or was revoked.
@@ -118,7 +117,14 @@ class ApiKeyStore:
         rows = self._run("find_key", {"key_sha256": _hash(text)}) if _KEY.fullmatch(text) else ()
         if not rows:
             raise Unauthorized("this API key is not valid")
-        return Caller(rows[0].workspace_id, rows[0].id)
+        workspace_id: str = rows[0].workspace_id
+        return workspace_id
+
+
+def key_id_of(text: str) -> str:
+    """Return the id of the key that has this text, which is valid."""
+    found = _KEY.fullmatch(text)
+    return "" if found is None else found.group(1)
 
 
 def _check_names(workspace_id: str, name: str) -> None:

@@ -14,6 +14,11 @@ from shared.errors import TooManyStreams
 SLOT_SECONDS = 45
 """How long a slot lasts; it is renewed three times within that."""
 
+RETRY_AFTER_SECONDS = 15
+
+ACCOUNT_CONCURRENCY = 1_000
+"""Sandboxes of an AWS account (Lambda quotas, "Concurrent executions")."""
+
 # KEYS: the slots of a workspace. ARGV: slot, limit, seconds. The server's clock decides.
 _TAKE = """
 local now = tonumber(redis.call('TIME')[1])
@@ -41,6 +46,16 @@ def slots_key(workspace_id: str) -> str:
     return f"open_streams:{workspace_id}"
 
 
+def streams_on_sandboxes(limit: int, sandboxes: int | None) -> int:
+    """Return how many streams a workspace may have where each takes a sandbox: half of them.
+
+    Args:
+        limit: The limit of the settings.
+        sandboxes: None if only the account limits them.
+    """
+    return min(limit, max(1, (sandboxes or ACCOUNT_CONCURRENCY) // 2))
+
+
 class StreamSlots:
     """Counts the open streams of workspaces; refuses none while Redis is unavailable."""
 
@@ -62,7 +77,7 @@ class StreamSlots:
                 keys=[slots_key(workspace_id)], args=[slot, self._limit, SLOT_SECONDS]
             )
         if not taken:
-            raise TooManyStreams(self._limit)
+            raise TooManyStreams(self._limit, RETRY_AFTER_SECONDS)
 
     def renew(self, slots: Mapping[str, Iterable[str]]) -> None:
         """Renew the slots of open streams, by workspace."""

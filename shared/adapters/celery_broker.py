@@ -1,4 +1,4 @@
-"""What every Celery application of this project knows of the broker: names and addresses."""
+"""Celery's queues: their names, the name of the task, and the address of the broker."""
 
 TASK_NAME = "generate_images_task"
 JOB_QUEUE = "image_generation"
@@ -21,5 +21,5 @@ def broker_url(redis_url: str) -> str:
 
 
 def result_backend_url(redis_url: str, backend: str) -> str:
-    """Return the address of Redis for a result backend named by its class."""
+    """Return the address of Redis for a result backend, by its name."""
     return f"{backend}+{broker_url(redis_url).removeprefix('redis+')}"

@@ -1,4 +1,7 @@
-"""Puts envelopes on Celery's queue, without waiting for a frozen Redis."""
+"""Puts envelopes on Celery's queue, without waiting for a frozen Redis.
+
+The names of the queues stand in `celery_broker`.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -11,7 +14,7 @@ from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
 from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
-from shared.errors import ServiceUnavailable
+from shared.errors import ServiceUnavailable, one_line
 from shared.events.connection import connect_redis
 from shared.jobs.release_store import OpenEnvelope
 from shared.settings import Settings
@@ -54,8 +57,14 @@ class CeleryDispatcher:
         )
         # Not Celery's pool: its limit holds for every application of the process, and to lower it
         # while a connection is in use is an error.
-        connections = self._app.connection_for_write().Pool(limit=CONNECTIONS)
-        self._producers = ProducerPool(connections, limit=CONNECTIONS)
+        self._connections = self._app.connection_for_write().Pool(limit=CONNECTIONS)
+        self._producers = ProducerPool(self._connections, limit=CONNECTIONS)
+
+    def close(self) -> None:
+        """Close the connections that were made."""
+        self._producers.force_close_all()
+        self._connections.force_close_all()
+        self._redis.close()
 
     def dispatch(self, job_id: UUID, envelope_id: str) -> None:
         """Send the envelope; see the port."""
@@ -65,7 +74,7 @@ class CeleryDispatcher:
             with self._producers.acquire(block=True) as producer:
                 amqp.send_task_message(producer, TASK_NAME, message, queue=JOB_QUEUE)
         except (OperationalError, RedisError, OSError) as error:
-            raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
+            raise ServiceUnavailable(one_line(f"Celery's broker: {error}")) from error
 
     def find_lost(self, envelopes: Sequence[OpenEnvelope], running: int) -> list[OpenEnvelope]:
         """Look for each envelope in the queue and among those that a worker holds; see the port.
@@ -76,7 +85,7 @@ class CeleryDispatcher:
             waiting: Any = self._redis.lrange(JOB_QUEUE, 0, MESSAGES_READ)
             held: Any = self._redis.hvals(UNACKED)
         except RedisError as error:
-            raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
+            raise ServiceUnavailable(one_line(f"Celery's broker: {error}")) from error
         if len(waiting) > MESSAGES_READ:
             return []
         on_queue, in_hands = set(_ids_of(waiting)), set(_ids_of(held))
@@ -94,7 +103,7 @@ class CeleryDispatcher:
         try:
             self._redis.ping()
         except RedisError as error:
-            raise ServiceUnavailable(f"Celery's broker: {error}"[:200]) from error
+            raise ServiceUnavailable(one_line(f"Celery's broker: {error}")) from error
 
 
 def _ids_of(messages: Sequence[str]) -> Iterator[str]:

@@ -6,23 +6,29 @@ holds the facts that `StoredImage` names, `{position}.preview` what the picture 
 
 import json
 import os
-import re
 import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 from uuid import UUID
 
 from shared.errors import StorageUnavailable
-from shared.imaging.provider import GeneratedImage, PreviewImage
-from shared.imaging.store import StoredImage, asset_key, check_key, describe, preview_key
+from shared.imaging.provider import GeneratedImage
+from shared.imaging.store import (
+    IMAGE_KEY,
+    PREVIEW_KEY,
+    StoredImage,
+    check_key,
+    describe,
+    earliest,
+)
 
-_NUMBER = re.compile(r"0|[1-9][0-9]*")
 _FACT_TYPES = {field.name: field.type for field in fields(StoredImage)}
 
 
@@ -58,54 +64,37 @@ class DiskImageStore:
             _write(path, image.data, is_synced=True)
         return facts
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
-        """Store a preview; see `ImageStore.save_preview`."""
-        key = preview_key(job_id, attempt, preview.position)
-        with _storage_errors("keep", key):
-            path = self._path_of(key)
+    def put(self, storage_key: str, data: bytes, media_type: str) -> None:
+        """Keep a preview or an asset; see `ImageStore.put`."""
+        with _storage_errors("keep", storage_key):
+            path = self._path_of(storage_key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, preview.data, is_synced=False)
-        return key
+            _write(path, data, is_synced=PREVIEW_KEY.fullmatch(storage_key) is None)
 
-    def delete_previews(self, storage_keys: Sequence[str]) -> None:
-        """Forget previews; see `ImageStore.delete_previews`."""
+    def remove(self, *storage_keys: str) -> None:
+        """Delete previews or assets; see `ImageStore.remove`."""
         for key in storage_keys:
             with _storage_errors("delete", key):
                 self._path_of(key).unlink(missing_ok=True)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Return a job's pictures, one a position; see `ImageStore.find_saved`."""
-        saved: dict[int, StoredImage] = {}
         with _storage_errors("read", str(job_id)):
-            folder = self._path_of(str(job_id))
-            for attempt in _numbered_entries(folder):
-                for position in _numbered_entries(folder / str(attempt)):
-                    key = f"{job_id}/{attempt}/{position}"
-                    facts = _read_facts(folder / str(attempt) / str(position), key)
-                    if facts is not None:
-                        saved.setdefault(position, facts)
-        return [saved[position] for position in sorted(saved)]
-
-    def save_asset(self, asset_id: UUID, data: bytes, media_type: str) -> str:
-        """Keep an uploaded picture; see `ImageStore.save_asset`."""
-        key = asset_key(asset_id)
-        with _storage_errors("keep", key):
-            path = self._path_of(key)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, data, is_synced=True)
-        return key
-
-    def delete_asset(self, asset_id: UUID) -> None:
-        """Forget an uploaded picture; see `ImageStore.delete_asset`."""
-        key = asset_key(asset_id)
-        with _storage_errors("delete", key):
-            self._path_of(key).unlink(missing_ok=True)
+            keys = filter(IMAGE_KEY.fullmatch, self._keys_of(job_id))
+            found = (_read_facts(self._path_of(key), key) for key in keys)
+            return earliest(facts for facts in found if facts is not None)
 
     def load(self, storage_key: str) -> bytes:
         """Return the bytes of a picture; see `ImageStore.load`."""
         check_key(storage_key)
         with _storage_errors("read", storage_key):
             return self._path_of(storage_key).read_bytes()
+
+    def open(self, storage_key: str) -> BinaryIO:
+        """Return a reader of a picture's file; see `ImageStore.open`."""
+        check_key(storage_key)
+        with _storage_errors("read", storage_key):
+            return self._path_of(storage_key).open("rb")
 
     def find_address(self, storage_key: str, headers: Mapping[str, str]) -> str | None:
         """Return None: the bytes are here alone; see `ImageStore.find_address`."""
@@ -115,6 +104,17 @@ class DiskImageStore:
         """Forget all pictures of a job; see `ImageStore.delete`."""
         with _storage_errors("delete", str(job_id)), suppress(FileNotFoundError):
             shutil.rmtree(self._path_of(str(job_id)))
+
+    def list_jobs(self) -> Iterator[UUID]:
+        """Yield the jobs of the store; see `ImageStore.list_jobs`."""
+        with (
+            _storage_errors("list", "folders"),
+            suppress(FileNotFoundError),
+            os.scandir(self._root) as entries,
+        ):
+            for entry in entries:
+                with suppress(ValueError):
+                    yield UUID(entry.name)
 
     def delete_leftovers(self, age_seconds: float) -> int:
         """Delete temporary files of writers that were killed; return how many.
@@ -134,6 +134,12 @@ class DiskImageStore:
                     deleted += 1
         return deleted
 
+    def _keys_of(self, job_id: UUID) -> Iterator[str]:
+        root = self._path_of("")
+        with suppress(FileNotFoundError):
+            for folder, _folders, names in os.walk(root / str(job_id), onerror=_fail):
+                yield from (f"{os.path.relpath(folder, root)}/{name}" for name in names)
+
     def _path_of(self, key: str) -> Path:
         path = Path(os.path.realpath(self._root)) / key
         if os.path.realpath(path) != str(path):
@@ -149,6 +155,11 @@ def _storage_errors(verb: str, key: str) -> Iterator[None]:
         # The text of the error number alone: str(error) would name paths of this machine.
         reason = error.strerror or type(error).__name__
         raise StorageUnavailable(f"could not {verb} image {key}: {reason}") from error
+
+
+def _fail(error: OSError) -> None:
+    # A folder that cannot be read may hold pictures that were paid for.
+    raise error
 
 
 def _facts_path(path: Path) -> Path:
@@ -167,18 +178,6 @@ def _write(path: Path, data: bytes, *, is_synced: bool) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _numbered_entries(folder: Path) -> list[int]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                int(entry.name)
-                for entry in entries
-                if _NUMBER.fullmatch(entry.name) and not entry.is_symlink()
-            )
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _read_facts(path: Path, storage_key: str) -> StoredImage | None:

@@ -5,11 +5,12 @@ them through addresses that are signed on request.
 """
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -18,15 +19,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import ConfigurationError, StorageUnavailable
-from shared.imaging.provider import GeneratedImage, PreviewImage
-from shared.imaging.store import (
-    IMAGE_KEY,
-    StoredImage,
-    asset_key,
-    check_key,
-    describe,
-    preview_key,
-)
+from shared.imaging.provider import GeneratedImage
+from shared.imaging.store import IMAGE_KEY, StoredImage, asset_key, check_key, describe, earliest
 from shared.settings import Settings
 
 # One try: the caller repeats a save until its own deadline. A picture is some megabytes, so one
@@ -41,6 +35,9 @@ _CLIENT_CONFIG = Config(
 # Else addresses are signed for s3.amazonaws.com, which sends readers on to the region of a new
 # bucket, under another name than the signed one (github.com/boto/boto3/pull/4768).
 _AWS_CONFIG = _CLIENT_CONFIG.merge(Config(s3={"addressing_style": "virtual"}))
+
+_METADATA = ("width_px", "height_px", "sha256", "seed", "provider", "model")
+"""What an object says of itself besides its key, type and length."""
 
 _DELETED_AT_ONCE = 1000
 """Keys of one DeleteObjects (S3 API Reference)."""
@@ -73,39 +70,25 @@ class S3ImageStore:
     def save(self, job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
         """Keep one picture; see `ImageStore.save`."""
         facts = describe(job_id, attempt, image)
-        self._put(facts.storage_key, image.data, image.media_type, _metadata_of(facts))
+        known = {name.replace("_", "-"): str(getattr(facts, name)) for name in _METADATA}
+        self._put(facts.storage_key, image.data, image.media_type, known)
         return facts
 
-    def save_asset(self, asset_id: UUID, data: bytes, media_type: str) -> str:
-        """Keep an uploaded picture; see `ImageStore.save_asset`."""
-        key = asset_key(asset_id)
-        self._put(key, data, media_type, {})
-        return key
+    def put(self, storage_key: str, data: bytes, media_type: str) -> None:
+        """Keep a preview or an asset; see `ImageStore.put`."""
+        self._put(storage_key, data, media_type, {})
 
-    def delete_asset(self, asset_id: UUID) -> None:
-        """Forget an uploaded picture; see `ImageStore.delete_asset`."""
-        self._delete(asset_key(asset_id))
-
-    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
-        """Store a preview; see `ImageStore.save_preview`."""
-        key = preview_key(job_id, attempt, preview.position)
-        self._put(key, preview.data, preview.media_type, {})
-        return key
-
-    def delete_previews(self, storage_keys: Sequence[str]) -> None:
-        """Forget previews; see `ImageStore.delete_previews`."""
+    def remove(self, *storage_keys: str) -> None:
+        """Delete previews or assets; see `ImageStore.remove`."""
         for key in storage_keys:
-            self._delete(key)
+            with _storage_errors("delete", key):
+                self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Return a job's pictures, one a position; see `ImageStore.find_saved`."""
-        first: dict[int, tuple[int, str]] = {}
         with _storage_errors("read", str(job_id)):
-            for key in self._keys_of(job_id):
-                if IMAGE_KEY.fullmatch(key):
-                    attempt, position = map(int, key.split("/")[1:])
-                    first[position] = min(first.get(position, (attempt, key)), (attempt, key))
-            return [self._facts_of(first[position][1], position) for position in sorted(first)]
+            keys = filter(IMAGE_KEY.fullmatch, self._keys_of(job_id))
+            return earliest(map(self._facts_of, keys))
 
     def load(self, storage_key: str) -> bytes:
         """Return the bytes of a picture; see `ImageStore.load`."""
@@ -114,6 +97,10 @@ class S3ImageStore:
             found = self._client.get_object(Bucket=self._bucket, Key=storage_key)
             data: bytes = found["Body"].read()
             return data
+
+    def open(self, storage_key: str) -> BinaryIO:
+        """Return a reader of the bytes, which were read; see `ImageStore.open`."""
+        return BytesIO(self.load(storage_key))
 
     def find_address(self, storage_key: str, headers: Mapping[str, str]) -> str | None:
         """Return a signed address of the bytes; see `ImageStore.find_address`."""
@@ -145,6 +132,15 @@ class S3ImageStore:
                     code = answer["Errors"][0].get("Code", "unknown")
                     raise StorageUnavailable(f"could not delete images of {job_id}: {code}")
 
+    def list_jobs(self) -> Iterator[UUID]:
+        """Yield the jobs of the store; see `ImageStore.list_jobs`."""
+        with _storage_errors("list", "folders"):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Delimiter="/"):
+                for entry in page.get("CommonPrefixes", ()):
+                    with suppress(ValueError):
+                        yield UUID(entry["Prefix"].rstrip("/"))
+
     def _put(self, key: str, data: bytes, media_type: str, metadata: Mapping[str, str]) -> None:
         with _storage_errors("keep", key):
             self._client.put_object(
@@ -157,21 +153,17 @@ class S3ImageStore:
                 Metadata=metadata,
             )
 
-    def _delete(self, key: str) -> None:
-        with _storage_errors("delete", key):
-            self._client.delete_object(Bucket=self._bucket, Key=key)
-
     def _keys_of(self, job_id: UUID) -> Iterator[str]:
         pages = self._client.get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=self._bucket, Prefix=f"{job_id}/"):
             for entry in page.get("Contents", ()):
                 yield entry["Key"]
 
-    def _facts_of(self, key: str, position: int) -> StoredImage:
+    def _facts_of(self, key: str) -> StoredImage:
         head = self._client.head_object(Bucket=self._bucket, Key=key)
         known = head["Metadata"]
         return StoredImage(
-            position=position,
+            position=int(key.rpartition("/")[2]),
             storage_key=key,
             media_type=head["ContentType"],
             width_px=int(known["width-px"]),
@@ -182,17 +174,6 @@ class S3ImageStore:
             provider=known["provider"],
             model=known["model"],
         )
-
-
-def _metadata_of(facts: StoredImage) -> dict[str, str]:
-    return {
-        "width-px": str(facts.width_px),
-        "height-px": str(facts.height_px),
-        "sha256": facts.sha256,
-        "seed": str(facts.seed),
-        "provider": facts.provider,
-        "model": facts.model,
-    }
 
 
 @contextmanager

@@ -10,14 +10,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.errors import ServiceUnavailable
+from shared.errors import ServiceUnavailable, one_line
 from shared.jobs.release_store import OpenEnvelope
 from shared.settings import Settings
 
 DELAY_MAX_SECONDS = 900
 """SQS holds a new message back for 15 minutes at most (SendMessage, DelaySeconds)."""
 
-ALARM = {"release": True}
+ALARM = '{"release": true}'
 """A message that has the worker function release jobs."""
 
 _COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
@@ -63,7 +63,7 @@ class SqsDispatcher:
         """
         self._call(
             "send_message",
-            MessageBody=json.dumps(ALARM),
+            MessageBody=ALARM,
             DelaySeconds=min(math.ceil(delay_seconds), DELAY_MAX_SECONDS),
         )
 
@@ -90,4 +90,4 @@ class SqsDispatcher:
         try:
             return getattr(self._client, operation)(QueueUrl=self._queue_url, **parameters)
         except (BotoCoreError, ClientError) as error:
-            raise ServiceUnavailable(f"SQS: {error}"[:200]) from error
+            raise ServiceUnavailable(one_line(f"SQS: {error}")) from error

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic.alias_generators import to_camel
 
 from shared import errors
+from shared.access.request_rates import TooManyRequests
 from shared.access.signatures import ExpiredToken, InvalidToken
 from shared.api.problem_codes import PROBLEMS
 from shared.api.problems import INTERNAL, MEDIA_TYPE, UNAVAILABLE, problem_body
-from shared.api.schemas import EventBody, ProblemBody
+from shared.api.schemas import EventBody, JobBody, ProblemBody
+from shared.api.uploads import TooManyUploads
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -24,6 +25,17 @@ AI image generation as background jobs: submit a prompt, follow the job live, ge
 Errors are problem details (RFC 9457) with a stable `code`. Times are RFC 3339, in UTC.
 """
 
+TAGS = [
+    {"name": "generations", "description": "Jobs: submit, follow, read, list, cancel, delete."},
+    {"name": "assets", "description": "Uploaded pictures, which jobs use as references."},
+    {"name": "images", "description": "The pictures of jobs, and previews of them."},
+    {"name": "webhooks", "description": "Who learns of events of jobs, and what was delivered."},
+    {"name": "service", "description": "Options of a request, and the health of the service."},
+]
+
+_EXAMPLES = json.loads((Path(__file__).parent / "examples.json").read_text("utf-8"))
+ORDERS = _EXAMPLES["orders"]
+
 _JOB_ID = "7d1f0a52-9c0b-4c39-8f53-2b0b8f0d5a11"
 _ASSET_ID = "5f0c7c1e-3c52-4b58-9a0e-0d6f2f7f6f11"
 
@@ -32,6 +44,7 @@ _DETAILS: Mapping[str, str] = {
     "unauthorized": "this API key is not valid",
     "forbidden": "without API keys (REQUIRE_API_KEYS) only this machine is served",
     "invalid_request": "job_id should be a valid UUID, invalid length",
+    "request_timeout": "the body must arrive within 120 s",
     "payload_too_large": "the body may have 262144 bytes",
     "unsupported_media_type": "send the body as Content-Type: application/json",
     "internal": INTERNAL,
@@ -46,15 +59,33 @@ _DETAILS: Mapping[str, str] = {
             errors.JobRuns(_JOB_ID),
             errors.AssetInUse(_ASSET_ID),
             errors.IdempotencyKeyReused(_JOB_ID),
-            errors.TooManyOpenJobs(500),
-            errors.TooManyStreams(1_000),
+            errors.JobDeleted(_JOB_ID),
+            errors.TooManyOpenJobs(500, 5),
+            errors.TooManySubmissions(60, 34),
+            errors.TooManyStreams(1_000, 15),
+            TooManyRequests(600, 41),
+            TooManyUploads(32, 2),
+            errors.TooManyAssets(10_000, 60),
         )
     },
 }
-_COMMON = ("unauthorized", "forbidden", "invalid_request", "service_unavailable")
+_COMMON = (
+    *("unauthorized", "forbidden", "invalid_request", "too_many_requests"),
+    "service_unavailable",
+)
 _RETRY_AFTER = {
     "description": "Seconds to wait before the next request.",
     "schema": {"type": "integer"},
+}
+QUOTA_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "Limits of the workspace and the key: `q` at once, or in each `w` seconds.",
+        "schema": {"type": "string", "examples": ['"open-jobs";q=500, "submissions";q=60;w=60']},
+    },
+    "RateLimit": {
+        "description": "What is left of each limit, and the seconds until all of it is back.",
+        "schema": {"type": "string", "examples": ['"open-jobs";r=498, "submissions";r=58;t=34']},
+    },
 }
 
 
@@ -79,7 +110,7 @@ def problems(*codes: str, **details: str) -> Responses:
 
 
 def problems_of(thing: str, *codes: str) -> Responses:
-    """Return the responses of a route whose path has the id of an asset, image or preview."""
+    """Return the responses of a route whose path has the id of such a thing."""
     missing, malformed = f"no {thing} '{_ASSET_ID}'", _DETAILS["invalid_request"]
     malformed = malformed.replace("job_id", f"{thing}_id")
     return problems("not_found", *codes, not_found=missing, invalid_request=malformed)
@@ -88,7 +119,11 @@ def problems_of(thing: str, *codes: str) -> Responses:
 def _response_with_problem(status: int) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/ProblemBody"}
     response: dict[str, Any] = {"content": {MEDIA_TYPE: {"schema": schema, "examples": {}}}}
-    return response | ({"headers": {"Retry-After": _RETRY_AFTER}} if status in (429, 503) else {})
+    headers = {
+        429: {"Retry-After": _RETRY_AFTER, **QUOTA_HEADERS},
+        503: {"Retry-After": _RETRY_AFTER},
+    }
+    return response | ({"headers": headers[status]} if status in headers else {})
 
 
 def examples(description: str, *names: str) -> dict[str, Any]:
@@ -124,24 +159,15 @@ def operation_id(route: APIRoute) -> str:
     return to_camel(route.name)
 
 
-def install_document(app: FastAPI, base_url: str | None) -> None:
-    """Make the application describe its problems, its events, and its address."""
+def install_document(app: FastAPI) -> None:
+    """Make the application describe its problems, its events, and its answers by examples."""
 
     def document() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=DESCRIPTION,
-                routes=app.routes,
-                tags=app.openapi_tags,
-                servers=[{"url": base_url or "/"}],
-                license_info={"name": "MIT", "identifier": "MIT"},
-            )
+        is_new, schema = app.openapi_schema is None, FastAPI.openapi(app)
+        if is_new:
             _adapt_schemas(schema["components"]["schemas"])
             _add_examples(schema["paths"])
-            app.openapi_schema = schema
-        return app.openapi_schema
+        return schema
 
     app.openapi = document  # type: ignore[method-assign] # as FastAPI's documentation does
 
@@ -155,18 +181,29 @@ def _adapt_schemas(schemas: dict[str, Any]) -> None:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     # Generators of clients take a property with a default for one that is always there.
-    for field in schemas["ImageOrder"]["properties"].values():
-        default = field.pop("default", None)
-        if default not in (None, {}):
-            field["description"] += f" Default: {json.dumps(default)}."
+    for name in ("ImageOrder", "WebhookOrder", "WebhookChangeOrder"):
+        for field in schemas[name]["properties"].values():
+            default = field.pop("default", None)
+            if default not in (None, {}):
+                field["description"] += f" Default: {json.dumps(default)}."
+
+
+def example_jobs() -> Mapping[str, dict[str, Any]]:
+    """Return a job in each of its states, by the names of examples.json.
+
+    A field that the file leaves out has the first example of its declaration, or else is null.
+    """
+    blank = {name: (field.examples or [None])[0] for name, field in JobBody.model_fields.items()}
+    job = blank | _EXAMPLES["job"]
+    return {name: job | changes for name, changes in _EXAMPLES["jobs"].items()}
 
 
 def _add_examples(paths: dict[str, Any]) -> None:
     # FastAPI drops each null of an example that it is given.
-    bodies = json.loads((Path(__file__).parent / "examples.json").read_text("utf-8"))
-    job = bodies["queued"]
-    bodies |= {name: {**job, **changes} for name, changes in bodies["job_changes"].items()}
-    bodies["page"] = {**bodies["page"], "items": [bodies["completed"]]}
+    jobs = example_jobs()
+    page = _EXAMPLES["page"] | {"items": [jobs["completed"]]}
+    asset_page = {"items": [_EXAMPLES["asset"]], "next_cursor": None}
+    bodies = _EXAMPLES | jobs | {"page": page, "asset_page": asset_page}
     operations = (operation for path in paths.values() for operation in path.values())
     for operation in operations:
         for response in operation["responses"].values():

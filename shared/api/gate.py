@@ -1,32 +1,46 @@
-"""Checks of every request, security headers of every response, and a log line for each.
+"""Checks of every request, default headers of every response, and a log line for each.
 
 Plain ASGI around the whole application: a middleware class of the framework would cost each open
 event stream kilobytes.
 """
 
+import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import structlog
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.access.trusted_networks import TrustedNetworks
-from shared.api.problems import problem
-from shared.imaging.media_types import MEDIA_TYPES, UPLOAD_MAX_BYTES
+from shared.api.caller import CALLER, Caller
+from shared.api.problems import UNAVAILABLE, come_again, is_outage_of_events, problem
+from shared.api.quotas import quota_headers
+from shared.imaging.media_types import UPLOAD_MAX_BYTES, UPLOAD_MEDIA_TYPES
 from shared.settings import Settings
 
 BODY_MAX_BYTES = 256 * 1024
 """Four times the longest prompt with all metadata, each character escaped."""
 
-UPLOAD_PATH = "/v1/assets"
-"""The only path that accepts pictures instead of JSON."""
+_JSON = (("application/json",), BODY_MAX_BYTES)
+_FORM = (("multipart/form-data",), UPLOAD_MAX_BYTES + BODY_MAX_BYTES)
+_BODIES = {
+    "/v1/assets": (UPLOAD_MEDIA_TYPES, UPLOAD_MAX_BYTES),
+    "/v1/images/edits": _FORM,
+    "/v1/images/edits/async": _FORM,
+}
+"""Media types and the greatest size of bodies, by path, where they are not JSON."""
 
 LATER = "darkroom.later"
 """In the scope of a request: a list of calls that continue the response, made by the gate."""
+
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+;=-]*)(?::[0-9]{1,5})?", re.ASCII)
+"""RFC 9110, section 7.2: a name, an IPv4 or an IPv6 address, perhaps with a port."""
 
 _LOOPBACK_CLIENTS = re.compile(r"127\.[0-9.]+|::1|::ffff:127\.[0-9.]+")
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -34,11 +48,14 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Later = Callable[[Receive, Send], Awaitable[None]]
 
-SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-]
+DEFAULT_HEADERS = {
+    # Most bodies hold signed addresses.
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+"""Of every response that does not set them itself."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,13 +84,20 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, _limit_of(scope))
+        exchange = _Exchange(receive, send, _body_of(scope)[1])
         try:
             refusal = self._refuse(scope)
             if refusal is not None:
                 await problem(*refusal)(scope, exchange.receive, exchange.send)
             else:
                 await self._serve(scope, exchange)
+        except asyncio.CancelledError:
+            # The API stops, and waits no longer for what this request waits for.
+            if exchange.has_started:
+                raise
+            is_stream = is_outage_of_events(scope, 503)
+            answer = come_again() if is_stream else problem("service_unavailable", UNAVAILABLE)
+            await answer(scope, exchange.receive, exchange.send)
         finally:
             log.info(
                 "request",
@@ -90,12 +114,17 @@ class Gate:
         and objects would double its memory.
         """
         later: list[Later] = []
-        await self.app({**scope, LATER: later}, exchange.receive, exchange.send)
+        scope = {**scope, LATER: later, CALLER: exchange.caller}
+        await self.app(scope, exchange.receive, exchange.send)
         if later:
             await later.pop()(exchange.receive, exchange.send)
 
     def _refuse(self, scope: Scope) -> tuple[str, str] | None:
         headers = Headers(scope=scope)
+        if _HOST.fullmatch(",".join(headers.getlist("host"))) is None:
+            return "malformed_host", "send one Host, as in the address of the request"
+        if self._is_foreign(headers):
+            log_unlisted(headers["origin"])
         if self._is_open and (reason := self._find_objection(scope, headers)):
             return "forbidden", reason
         if scope["method"] in _SAFE_METHODS:
@@ -103,12 +132,13 @@ class Gate:
         length = headers.get("content-length", "0")
         has_body = length != "0" or "transfer-encoding" in headers
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        taken = MEDIA_TYPES if _is_upload(scope) else ("application/json",)
-        if has_body and media_type not in taken:
+        taken, limit_bytes = _body_of(scope)
+        # Many programs say image/jpg, which no standard knows.
+        if has_body and media_type.replace("image/jpg", "image/jpeg") not in taken:
             wanted = " or ".join(taken)
             return "unsupported_media_type", f"send the body as Content-Type: {wanted}"
-        if length.isdecimal() and int(length) > _limit_of(scope):
-            return "payload_too_large", f"the body may have {_limit_of(scope)} bytes"
+        if length.isdecimal() and int(length) > limit_bytes:
+            return "payload_too_large", f"the body may have {limit_bytes} bytes"
         return None
 
     def _find_objection(self, scope: Scope, headers: Headers) -> str | None:
@@ -119,12 +149,16 @@ class Gate:
         host = re.sub(r":[0-9]+$", "", headers.get("host", "")).lower()
         if host not in self._hosts:
             return "without API keys only requests to localhost are served"
-        origin = headers.get("origin")
-        if scope["method"] in _SAFE_METHODS or origin is None or origin in self._origins:
-            return None
-        if urlsplit(origin).netloc != headers.get("host"):
-            return "without API keys no page of another site may send this"
+        if scope["method"] not in _SAFE_METHODS and self._is_foreign(headers):
+            return "without API keys only pages of the origins in CORS_ORIGINS may send this"
         return None
+
+    def _is_foreign(self, headers: Headers) -> bool:
+        """Return whether the request is from a page of another site that is not listed."""
+        origin = headers.get("origin")
+        if origin is None or origin in self._origins:
+            return False
+        return origin.partition("//")[2] != headers.get("host")
 
     def _trusts(self, address: str) -> bool:
         return _LOOPBACK_CLIENTS.fullmatch(address) is not None or self._trusted.hold(address)
@@ -133,15 +167,19 @@ class Gate:
 class _Exchange:
     """One request and its response: counts the bytes received, and adds headers."""
 
-    __slots__ = ("_limit_bytes", "_receive", "_send", "size_bytes", "started_at", "status")
+    __slots__ = (
+        "_limit_bytes", "_receive", "_send", "caller", "has_started", "size_bytes", "started_at",
+        "status",
+    )  # fmt: skip
 
     def __init__(self, receive: Receive, send: Send, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._receive = receive
         self._send = send
         self.started_at = time.monotonic()
-        self.status = 500
+        self.has_started, self.status = False, 500
         self.size_bytes = 0
+        self.caller = Caller()
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -154,19 +192,32 @@ class _Exchange:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), *_missing(message["headers"])]
+            self.has_started, self.status = True, message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in DEFAULT_HEADERS.items():
+                headers.setdefault(name, value)
+            if self.caller.quota is not None:
+                for name, value in quota_headers([self.caller.quota]).items():
+                    known = headers.get(name)
+                    headers[name] = f"{known}, {value}" if known else value
         await self._send(message)
 
 
-def _is_upload(scope: Scope) -> bool:
-    return bool(scope["method"] == "POST" and scope["path"] == UPLOAD_PATH)
+def log_unlisted(origin: str) -> None:
+    """Log that a browser will keep the answer from the page which sent the request."""
+    log.info("origin not listed", origin=origin[:200], setting="CORS_ORIGINS")
 
 
-def _limit_of(scope: Scope) -> int:
-    return UPLOAD_MAX_BYTES if _is_upload(scope) else BODY_MAX_BYTES
+class ListedOrigins(CORSMiddleware):
+    """Lets pages of the listed origins use the API, and logs what asks from other origins."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer what a browser asks before it sends the request of a page."""
+        if not self.is_allowed_origin(request_headers["origin"]):
+            log_unlisted(request_headers["origin"])
+        return super().preflight_response(request_headers)
 
 
-def _missing(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    given = {name.lower() for name, _ in headers}
-    return [header for header in SECURITY_HEADERS if header[0] not in given]
+def _body_of(scope: Scope) -> tuple[tuple[str, ...], int]:
+    """Return the media types that a body may have, and its greatest size."""
+    return _BODIES.get(scope["path"], _JSON) if scope["method"] == "POST" else _JSON

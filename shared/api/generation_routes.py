@@ -1,33 +1,44 @@
-"""Routes of jobs: submit, read, list, cancel, delete."""
+"""Routes of jobs: submit, read, list, follow, cancel, delete."""
 
-import base64
-import binascii
 import json
 import re
-from datetime import UTC, datetime
+from asyncio import to_thread
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
-from typing import Annotated, Any
+from itertools import accumulate
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AfterValidator, BeforeValidator
 
-from shared.api.authorization import CallerOf
-from shared.api.context import ApiContext, Context
-from shared.api.documentation import examples, problems
-from shared.api.presenter import json_response
+from shared.api.caller import caller_of
+from shared.api.cursors import PAGE_MAX, Cursor, read_cursor, write_cursor
+from shared.api.dependencies import ApiContext, Context, Workspace, opened_by
+from shared.api.documentation import ORDERS, QUOTA_HEADERS, event_stream, examples, problems
+from shared.api.quotas import quota_headers
 from shared.api.schemas import JobBody, PageBody
-from shared.errors import InvalidRequest
+from shared.errors import DarkroomError, InvalidRequest, ServiceUnavailable, TooManyStreams
+from shared.events.event import FROM_THE_START, is_event_id, is_of_row
+from shared.imaging.params import ModelName
 from shared.imaging.request import GenerationRequest, ImageOrder, OwnerId
 from shared.jobs.job_store import Terms
 from shared.jobs.model import Job
 from shared.jobs.views import JobView, PageQuery
+from shared.jobs.workspace_limits import SubmissionLimits
 from shared.status import JobStatus
 
 WAIT_MAX_SECONDS = 25.0
 """The longest that `Prefer: wait` may wait; API Gateway gives up after 30 s."""
 
-PAGE_MAX = 100
+PAGE_MAX_BYTES = 2_000_000
+"""A Lambda function answers with 6 MB at most (Lambda quotas, "Invocation payload"), in which one
+byte may take three: the answer is JSON within JSON, in ASCII."""
+
+OFFSET_LIMIT = timedelta(hours=16)
+"""PostgreSQL knows none so great (PostgreSQL documentation, "datatype/timestamp.h")."""
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"\bwait\s*=\s*\"?([0-9]{1,6})\"?", re.IGNORECASE)
@@ -41,31 +52,29 @@ def _check_moment(text: object) -> object:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    offset = moment.utcoffset()
+    if offset is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        if abs(offset) < OFFSET_LIMIT:
+            return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be between the years 1 and 9999") from None
+    raise ValueError("must have an offset of less than 16 hours")
 
 
 Moment = Annotated[datetime, BeforeValidator(_check_moment), AfterValidator(_in_utc)]
-
-_ORDERS: Any = {
-    "short": {"summary": "A prompt is enough", "value": {"prompt": "A ceramic mug"}},
-    "full": {
-        "summary": "Everything chosen",
-        "value": {
-            "prompt": "A ceramic mug on a wooden table, morning light",
-            "style": "lifestyle",
-            "size": "1024x1024",
-            "n": 2,
-            "seed": 7,
-            "metadata": {"order": "A-17"},
-        },
-    },
-}
 
 PreferHeader = Annotated[
     str | None,
     Header(description="`wait=20`: respond when the job has ended, or after 20 s (at most 25 s)."),
 ]
 
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(max_length=255, description="The same key and body return the same job, for 24 hours."),
+]
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
 
@@ -74,54 +83,48 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"])
     "",
     status_code=202,
     summary="Submit a job",
-    response_model=JobBody,
     responses={
-        202: examples("The job was accepted.", "queued"),
+        202: {**examples("The job was accepted.", "queued"), "headers": QUOTA_HEADERS},
         200: {
             "model": JobBody,
             **examples("The job ended during the wait.", "completed", "failed"),
         },
         **problems(
             *("malformed_json", "payload_too_large", "unsupported_media_type"),
-            *("idempotency_key_reused", "too_many_open_jobs"),
+            *("idempotency_key_reused", "job_deleted"),
+            *("too_many_open_jobs", "too_many_submissions"),
             invalid_request="n should be less than or equal to 10",
         ),
     },
 )
 async def create_generation(
+    response: Response,
     api: Context,
-    caller: CallerOf,
-    order: Annotated[ImageOrder, Body(openapi_examples=_ORDERS)],
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            max_length=255,
-            description="The same key and body return the same job, for 24 hours.",
-        ),
-    ] = None,
+    workspace_id: Workspace,
+    order: Annotated[ImageOrder, Body(openapi_examples=ORDERS)],
+    idempotency_key: IdempotencyKey = None,
     prefer: PreferHeader = None,
-) -> Response:
+) -> JobBody:
     """Accept a request. Its job runs in the background, whatever happens to the API."""
-    terms = _terms_of(order, idempotency_key, api.settings.max_open_jobs)
+    terms = _terms_of(order, idempotency_key, api.services.submission_limits)
     request = GenerationRequest.model_construct(
-        **dict(order), workspace_id=caller.workspace_id, user_id=None
+        **dict(order), workspace_id=workspace_id, user_id=None
     )
-    accepted = await api.run(api.services.submitter.submit_on, request, terms)
-    job = accepted.job
-    headers = {"Location": api.presenter.path_of(job.id)}
-    has_waited = await _wait(api, job, prefer, headers)
-    if accepted.is_new and not has_waited:
-        view = JobView(job)
-    else:
-        view = await api.run(api.services.views.get, job.id, caller.workspace_id)
-    status = 200 if has_waited and view.job.status.is_terminal else 202
-    return json_response(api.presenter.show(view), status, headers)
+    accepted = await to_thread(api.services.submitter.submit_on, request, terms)
+    view = JobView(accepted.job)
+    response.headers["Location"] = api.presenter.path_of(view.job.id)
+    response.headers.update(quota_headers(accepted.quotas))
+    has_waited = await _wait(api, view.job, prefer, response)
+    if has_waited or not accepted.is_new:
+        view = await to_thread(api.services.views.get, view.job.id, workspace_id)
+    if has_waited and view.job.status.is_terminal:
+        response.status_code = 200
+    return api.presenter.show(view)
 
 
 @router.get(
     "",
     summary="List jobs",
-    response_model=PageBody,
     responses={
         200: examples("One page.", "page"),
         **problems(invalid_request="limit should be less than or equal to 100"),
@@ -129,63 +132,152 @@ async def create_generation(
 )
 async def list_generations(
     api: Context,
-    caller: CallerOf,
+    workspace_id: Workspace,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Jobs of a page.")] = 20,
-    cursor: Annotated[
-        str | None, Query(max_length=200, description="The `next_cursor` of the page before.")
-    ] = None,
+    cursor: Cursor = None,
     status: Annotated[
         list[JobStatus] | None, Query(description="Only these; may be given several times.")
     ] = None,
     product_id: Annotated[OwnerId | None, Query(description="Only of this product.")] = None,
+    model: Annotated[ModelName | None, Query(description="Only of this model.")] = None,
     created_after: Annotated[Moment | None, Query(description="Later than this.")] = None,
     created_before: Annotated[Moment | None, Query(description="Earlier than this.")] = None,
-) -> Response:
+) -> PageBody:
     """Return one page of jobs, newest first. New jobs do not move those of later pages."""
-    before = None if cursor is None else _read_cursor(cursor)
-    query = PageQuery(limit + 1, status, product_id, created_after, created_before, before)
-    found = await api.run(api.services.views.page, caller.workspace_id, query)
-    items = [api.presenter.show(view) for view in found[:limit]]
-    next_cursor = _write_cursor(found[limit - 1].job) if len(found) > limit else None
-    return json_response(PageBody(items=items, next_cursor=next_cursor))
+    before = read_cursor(cursor)
+    query = PageQuery(
+        limit + 1, status, product_id, created_after, created_before, before, model=model
+    )
+    found = await to_thread(api.services.views.page, workspace_id, query)
+    items = _fitting([api.presenter.show(view) for view in found[:limit]])
+    last = found[len(items) - 1].job if len(found) > len(items) else None
+    next_cursor = write_cursor(last.created_at, last.id) if last else None
+    return PageBody(items=items, next_cursor=next_cursor)
 
 
 @router.get(
     "/{job_id}",
     summary="Get a job",
-    response_model=JobBody,
     responses={
-        200: examples("The job.", "running", "waiting", "completed", "failed"),
+        200: examples("The job.", "in_queue", "running", "waiting", "completed", "failed"),
         **problems("not_found"),
     },
 )
 async def get_generation(
-    api: Context, job_id: UUID, caller: CallerOf, prefer: PreferHeader = None
-) -> Response:
+    response: Response,
+    api: Context,
+    job_id: UUID,
+    workspace_id: Workspace,
+    prefer: PreferHeader = None,
+) -> JobBody:
     """Return a job, with new signed addresses."""
-    view = await api.run(api.services.views.get, job_id, caller.workspace_id)
-    headers: dict[str, str] = {}
-    if not view.job.status.is_terminal and await _wait(api, view.job, prefer, headers):
-        view = await api.run(api.services.views.get, job_id, caller.workspace_id)
-    return json_response(api.presenter.show(view), 200, headers)
+    view = await to_thread(api.services.views.get, job_id, workspace_id)
+    if not view.job.status.is_terminal and await _wait(api, view.job, prefer, response):
+        view = await to_thread(api.services.views.get, job_id, workspace_id)
+    return api.presenter.show(view)
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job",
+    response_class=Response,
+    responses={
+        200: event_stream(
+            "The events of the job. `id` is the id of the event, `data` a JSON object with its"
+            " status, progress and message. Ends after the last event, or earlier; a client"
+            " reconnects with the id of the last event it received. With `detail=full` an event"
+            " `job`, whose `data` is the job, comes before the last of the new events. While it"
+            " cannot be served it holds `retry` alone."
+        ),
+        204: {"description": "There are no more events; do not reconnect."},
+        **problems("not_found", "invalid_token", "expired_token"),
+    },
+)
+async def follow_generation(
+    request: Request,
+    api: Context,
+    job_id: UUID,
+    workspace_id: Annotated[str | None, opened_by("job")],
+    last_event_id: Annotated[
+        str | None, Query(max_length=64, description="As the header Last-Event-ID.")
+    ] = None,
+    last_event_id_header: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", description="The id of the last event received."),
+    ] = None,
+    detail: Annotated[
+        Literal["full"] | None, Query(description="`full`: send the job with its events.")
+    ] = None,
+) -> Response:
+    """Send the events after the last one received, then each new one, up to the last."""
+    after_id = last_event_id_header or last_event_id or FROM_THE_START
+    if not is_event_id(after_id):
+        raise InvalidRequest("Last-Event-ID: must be the id of an event")
+    job = await to_thread(api.services.jobs.get, job_id, workspace_id)
+    if is_of_row(after_id) and not job.status.is_terminal:
+        # Made up: only a job that has ended has such an event.
+        after_id = FROM_THE_START
+    describe = partial(_describe, api, job) if detail else None
+    return await api.delivery.respond(job, after_id, describe, caller_of(request.scope).key_id)
+
+
+def _describe(api: ApiContext, job: Job) -> bytes:
+    try:
+        view = api.services.views.get(job.id, job.workspace_id)
+    except DarkroomError:
+        # Deleted meanwhile, or PostgreSQL is unavailable: the events are sent all the same.
+        return b""
+    return api.presenter.show(view).model_dump_json().encode()
 
 
 @router.post(
     "/{job_id}/cancel",
-    status_code=200,
     summary="Cancel a job",
-    response_model=JobBody,
     responses={
         200: examples("The job has ended.", "cancelled", "completed"),
         202: {"model": JobBody, **examples("The job ends at its next step.", "running")},
         **problems("not_found", "payload_too_large", "unsupported_media_type"),
     },
 )
-async def cancel_generation(api: Context, job_id: UUID, caller: CallerOf) -> Response:
+async def cancel_generation(
+    response: Response, api: Context, job_id: UUID, workspace_id: Workspace
+) -> JobBody:
     """Request the end of a job. A job that has ended stays as it is."""
-    await api.run(api.services.canceller.cancel, job_id, caller.workspace_id)
-    view = await api.run(api.services.views.get, job_id, caller.workspace_id)
-    return json_response(api.presenter.show(view), 200 if view.job.status.is_terminal else 202)
+    await to_thread(api.services.cancel, job_id, workspace_id)
+    view = await to_thread(api.services.views.get, job_id, workspace_id)
+    if not view.job.status.is_terminal:
+        response.status_code = 202
+    return api.presenter.show(view)
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Retry a job",
+    responses={
+        202: {**examples("The new job was accepted.", "retrying"), "headers": QUOTA_HEADERS},
+        **problems(
+            *("not_found", "job_running", "payload_too_large", "unsupported_media_type"),
+            *("idempotency_key_reused", "job_deleted"),
+            *("too_many_open_jobs", "too_many_submissions"),
+        ),
+    },
+)
+async def retry_generation(
+    response: Response,
+    api: Context,
+    job_id: UUID,
+    workspace_id: Workspace,
+    idempotency_key: IdempotencyKey = None,
+) -> JobBody:
+    """Submit the order of a job that has ended once more. Images of the old job are kept."""
+    terms = _terms(f"retry {job_id}", idempotency_key, api.services.submission_limits)
+    accepted = await to_thread(api.services.submitter.retry, job_id, terms, workspace_id)
+    response.headers["Location"] = api.presenter.path_of(accepted.job.id)
+    response.headers.update(quota_headers(accepted.quotas))
+    return api.presenter.show(
+        await to_thread(api.services.views.get, accepted.job.id, workspace_id)
+    )
 
 
 @router.delete(
@@ -197,45 +289,52 @@ async def cancel_generation(api: Context, job_id: UUID, caller: CallerOf) -> Res
         **problems("not_found", "job_running"),
     },
 )
-async def delete_generation(api: Context, job_id: UUID, caller: CallerOf) -> Response:
+async def delete_generation(api: Context, job_id: UUID, workspace_id: Workspace) -> None:
     """Delete a job that has ended, with its attempts and its images."""
-    await api.run(api.services.deleter.delete, job_id, caller.workspace_id)
-    return Response(status_code=204)
+    await to_thread(api.services.deleter.delete, job_id, workspace_id)
 
 
-def _terms_of(order: ImageOrder, key: str | None, open_limit: int) -> Terms:
-    if key is None:
-        return Terms(open_limit)
+def check_idempotency_key(key: str) -> None:
+    """Raise InvalidRequest if the text may not be a key."""
     if _IDEMPOTENCY_KEY.fullmatch(key) is None:
         raise InvalidRequest("Idempotency-Key: must be 1 to 255 visible ASCII characters")
-    # Another order of the fields, or of the keys of the metadata, is the same request.
-    canonical = json.dumps(order.model_dump(mode="json"), sort_keys=True)
-    return Terms(open_limit, key, sha256(canonical.encode()).hexdigest())
 
 
-async def _wait(api: ApiContext, job: Job, prefer: str | None, headers: dict[str, str]) -> bool:
-    """Wait for the end of a job as a Prefer header asks (RFC 7240, section 4.3); False if not."""
+def _terms_of(order: ImageOrder, key: str | None, limits: SubmissionLimits) -> Terms:
+    # Another order of the fields, or of the keys of the metadata, is the same request; so is one
+    # that names a default, also one of a later version.
+    canonical = json.dumps(order.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+    return _terms(canonical, key, limits)
+
+
+def _terms(canonical: str, key: str | None, limits: SubmissionLimits) -> Terms:
+    if key is None:
+        return Terms(limits)
+    check_idempotency_key(key)
+    return Terms(limits, key, sha256(canonical.encode()).hexdigest())
+
+
+async def _wait(api: ApiContext, job: Job, prefer: str | None, response: Response) -> bool:
+    """Wait for the end of a job as a Prefer header asks (RFC 7240, section 4.3); False if not.
+
+    A wait counts as a stream. Where no other may be open, the preference is not applied.
+    """
     found = _WAIT.search(prefer or "")
     if found is None:
         return False
     seconds = min(float(found.group(1)), WAIT_MAX_SECONDS)
-    await api.delivery.wait_for_end(job, seconds)
-    headers["Preference-Applied"] = f"wait={seconds:g}"
+    async with AsyncExitStack() as undo:
+        try:
+            await undo.enter_async_context(api.delivery.hold(job.workspace_id))
+        except (ServiceUnavailable, TooManyStreams):
+            return False
+        async for _ in api.delivery.follow(job, seconds):
+            pass
+    response.headers["Preference-Applied"] = f"wait={seconds:g}"
     return True
 
 
-def _write_cursor(job: Job) -> str:
-    text = f"{job.created_at.isoformat()} {job.id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        moment, _, job_id = text.partition(" ")
-        created_at = datetime.fromisoformat(moment)
-        if created_at.tzinfo is None:
-            raise ValueError("no time zone")
-        return created_at, UUID(job_id)
-    except (ValueError, binascii.Error) as error:
-        raise InvalidRequest("cursor: must be the next_cursor of a page") from error
+def _fitting(items: list[JobBody]) -> list[JobBody]:
+    """Return the first items, as many as an answer may hold; at least one."""
+    sizes = accumulate(len(item.model_dump_json().encode()) for item in items)
+    return items[: max(1, sum(size <= PAGE_MAX_BYTES for size in sizes))]

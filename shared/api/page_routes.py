@@ -9,17 +9,21 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from shared.api.context import Context
+from shared.api.dependencies import Context
 
 _PAGE = Path(__file__).parent / "page"
 _FONTS = Path(__file__).parents[1] / "fonts"
-_ASSETS = {
-    path.name: path
-    for pattern in ("*.css", "*.js", "*.png", "*.svg", "*.woff2")
-    for folder in (_PAGE, _FONTS)
-    for path in folder.glob(pattern)
+_FILES = {
+    "/docs": _PAGE / "docs.html",
+    "/favicon.ico": _PAGE / "icon.svg",
+    **{
+        f"/assets/{path.name}": path
+        for pattern in ("*.css", "*.js", "*.png", "*.svg", "*.woff2")
+        for folder in (_PAGE, _FONTS)
+        for path in folder.glob(pattern)
+    },
 }
-_DOCS_ASSETS = {"swagger-ui-bundle.js", "swagger-ui.css"}
+_OF_SWAGGER = {"/assets/swagger-ui-bundle.js", "/assets/swagger-ui.css"}
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src {styles}; img-src {images};"
@@ -48,25 +52,15 @@ async def page(request: Request, api: Context) -> Response:
 
 
 @router.get("/docs")
-async def docs(request: Request) -> Response:
-    """Return the documentation of the API."""
-    return _serve(request, _PAGE / "docs.html", DOCS_POLICY)
-
-
 @router.get("/favicon.ico")
-async def favicon(request: Request) -> Response:
-    """Return the icon."""
-    return _serve(request, _PAGE / "icon.svg", FILE_POLICY)
-
-
-@router.get("/assets/{name}")
-async def asset(request: Request, name: str) -> Response:
-    """Return a file of the page or of the documentation."""
-    if name in _DOCS_ASSETS:
-        return _serve(request, _docs_folder() / name, FILE_POLICY)
-    if name not in _ASSETS:
+@router.get("/assets/{_name}")
+async def file(request: Request) -> Response:
+    """Return a file of the page, or of the documentation of the API."""
+    name = request.url.path
+    path = _swagger() / Path(name).name if name in _OF_SWAGGER else _FILES.get(name)
+    if path is None:
         raise HTTPException(404, "there is no such file")
-    return _serve(request, _ASSETS[name], FILE_POLICY)
+    return _serve(request, path, DOCS_POLICY if name == "/docs" else FILE_POLICY)
 
 
 def _serve(request: Request, path: Path, policy: str) -> Response:
@@ -89,6 +83,6 @@ def _load(path: Path) -> tuple[bytes, str]:
 
 
 @cache
-def _docs_folder() -> Path:
+def _swagger() -> Path:
     """Return the folder of the files of Swagger UI, a part of fastapi-offline."""
     return Path(str(files("fastapi_offline") / "static"))

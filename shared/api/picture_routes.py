@@ -1,21 +1,26 @@
 """Routes of pictures, by signed addresses: images, previews, and the contents of assets."""
 
+from asyncio import to_thread
 from collections.abc import Mapping
-from typing import Annotated, Any
+from os import SEEK_END
+from typing import Annotated, Any, BinaryIO
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.types import Receive, Scope, Send
 
-from shared.api.authorization import Access
-from shared.api.context import ApiContext, Context
+from shared.api.dependencies import ApiContext, Context, opened_by
 from shared.api.documentation import Responses, problems_of
 from shared.errors import StorageUnavailable
 from shared.imaging.media_types import MEDIA_TYPES
 
 _NOT_MODIFIED: Responses = {304: {"description": "The client has the picture already."}}
 
-_NO_STORE = {"Cache-Control": "no-store"}
+
+PIECE_BYTES = 256 * 1024
+
+_NO_STORE = {"Cache-Control": "no-store"}  # in the image store, too
 
 
 def _picture_of(thing: str) -> Responses:
@@ -27,26 +32,24 @@ def _picture_of(thing: str) -> Responses:
     }
 
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", default_response_class=Response)
 
 
 @router.get(
     "/images/{image_id}",
     tags=["images"],
     summary="Get an image",
-    response_class=Response,
     responses=_NOT_MODIFIED | _picture_of("image"),
 )
 async def get_image(
     request: Request,
     api: Context,
     image_id: UUID,
-    access: Access,
+    workspace_id: Annotated[str | None, opened_by("image")],
     download: Annotated[bool, Query(description="As a file to save, with a name.")] = False,
 ) -> Response:
     """Return the bytes of an image, or a redirection to them."""
-    workspace_id = await access.find_workspace(api.presenter.image_signer, image_id)
-    image = await api.run(api.services.views.get_image, image_id, workspace_id)
+    image = await to_thread(api.services.views.get_image, image_id, workspace_id)
     headers = _cached(image.sha256)
     if download:
         name = f"{image.job_id}-{image.position}.{image.media_type.rpartition('/')[2]}"
@@ -58,15 +61,16 @@ async def get_image(
     "/assets/{asset_id}/content",
     tags=["assets"],
     summary="Get the picture of an asset",
-    response_class=Response,
     responses=_NOT_MODIFIED | _picture_of("asset"),
 )
 async def get_asset_content(
-    request: Request, api: Context, asset_id: UUID, access: Access
+    request: Request,
+    api: Context,
+    asset_id: UUID,
+    workspace_id: Annotated[str | None, opened_by("asset")],
 ) -> Response:
     """Return the bytes of an uploaded picture, or a redirection to them."""
-    workspace_id = await access.find_workspace(api.presenter.asset_signer, asset_id)
-    asset = await api.run(api.services.assets.get, asset_id, workspace_id)
+    asset = await to_thread(api.services.assets.get, asset_id, workspace_id)
     headers = _cached(asset.sha256 or str(asset.id))
     return await _respond(request, api, asset.storage_key, asset.media_type, headers)
 
@@ -75,27 +79,25 @@ async def get_asset_content(
     "/previews/{preview_id}",
     tags=["images"],
     summary="Get a preview",
-    response_class=Response,
     responses=_picture_of("preview"),
 )
 async def get_preview(
     request: Request,
     api: Context,
     preview_id: UUID,
-    access: Access,
+    workspace_id: Annotated[str | None, opened_by("preview")],
     number: Annotated[
         int | None, Query(ge=1, description="As in the preview's `url`; the newest is returned.")
     ] = None,
 ) -> Response:
     """Return the newest preview of an image, or a redirection to it, while its attempt runs."""
     get = api.services.views.get_preview
-    workspace_id = await access.find_workspace(api.presenter.preview_signer, preview_id)
-    preview = await api.run(get, preview_id, workspace_id)
+    preview = await to_thread(get, preview_id, workspace_id)
     try:
         return await _respond(request, api, preview.storage_key, preview.media_type, _NO_STORE)
     except StorageUnavailable:
         # If its attempt has just ended, the preview is gone and nothing is broken.
-        await api.run(get, preview_id, workspace_id)
+        await to_thread(get, preview_id, workspace_id)
         raise
 
 
@@ -114,9 +116,26 @@ async def _respond(
         return Response(status_code=304, headers=headers)
     store = api.services.image_store
     wanted = {**headers, "Content-Type": media_type}
-    address = await api.run(store.find_address, storage_key, wanted)
+    address = await to_thread(store.find_address, storage_key, wanted)
     if address is not None:
-        # The address is signed, and soon expires.
-        return RedirectResponse(address, 307, _NO_STORE)
-    data = await api.run(store.load, storage_key)
-    return Response(data, headers=headers, media_type=media_type)
+        return RedirectResponse(address, 307)
+    return PictureResponse(await to_thread(store.open, storage_key), headers, media_type)
+
+
+class PictureResponse(Response):
+    """Sends a picture piece by piece, so that readers who stall hold a piece each, and no more."""
+
+    def __init__(self, file: BinaryIO, headers: Mapping[str, str], media_type: str) -> None:
+        length = {"Content-Length": str(file.seek(0, SEEK_END))}
+        super().__init__(None, headers={**headers, **length}, media_type=media_type)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response (ASGI)."""
+        with self._file as file:
+            file.seek(0)
+            start = {"status": self.status_code, "headers": self.raw_headers}
+            await send({"type": "http.response.start", **start})
+            while piece := await to_thread(file.read, PIECE_BYTES):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})

@@ -1,163 +1,135 @@
-"""Jobs and assets as clients see them: with attempts, images and signed addresses."""
+"""Jobs and assets as clients see them: with attempts, images and signed addresses.
 
-from collections.abc import Mapping, Sequence
+The fields of a job are those of `shared.api.schemas.JobBody`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from fastapi import Response
-from pydantic import BaseModel
-
 from shared.access.signatures import AddressSigner
-from shared.api.schemas import (
-    AssetBody,
-    AttemptBody,
-    ErrorBody,
-    ImageBody,
-    JobBody,
-    PreviewBody,
-    ReceiptBody,
-    RetryBody,
-    UrlsBody,
-)
-from shared.imaging.params import DEFAULT_SIZE
+from shared.api.schemas import AssetBody, JobBody
 from shared.imaging.provider import ChargeState
-from shared.imaging.styles import DEFAULT_STYLE
 from shared.jobs.asset_store import StoredAsset
-from shared.jobs.model import Job
-from shared.jobs.views import JobView
+from shared.jobs.model import Job, Priority
+from shared.jobs.views import JobView, Place
 from shared.settings import Settings
 from shared.status import JobStatus
 
 
 class Presenter:
-    """Shows jobs and assets; signs the addresses that browsers open without headers."""
+    """Shows jobs and assets; signs the addresses that browsers open without headers.
 
-    def __init__(self, settings: Settings) -> None:
-        self._base = settings.public_base_url or ""
-        secret = settings.signing_secret
-        self.event_signer = AddressSigner(secret, "events", settings.event_token_seconds)
-        self.asset_signer = AddressSigner(secret, "asset", settings.image_token_seconds)
-        self.image_signer = AddressSigner(secret, "image", settings.image_token_seconds)
-        self.preview_signer = AddressSigner(secret, "preview", settings.image_token_seconds)
+    Args:
+        signs: False for addresses that need an API key.
+    """
+
+    def __init__(self, settings: Settings, *, signs: bool = True) -> None:
+        self.base = f"{settings.public_base_url or ''}/v1"
+        self.signers: Mapping[str, AddressSigner] = {}
+        if not signs:
+            return
+        kinds = {"job": ("events", settings.event_token_seconds)}
+        for kind in ("asset", "image", "preview"):
+            kinds[kind] = kind, settings.image_token_seconds
+        self.signers = {
+            kind: AddressSigner(settings.signing_secret, salt, seconds)
+            for kind, (salt, seconds) in kinds.items()
+        }
+
+    def path_of_task(self, job_id: UUID) -> str:
+        """Return the address of a job as a task."""
+        return f"{self.base}/images/tasks/{job_id}"
 
     def path_of(self, job_id: UUID) -> str:
         """Return the address of a job."""
-        return f"{self._base}/v1/generations/{job_id}"
+        return f"{self.base}/generations/{job_id}"
 
     def path_of_asset(self, asset_id: UUID) -> str:
         """Return the address of an asset."""
-        return f"{self._base}/v1/assets/{asset_id}"
+        return f"{self.base}/assets/{asset_id}"
 
     def show_asset(self, asset: StoredAsset) -> AssetBody:
         """Return an asset as clients see it."""
-        token = self.asset_signer.sign(asset.id)
-        url = f"{self.path_of_asset(asset.id)}/content?token={token}"
+        url = f"{self.path_of_asset(asset.id)}/content{self._query('asset', asset.id)}"
         return AssetBody.model_validate({**asdict(asset), "url": url})
 
     def show(self, view: JobView) -> JobBody:
-        """Return a job as clients see it."""
-        job = view.job
-        params = job.params
-        error = None if job.error is None else _error_of(job.error)
-        return JobBody(
-            id=job.id,
-            task_id=job.task_id,
-            status=job.status,
-            progress=job.progress,
-            message=job.message,
-            prompt=str(params.get("prompt", "")),
-            style=str(params.get("style") or DEFAULT_STYLE),
-            size=str(params.get("size") or DEFAULT_SIZE),
-            n=_integer_of(params.get("n"), 1),
-            seed=_integer_of(params.get("seed"), None),
-            product_id=job.product_id,
-            source_asset_id=job.source_asset_id,
-            metadata=_mapping_of(params.get("metadata")),
-            images=[self._image_of(image) for image in view.images],
-            previews=[self._preview_of(preview) for preview in view.previews],
-            missing=int((job.result or {}).get("missing", 0)),
-            error=error,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            attempts=[_attempt_of(line) for line in view.attempts],
-            receipt=_receipt_of(view.attempts),
-            retry=_retry_of(job, error),
-            next_attempt_at=job.next_attempt_at,
-            cancel_requested_at=job.cancel_requested_at,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
-            urls=self._urls_of(job.id),
-        )
+        """Return a job as clients see it.
 
-    def _urls_of(self, job_id: UUID) -> UrlsBody:
-        path = self.path_of(job_id)
-        token = self.event_signer.sign(job_id)
-        return UrlsBody(self=path, events=f"{path}/events?token={token}", cancel=f"{path}/cancel")
+        A field of the body is the column of the row by that name, else the parameter of the
+        request, unless it is made here.
+        """
+        job, path = view.job, self.path_of(view.job.id)
+        fields = {name: getattr(job, name, job.params.get(name)) for name in JobBody.model_fields}
+        made = {
+            "images": list(self._with_urls("image", view.images)),
+            "previews": list(self._with_urls("preview", view.previews)),
+            "missing": (job.result or {}).get("missing", 0),
+            "attempts": view.attempts,
+            "model": job.model or next(iter(_models_of(view.attempts)[::-1]), None),
+            "receipt": _receipt_of(view.attempts),
+            "retry": _retry_of(job),
+            "priority": Priority(job.priority).name.lower(),
+            "queue": None if view.place is None else _queue_of(view.place),
+            "urls": {
+                "self": path,
+                "events": f"{path}/events{self._query('job', job.id)}",
+                "cancel": f"{path}/cancel",
+            },
+        }
+        return JobBody.model_validate(fields | made)
 
-    def _image_of(self, image: Mapping[str, Any]) -> ImageBody:
-        image_id = UUID(image["id"])
-        token = self.image_signer.sign(image_id)
-        url = f"{self._base}/v1/images/{image_id}?token={token}"
-        return ImageBody(**{**image, "id": image_id, "url": url})
+    def _with_urls(
+        self, kind: str, pictures: Sequence[Mapping[str, Any]]
+    ) -> Iterator[Mapping[str, Any]]:
+        for picture in pictures:
+            # Each newer preview has another address, so that browsers load it.
+            more = f"number={picture['number']}" if kind == "preview" else ""
+            query = self._query(kind, UUID(picture["id"]), more)
+            yield {**picture, "url": f"{self.base}/{kind}s/{picture['id']}{query}"}
 
-    def _preview_of(self, preview: Mapping[str, Any]) -> PreviewBody:
-        preview_id = UUID(preview["id"])
-        token = self.preview_signer.sign(preview_id)
-        # Each newer preview has another address, so that browsers load it.
-        query = f"number={preview['number']}&token={token}"
-        url = f"{self._base}/v1/previews/{preview_id}?{query}"
-        shown = {name: value for name, value in preview.items() if name != "id"}
-        return PreviewBody(**shown, url=url)
+    def _query(self, kind: str, thing_id: UUID, more: str = "") -> str:
+        token = f"token={self.signers[kind].sign(thing_id)}" if self.signers else ""
+        query = "&".join(filter(None, (more, token)))
+        return f"?{query}" if query else ""
 
 
-def _attempt_of(line: Mapping[str, Any]) -> AttemptBody:
-    error = line["error"]
-    return AttemptBody(**{**line, "error": None if error is None else _error_of(error)})
+def _receipt_of(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    states = [line["charge_state"] for line in lines]
+    prices = [
+        line["price_microdollars"] for line in lines if line["charge_state"] == ChargeState.CHARGED
+    ]
+    return {
+        "price_microdollars": sum(price for price in prices if price is not None),
+        "charged_calls": len(prices),
+        "unknown_calls": states.count(ChargeState.UNKNOWN),
+        "unpriced_calls": prices.count(None),
+        "models": _models_of(lines),
+    }
 
 
-def _receipt_of(lines: Sequence[Mapping[str, Any]]) -> ReceiptBody:
-    charged = [line for line in lines if line["charge_state"] == ChargeState.CHARGED]
-    prices = [line["price_microdollars"] for line in charged]
-    return ReceiptBody(
-        price_microdollars=sum(price for price in prices if price is not None),
-        charged_calls=len(charged),
-        unknown_calls=sum(line["charge_state"] == ChargeState.UNKNOWN for line in lines),
-        unpriced_calls=prices.count(None),
-    )
+def _models_of(lines: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+    return list(dict.fromkeys(line["model"] for line in lines if line["model"] is not None))
 
 
-def _retry_of(job: Job, error: ErrorBody | None) -> RetryBody | None:
-    if job.status is not JobStatus.PENDING or job.next_attempt_at is None or error is None:
+def _retry_of(job: Job) -> Mapping[str, Any] | None:
+    if job.status is not JobStatus.PENDING or job.next_attempt_at is None or job.error is None:
         return None
-    return RetryBody(
-        attempt=job.attempt + 1,
-        max_attempts=job.max_attempts,
-        code=error.code,
-        reason=error.message,
-        next_attempt_at=job.next_attempt_at,
-    )
+    return {
+        "attempt": job.attempt + 1,
+        "max_attempts": job.max_attempts,
+        "code": job.error["code"],
+        "reason": job.error["message"],
+        "next_attempt_at": job.next_attempt_at,
+    }
 
 
-def _error_of(error: Mapping[str, Any]) -> ErrorBody:
-    return ErrorBody(**error)
-
-
-# A foreign producer may have written any params into its row.
-
-
-def _integer_of(value: Any, default: int | None) -> Any:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
-
-
-def _mapping_of(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, Mapping) else {}
-
-
-def json_response(
-    body: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Return a body that holds signed addresses, and so must not be cached."""
-    headers = {"Cache-Control": "no-store", **(headers or {})}
-    return Response(body.model_dump_json(), status, headers, media_type="application/json")
+def _queue_of(place: Place) -> Mapping[str, Any]:
+    now, seconds = datetime.now(UTC), place.seconds
+    return {
+        "position": None if place.ahead is None else place.ahead + 1,
+        "estimated_start_at": None if seconds is None else now + timedelta(seconds=seconds),
+    }

@@ -1,4 +1,7 @@
-"""Errors as clients get them: problem details (RFC 9457) with a stable `code`."""
+"""Errors as clients get them: problem details (RFC 9457) with a stable `code`.
+
+The codes are listed in `problem_codes`, those of jobs in `shared.errors`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,9 +11,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from shared.access.api_keys import Unauthorized
 from shared.api.problem_codes import PROBLEMS
+from shared.api.quotas import quota_headers, quota_reached
+from shared.api.sse import portion
 from shared.errors import DarkroomError, LimitReached, UnknownThing, one_line
 from shared.pydantic_errors import read_problem
 
@@ -19,14 +27,6 @@ UNAVAILABLE_RETRY_SECONDS = 2
 
 INTERNAL = "the request could not be processed"
 UNAVAILABLE = "a server that this request needs is unavailable; try again later"
-
-_HTTP_CODES = {
-    400: "malformed_json",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "payload_too_large",
-    415: "unsupported_media_type",
-}
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ def problem_of(error: DarkroomError) -> JSONResponse:
     if status == 500:
         log.error("request failed", code=error.code, reason=one_line(str(error)))
         return problem("internal", INTERNAL)
-    if status == 503:
+    if status == 503 and not isinstance(error, LimitReached):
         # The reason may hold texts of servers: it is for operators, not for clients.
         log.warning("request not served", code=code, reason=one_line(str(error)))
         return problem(code, UNAVAILABLE, headers={"Retry-After": str(UNAVAILABLE_RETRY_SECONDS)})
@@ -64,15 +64,30 @@ def problem_of(error: DarkroomError) -> JSONResponse:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, LimitReached):
         headers["Retry-After"] = str(error.retry_after_seconds)
+        headers |= quota_headers([quota_reached(error)])
     return problem(code, one_line(str(error)), headers=headers)
+
+
+def is_outage_of_events(scope: Scope, status: int) -> bool:
+    """Return whether a request for events is to be answered with an error that will pass.
+
+    At any status but 200 an EventSource gives up for good (HTML Standard, "Server-sent events").
+    """
+    return status in (429, 503) and str(scope["path"]).endswith("/events")
+
+
+def come_again() -> Response:
+    """Return the answer to a request for events that cannot be served now."""
+    return portion([], UNAVAILABLE_RETRY_SECONDS * 1000)
 
 
 def install_problems(app: FastAPI) -> None:
     """Make the application answer every error with a problem."""
 
     @app.exception_handler(DarkroomError)
-    async def on_our_error(_request: Request, error: DarkroomError) -> JSONResponse:
-        return problem_of(error)
+    async def on_our_error(request: Request, error: DarkroomError) -> Response:
+        answer = problem_of(error)
+        return come_again() if is_outage_of_events(request.scope, answer.status_code) else answer
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -86,10 +101,22 @@ def install_problems(app: FastAPI) -> None:
         return problem("invalid_request", line, errors=[each._asdict() for each in found])
 
     @app.exception_handler(HTTPException)
-    async def on_http_error(_request: Request, error: HTTPException) -> JSONResponse:
-        code = _HTTP_CODES.get(error.status_code, "invalid_request")
-        return problem(code, one_line(str(error.detail)), headers=error.headers)
+    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        codes = (code for code, (status, _) in PROBLEMS.items() if status == error.status_code)
+        detail, headers = one_line(str(error.detail)), error.headers
+        if error.status_code == 405:
+            # The framework names the methods of one route, of several with the same path.
+            headers = {"Allow": ", ".join(_methods_of(app, request.scope))}
+        return problem(next(codes, "invalid_request"), detail, headers=headers)
 
     @app.exception_handler(Exception)
     async def on_fault(_request: Request, _error: Exception) -> JSONResponse:
         return problem("internal", INTERNAL)
+
+
+def _methods_of(app: FastAPI, scope: Scope) -> list[str]:
+    return [
+        method
+        for method in ("GET", "POST", "PATCH", "DELETE")
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
+    ]

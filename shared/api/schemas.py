@@ -1,16 +1,30 @@
-"""The JSON bodies of the API, as the OpenAPI document describes them."""
+"""The JSON bodies of the API, as the OpenAPI document describes them.
+
+A job is `JobBody`; `presenter` fills it.
+"""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from typing_extensions import TypeAliasType
 
 from shared.api.problem_codes import PROBLEMS
 from shared.errors import DarkroomError
-from shared.imaging.request import Size, Style
+from shared.imaging.params import DEFAULT_SIZE, Size, Style
+from shared.imaging.request import Priority
+from shared.imaging.styles import DEFAULT_STYLE
 from shared.status import JobStatus
 
 
@@ -94,6 +108,7 @@ class ReceiptBody(_Body):
     charged_calls: int
     unknown_calls: int = Field(description="Calls that may have been billed.")
     unpriced_calls: int = Field(description="Billed calls without a known price.")
+    models: list[str] = Field(description="Those that were called, in their order.")
 
 
 class ImageBody(_Body):
@@ -130,6 +145,13 @@ class AssetBody(_Body):
     created_at: datetime
 
 
+class AssetPageBody(_Body):
+    """Uploaded pictures, newest first."""
+
+    items: list[AssetBody]
+    next_cursor: str | None = Field(description="For the next page; null on the last page.")
+
+
 class PreviewBody(_Body):
     """A preview of an image of a running attempt."""
 
@@ -151,6 +173,18 @@ class RetryBody(_Body):
     next_attempt_at: datetime
 
 
+class QueueBody(_Body):
+    """Where a job waits for a slot."""
+
+    position: int | None = Field(
+        description="1 for the job that starts next; null beyond some hundred jobs."
+    )
+    estimated_start_at: datetime | None = Field(
+        description="From the run times of recent jobs; null where nothing was measured, or where "
+        "the job waits for a limit or the end of a pause."
+    )
+
+
 class UrlsBody(_Body):
     """Addresses of the job; relative to the API's own unless PUBLIC_BASE_URL is set."""
 
@@ -159,22 +193,52 @@ class UrlsBody(_Body):
     cancel: str
 
 
+def _else(default: Any) -> WrapValidator:
+    """Show this instead of a parameter that a foreign producer left out or got wrong."""
+
+    def read(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        with suppress(ValidationError):
+            return check(value)
+        return default
+
+    return WrapValidator(read)
+
+
 class JobBody(_Body):
     """One accepted request."""
 
+    # A field is shown as soon as it is listed here: it is the column of the row by its name, else
+    # the parameter of the request. `Presenter.show` makes the others.
     id: UUID
     task_id: str
     status: JobStatus
     progress: int = Field(ge=0, le=100)
     message: str = Field(description="One line for a person.")
-    prompt: str
-    style: str = Field(description="One of the styles, unless the row is not of this API.")
-    size: str = Field(description="One of the sizes, unless the row is not of this API.")
-    n: int
-    seed: int | None
+    prompt: Annotated[str, _else("")]
+    model: str | None = Field(
+        description="Which makes the images; null for a waiting job that names none."
+    )
+    style: Annotated[str, _else(DEFAULT_STYLE)] = Field(
+        description="One of the styles, unless the row is not of this API."
+    )
+    size: Annotated[str, _else(DEFAULT_SIZE)] = Field(
+        description="One of the sizes, unless the row is not of this API."
+    )
+    quality: Annotated[str | None, _else(None)]
+    background: Annotated[str | None, _else(None)]
+    output_format: Annotated[str | None, _else(None)]
+    output_compression: Annotated[StrictInt | None, _else(None)]
+    moderation: Annotated[str | None, _else(None)]
+    n: Annotated[StrictInt, _else(1)]
+    seed: Annotated[StrictInt | None, _else(None)]
     product_id: str | None
     source_asset_id: UUID | None
-    metadata: dict[str, Any]
+    retry_of: UUID | None = Field(description="The job that this one retries.")
+    metadata: Annotated[dict[str, Any], _else({})]
+    priority: Priority
+    start_by: datetime | None = Field(
+        description="The job is cancelled if it has not started by then."
+    )
     images: list[ImageBody]
     previews: list[PreviewBody] = Field(
         description="Of the running attempt, if the model sends any."
@@ -188,6 +252,9 @@ class JobBody(_Body):
     attempts: list[AttemptBody]
     receipt: ReceiptBody
     retry: RetryBody | None = Field(description="Set while the job waits for another attempt.")
+    queue: QueueBody | None = Field(
+        description="Of a job that was read alone, while it waits for its first attempt."
+    )
     next_attempt_at: datetime | None
     cancel_requested_at: datetime | None
     created_at: datetime
@@ -216,16 +283,6 @@ class ScriptBody(_Body):
 
     tag: str = Field(examples=["[[fail:1]]"])
     meaning: str
-
-
-class StylesBody(_Body):
-    """All styles."""
-
-    items: list[StyleBody]
-    default: Style
-    scripts: list[ScriptBody] = Field(
-        description="Tags that the mock provider obeys; empty with other providers."
-    )
 
 
 class StatusTitleBody(_Body):
@@ -273,6 +330,9 @@ class ReadyBody(_Body):
 
     status: str = Field(examples=["ready"])
     checks: dict[str, str]
+    restarts: dict[str, int] = Field(
+        description="How often background tasks of this process failed and began anew, by name."
+    )
 
 
 class FieldProblemBody(_Body):

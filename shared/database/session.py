@@ -10,7 +10,8 @@ import psycopg2.errors
 from sqlalchemy import Engine, NullPool, create_engine, event, exc
 from sqlalchemy.orm import Session
 
-from shared.errors import ConfigurationError, ServiceUnavailable
+from shared.database.bounds import CHECK_SECONDS, BoundedConnection, BoundedCursor, Breaker
+from shared.errors import ConfigurationError, SchemaMissing, ServiceUnavailable, one_line
 
 STATEMENT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 2
@@ -24,6 +25,8 @@ _CONNECT_ARGUMENTS = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
+    "connection_factory": BoundedConnection,
+    "cursor_factory": BoundedCursor,
 }
 
 # Sent as a statement and not as libpq's `options`, which RDS Proxy and pgbouncer refuse.
@@ -58,13 +61,14 @@ def create_pooled_engine(database_url: str, application_name: str, size: int = 2
     engine = create_engine(
         database_url,
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
         pool_size=size,
         max_overflow=1,
         pool_timeout=5,
         pool_use_lifo=True,
         connect_args={**_CONNECT_ARGUMENTS, "application_name": application_name},
     )
-    event.listen(engine, "connect", _limit_session)
+    _prepare(engine)
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _check_if_idle)
     return engine
@@ -75,10 +79,11 @@ def create_unpooled_engine(database_url: str, application_name: str) -> Engine:
     engine = create_engine(
         database_url,
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
         poolclass=NullPool,
         connect_args={**_CONNECT_ARGUMENTS, "application_name": application_name},
     )
-    event.listen(engine, "connect", _limit_session)
+    _prepare(engine)
     return engine
 
 
@@ -108,8 +113,7 @@ def reporting_unavailability() -> Iterator[None]:
         if not _means_not_now(error):
             raise
         cause = getattr(error, "orig", None) or error
-        text = " ".join(str(cause).split())[:200]
-        raise ServiceUnavailable(f"PostgreSQL: {text}") from error
+        raise ServiceUnavailable(one_line(f"PostgreSQL: {cause}")) from error
 
 
 @contextmanager
@@ -119,7 +123,19 @@ def refusals_named() -> Iterator[None]:
         yield
     except exc.ProgrammingError as error:
         reason = str(error.orig).partition("\n")[0]
-        raise ConfigurationError(f"PostgreSQL: {reason} (was `darkroom migrate` run?)") from error
+        line = one_line(f"PostgreSQL: {reason} (was `darkroom migrate` run?)")
+        raise ConfigurationError(line) from error
+
+
+@contextmanager
+def naming_missing_schema() -> Iterator[None]:
+    """Turn a table or a column that PostgreSQL does not know into SchemaMissing."""
+    try:
+        yield
+    except exc.ProgrammingError as error:
+        reason = str(error.orig).partition("\n")[0]
+        line = one_line(f"PostgreSQL: {reason} (was `darkroom migrate` run?)")
+        raise SchemaMissing(line) from error
 
 
 def _means_not_now(error: Exception) -> bool:
@@ -131,10 +147,21 @@ def _means_not_now(error: Exception) -> bool:
     return isinstance(error, _UNAVAILABLE)
 
 
+def _prepare(engine: Engine) -> None:
+    breaker = Breaker(CONNECT_TIMEOUT_SECONDS)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        return breaker.connect(*arguments, **options)
+
+    event.listen(engine, "connect", _limit_session)
+
+
 def _limit_session(connection: Any, _record: Any) -> None:
     was_autocommit = connection.autocommit
     connection.autocommit = True
     with connection.cursor() as cursor:
+        cursor.seconds = CHECK_SECONDS
         cursor.execute(_SESSION_LIMITS)
     connection.autocommit = was_autocommit
 
@@ -149,6 +176,7 @@ def _check_if_idle(connection: Any, record: Any, _proxy: Any) -> None:
         return
     try:
         with connection.cursor() as cursor:
+            cursor.seconds = CHECK_SECONDS
             cursor.execute("SELECT 1")
     except connection.Error as error:
         raise exc.DisconnectionError from error

@@ -14,6 +14,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
+from shared.errors import one_line
 from shared.events import keys
 
 IDLE_SECONDS = 0.5
@@ -110,7 +111,7 @@ class ChannelConnection:
                     raise RedisConnectionError("not subscribed")
                 await self._receive_one(self._pubsub)
             except (RedisError, OSError) as error:
-                log.warning("subscription lost", reason=str(error)[:200])
+                log.warning("subscription lost", reason=one_line(str(error)))
                 await asyncio.sleep(RECONNECT_SECONDS)
                 await self._reconnect()
 

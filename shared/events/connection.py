@@ -1,22 +1,32 @@
 """Connections to Redis for events: with timeouts, and safe to use after a fork or a freeze."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis, RedisError
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MovedError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from shared.errors import ServiceUnavailable
+from shared.errors import ConfigurationError, ServiceUnavailable, one_line
+from shared.events import keys
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
 TIMEOUT_SECONDS = 1.0
 """No job waits longer for one event; `EventPublisher` pauses after each failure."""
+
+CLUSTER_ALTERNATIVE = (
+    "Use one primary with replicas (ElastiCache: cluster mode disabled, not serverless)."
+)
 
 
 def connect_redis(redis_url: str, max_connections: int = 4) -> Redis:
@@ -54,13 +64,45 @@ def connect_async_redis(redis_url: str) -> "AsyncRedis":
     return client
 
 
+def refuse_cluster_mode(redis: Redis) -> None:
+    """Check at the start of a process that one script may use all keys of a job.
+
+    A server that does not answer passes, because an outage of Redis ends no process.
+
+    Raises:
+        ConfigurationError: Redis is in cluster mode.
+    """
+    with suppress(RedisError):
+        if is_in_cluster_mode(redis):
+            raise ConfigurationError(
+                "settings: REDIS_URL names a Redis in cluster mode, which keeps the keys of a job "
+                f"in several slots. {CLUSTER_ALTERNATIVE}"
+            )
+
+
+def is_in_cluster_mode(redis: Redis) -> bool:
+    """Return whether the server refuses a script that uses two keys of one job.
+
+    Asked this way, because INFO is refused to users without administrative rights, and differs
+    between the managed services.
+
+    Raises:
+        RedisError: It does not answer, or does not run scripts for this user.
+    """
+    try:
+        redis.eval("return 0", 2, keys.stream("probe"), keys.celery_record("probe"))
+    except (ClusterCrossSlotError, ClusterDownError, MovedError):
+        return True
+    return False
+
+
 @contextmanager
 def reporting_unavailability() -> Iterator[None]:
     """Turn the errors of the client into ServiceUnavailable."""
     try:
         yield
     except RedisError as error:
-        raise ServiceUnavailable(f"Redis: {error}"[:200]) from error
+        raise ServiceUnavailable(one_line(f"Redis: {error}")) from error
 
 
 def _options(redis_url: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def parse_event(entry_id: str, data: str) -> Event:
     try:
         values = json.loads(data)
         step = Step(JobStatus(values["status"]), int(values["progress"]), str(values["message"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an event: {type(error).__name__}") from error
     return Event(entry_id, step)
 
@@ -65,12 +65,14 @@ def parse_entries(entries: Sequence[tuple[str, Mapping[str, str]]]) -> list[Even
     return events
 
 
-def row_event(step: Step, finished_at: datetime) -> Event:
+def row_event(step: Step, finished_at: datetime, after_id: str = FROM_THE_START) -> Event:
     """Return the last event of a job, made from its row for followers of a stream that lost it.
 
-    Every process makes the same id, so a client that reconnects with it has received everything.
+    Its id follows `after_id`, as the clock of the row may be behind that of the stream. A client
+    that reconnects with it has received everything (`is_of_row`).
     """
-    return Event(f"{int(finished_at.timestamp() * 1000)}-{ROW_SEQUENCE}", step)
+    milliseconds = max(int(finished_at.timestamp() * 1000), _order(after_id)[0])
+    return Event(f"{milliseconds}-{ROW_SEQUENCE}", step)
 
 
 def is_of_row(event_id: str) -> bool:
@@ -88,6 +90,15 @@ def is_event_id(text: str) -> bool:
 def follows(event_id: str, other_id: str) -> bool:
     """Return whether an event comes after another one."""
     return _order(event_id) > _order(other_id)
+
+
+def bounded(event_id: str, newest: Sequence[tuple[str, Any]]) -> str:
+    """Return the id, or that of the newest entry of a stream if the id is ahead of it.
+
+    An id can be made up, and Redis can lose a stream or fail over to an older state of it.
+    """
+    end = newest[0][0] if newest else FROM_THE_START
+    return end if follows(event_id, end) else event_id
 
 
 def _order(event_id: str) -> tuple[int, int]:

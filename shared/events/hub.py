@@ -7,11 +7,11 @@ which jobs have new events, `TopicReader` reads them and delivers them to the su
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import structlog
-
 from shared.errors import ServiceUnavailable
+from shared.events.background import keep_running
 from shared.events.channels import ChannelConnection
 from shared.events.connection import connect_async_redis
 from shared.events.event import Event
@@ -25,8 +25,6 @@ SUBSCRIBING_SECONDS = 1.0
 """A topic whose channel is not subscribed by then is read without it."""
 
 TICK_SECONDS = 0.5
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -111,8 +109,12 @@ class EventHub:
             ),
             TopicReader(connect_async_redis(self._redis_url)),
         )
-        for work in (session.channels.run(), session.reader.run(), self._tick(session.reader)):
-            _spawn(work, session.tasks)
+        for name, work in (
+            ("channels", session.channels.run),
+            ("reader", session.reader.run),
+            ("ticker", partial(self._tick, session.reader)),
+        ):
+            _spawn(keep_running(name, work), session.tasks)
         return session
 
     def _disconnect(self, session: _Session) -> None:
@@ -153,9 +155,3 @@ def _spawn(work: Coroutine[Any, Any, None], tasks: "set[asyncio.Task[None]]") ->
     task = asyncio.get_running_loop().create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
-    task.add_done_callback(_report_failure)
-
-
-def _report_failure(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("event hub failed", reason=repr(error))

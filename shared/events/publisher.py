@@ -4,7 +4,6 @@ An unavailable Redis never fails a job and hardly slows it. `AttemptEvents` keep
 appended; the sweep publishes the end of a job that was not announced.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ from typing import Any
 import structlog
 from redis import Redis, RedisError
 
+from shared.breaker import Breaker
+from shared.errors import one_line
 from shared.events import keys
 from shared.events.event import (
     completed_record,
     failed_record,
-    parse_entries,
     running_record,
     waiting_record,
 )
@@ -27,8 +27,8 @@ _SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 FIRST = 1
 """Sequence of an attempt's first event, which also carries its waiting event."""
 
-PAUSE_SECONDS = 2.0
-"""Nothing is sent for so long after a failure: a frozen Redis costs at most half of the time."""
+ENDED_SECONDS = 300
+"""How long the events of an ended job are kept: for clients that reconnect. Its row has the end."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,7 @@ class Entry:
             event of a job that was not waiting.
         kind: `waiting`, `again`, `running` or `last`; see append.lua.
         last_record: With `last`, the result record.
+        is_confirmed: Whether the row says that the attempt owns the job, which Redis had refused.
     """
 
     task_id: str
@@ -54,6 +55,7 @@ class Entry:
     kind: str
     step: Step
     last_record: str = ""
+    is_confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,28 +63,40 @@ class AppendResult:
     """The result of appending an event.
 
     Attributes:
-        outcome: `appended`, `repeated`, `fenced`, `ended`, or `unsent` if Redis is unavailable.
+        outcome: `appended`, `repeated`, `fenced`, `ended`, `unknown` if Redis lost the fence of a
+            running attempt, or `unsent` if Redis is unavailable.
         cancel_requested: Whether Redis knows of a request to cancel the job.
+        progress: The highest that clients have seen since the job last waited.
     """
 
     outcome: str
     cancel_requested: bool = False
+    progress: int = 0
 
 
 class EventPublisher:
     """Publishes events, each in one atomic step and one round trip.
 
     Args:
-        ttl_seconds: How long the keys of a job are kept after its newest event.
+        ttl_seconds: How long the keys of an open job are kept after its newest event, and the
+            result record of an ended one.
         stream_length: About how many events a stream keeps.
+        breaker: Of Redis; None makes one.
     """
 
-    def __init__(self, redis: Redis, *, ttl_seconds: int, stream_length: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        ttl_seconds: int,
+        stream_length: int,
+        breaker: Breaker | None = None,
+    ) -> None:
         self._redis = redis
         self._append = redis.register_script(_SCRIPT)
         self._limits = (ttl_seconds, stream_length)
         self._ttl_seconds = ttl_seconds
-        self._paused_until = 0.0
+        self._breaker = breaker or Breaker()
 
     def publish_waiting(
         self, task_id: str, *, token: int, attempt: int, max_attempts: int
@@ -118,26 +132,32 @@ class EventPublisher:
         except RedisError as error:
             log.warning("cancel shortcut not set", reason=_describe(error))
 
-    def find_last_progress(self, task_id: str) -> int | None:
-        """Return the progress of a running attempt's last event; None if unknown."""
+    def find_last_progress(self, task_id: str) -> int:
+        """Return the highest progress that clients have seen since the job last waited, or 0."""
+        if self.is_paused:
+            return 0
         try:
-            entries: Any = self._redis.xrevrange(keys.stream(task_id), count=1)
+            progress: Any = self._redis.hget(keys.fence(task_id), "progress")
         except RedisError as error:
-            log.warning("last event not read", reason=_describe(error))
-            return None
-        steps = [event.step for event in parse_entries(entries)]
-        return steps[0].progress if steps and steps[0].status is JobStatus.PROCESSING else None
+            self._note_failure("last progress not read", error)
+            return 0
+        return int(progress or 0)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether Redis has just failed, and nothing is sent for a while."""
+        return self._breaker.is_open
 
     def end_pause(self) -> None:
         """Try Redis again at the next event, however recently it failed."""
-        self._paused_until = 0.0
+        self._breaker.close()
 
     def append(self, entry: Entry) -> AppendResult:
         """Append and publish one event now, unless Redis has just failed."""
-        if time.monotonic() < self._paused_until:
+        if not self._breaker.admits():
             return AppendResult("unsent")
         try:
-            outcome, cancel = self._append(
+            outcome, cancel, progress = self._append(
                 keys=[
                     keys.stream(entry.task_id),
                     keys.fence(entry.task_id),
@@ -146,10 +166,18 @@ class EventPublisher:
                 args=self._arguments(entry),
             )
         except RedisError as error:
-            self._paused_until = time.monotonic() + PAUSE_SECONDS
-            log.warning("event not sent", reason=_describe(error))
+            self._note_failure("event not sent", error)
             return AppendResult("unsent")
-        return AppendResult(outcome, bool(cancel))
+        self._breaker.close()
+        return AppendResult(outcome, bool(cancel), progress)
+
+    def _note_failure(self, what: str, error: RedisError) -> None:
+        log.warning(what, reason=_describe(error))
+        # A key that is no key of ours concerns its job alone: Redis serves all others.
+        if "WRONGTYPE" in str(error):
+            self._breaker.close()
+        else:
+            self._breaker.open()
 
     def _arguments(self, entry: Entry) -> list[str | int]:
         record = entry.last_record
@@ -174,8 +202,10 @@ class EventPublisher:
             record,
             before,
             before_record,
+            int(entry.is_confirmed),
+            ENDED_SECONDS,
         ]
 
 
 def _describe(error: RedisError) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
+    return one_line(f"{type(error).__name__}: {error}")

@@ -11,7 +11,7 @@ from redis import Redis
 
 from shared.events import keys
 from shared.events.connection import reporting_unavailability
-from shared.events.event import Event, parse_entries
+from shared.events.event import FROM_THE_START, Event, bounded, parse_entries
 
 READ_AT_MOST = 500
 
@@ -25,29 +25,21 @@ class StreamReader:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def read(self, task_id: str, after_id: str) -> list[Event]:
-        """Return the events after the given one; none if there are no more."""
-        while True:
-            with reporting_unavailability():
-                entries: Any = self._redis.xrange(
-                    keys.stream(task_id), min=f"({after_id}", count=READ_AT_MOST
-                )
-            events = parse_entries(entries)
-            if events or not entries:
-                return events
-            after_id = entries[-1][0]
+    def read(self, task_id: str, after_id: str, wait_seconds: float | None = None) -> list[Event]:
+        """Return the events after the given one.
 
-    def wait(self, task_id: str, after_id: str, timeout_seconds: float) -> list[Event]:
-        """Return the events after the given one, once there are any; none after the timeout.
-
-        The timeout must be less than that of the connection.
+        Args:
+            task_id: Of the job.
+            after_id: Of an event, or `FROM_THE_START`.
+            wait_seconds: If there is none, wait so long for one: less than the connection's
+                timeout. None does not wait.
         """
         # BLOCK 0 would wait for ever.
-        milliseconds = max(1, math.ceil(timeout_seconds * 1000))
+        block = None if wait_seconds is None else max(1, math.ceil(wait_seconds * 1000))
         while True:
             with reporting_unavailability():
                 answer: Any = self._redis.xread(
-                    {keys.stream(task_id): after_id}, count=READ_AT_MOST, block=milliseconds
+                    {keys.stream(task_id): after_id}, count=READ_AT_MOST, block=block
                 )
             if not answer:
                 return []
@@ -55,6 +47,14 @@ class StreamReader:
             if events := parse_entries(entries):
                 return events
             after_id = entries[-1][0]
+
+    def find_start(self, task_id: str, after_id: str) -> str:
+        """Return the given id, or the end of the stream if the id is ahead of it."""
+        if after_id == FROM_THE_START:
+            return after_id
+        with reporting_unavailability():
+            newest: Any = self._redis.xrevrange(keys.stream(task_id), count=1)
+        return bounded(after_id, newest)
 
     def find_last(self, task_id: str) -> Event | None:
         """Return the newest event; None if the stream holds none."""

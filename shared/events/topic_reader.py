@@ -12,12 +12,13 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from shared.errors import one_line
 from shared.events import keys
 from shared.events.channels import RECONNECT_SECONDS
 from shared.events.connection import reporting_unavailability
-from shared.events.event import Event, follows, parse_entries
+from shared.events.event import Event, bounded, follows, parse_entries
 from shared.events.reader import READ_AT_MOST
 from shared.events.topics import Subscription, Topic
 
@@ -86,7 +87,7 @@ class TopicReader:
                     await self._catch_up(behind)
                     await self._read_on(due)
             except (RedisError, OSError) as error:
-                log.warning("streams not read", reason=str(error)[:200])
+                log.warning("streams not read", reason=one_line(str(error)))
                 self._behind += behind
                 self._due.update((topic.task_id, topic) for topic in due)
                 await asyncio.sleep(RECONNECT_SECONDS)
@@ -125,15 +126,25 @@ class TopicReader:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for subscription in behind:
+            # Before its events: what is appended in between follows this end.
+            pipeline.xrevrange(keys.stream(subscription.topic.task_id), count=1)
             pipeline.xrange(
                 keys.stream(subscription.topic.task_id),
                 min=f"({subscription.after_id}",
                 count=READ_AT_MOST,
             )
-        for subscription, entries in zip(behind, await pipeline.execute(), strict=True):
+        answers = await pipeline.execute(raise_on_error=False)
+        for subscription, newest, entries in zip(behind, answers[::2], answers[1::2], strict=True):
             topic = subscription.topic
             if subscription not in topic.subscriptions:
                 continue
+            if isinstance(entries, ResponseError):
+                _log_unreadable(topic, entries)
+                continue
+            for answer in (newest, entries):
+                if isinstance(answer, Exception):
+                    raise answer
+            subscription.after_id = bounded(subscription.after_id, newest)
             for event in parse_entries(entries):
                 subscription.deliver(event)
             if len(entries) >= READ_AT_MOST:
@@ -141,9 +152,23 @@ class TopicReader:
                 self._behind.append(subscription)
                 continue
             subscription.is_live = True
-            # A client may name an id that its stream has not reached, to the harm of itself alone.
             if topic.after_id is None or follows(topic.after_id, subscription.after_id):
                 topic.after_id = subscription.after_id
+
+    async def _read_each(self, topics: dict[str, Topic]) -> list[tuple[str, Any]]:
+        """Read topics one by one, as one of them is no stream; that one is given up."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for stream, topic in topics.items():
+            pipeline.xrange(stream, min=f"({topic.after_id}", count=READ_AT_MOST)
+        answers = await pipeline.execute(raise_on_error=False)
+        found = list(zip(topics, answers, strict=True))
+        for stream, entries in found:
+            if isinstance(entries, ResponseError):
+                _log_unreadable(topics[stream], entries)
+                topics[stream].after_id = None
+        return [
+            (stream, entries) for stream, entries in found if isinstance(entries, list) and entries
+        ]
 
     async def _read_on(self, due: list[Topic]) -> None:
         topics = {keys.stream(topic.task_id): topic for topic in due if topic.subscriptions}
@@ -154,7 +179,10 @@ class TopicReader:
         for stream, topic in topics.items():
             topic.read_at = now
             after[stream] = topic.after_id
-        answer: Any = await self._redis.xread(after, count=READ_AT_MOST)
+        try:
+            answer: Any = await self._redis.xread(after, count=READ_AT_MOST)
+        except ResponseError:
+            answer = await self._read_each(topics)
         for stream, entries in answer:
             topic = topics[stream]
             topic.after_id = entries[-1][0]
@@ -165,3 +193,8 @@ class TopicReader:
                 if subscription.is_live:
                     for event in events:
                         subscription.deliver(event)
+
+
+def _log_unreadable(topic: Topic, error: ResponseError) -> None:
+    """Log that a job has no stream: its followers get its end from its row."""
+    log.warning("stream not readable", task_id=topic.task_id, reason=one_line(str(error)))

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 
+import structlog
+
 from shared.events.event import Event, follows
 
 Deliver = Callable[[Event], None]
+
+log = structlog.get_logger(__name__)
 
 
 class Topic:
@@ -60,7 +64,11 @@ class Subscription:
         self.silent_ticks = 0
         if event.is_last:
             self.stop()
-        deliver(event)
+        try:
+            deliver(event)
+        except Exception:  # One broken follower must not keep the others from their events.
+            log.exception("event not delivered", task_id=self.topic.task_id)
+            self.stop()
 
     def stop(self) -> None:
         """Deliver nothing more."""

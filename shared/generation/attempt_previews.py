@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
+from typing import Self
 
 import structlog
 
@@ -16,8 +17,8 @@ from shared.deadline import Deadline, shielded
 from shared.errors import LeaseLost, one_line
 from shared.imaging.provider import PreviewImage
 from shared.imaging.store import ImageStore, preview_key
+from shared.jobs.attempt_store import AttemptStore, StoredPreview
 from shared.jobs.model import Claim
-from shared.jobs.preview_store import PreviewStore, StoredPreview
 
 PATIENCE_SECONDS = 2.0
 """How long an attempt waits for a preview: disks and servers promise no shorter time."""
@@ -25,37 +26,33 @@ PATIENCE_SECONDS = 2.0
 log = structlog.get_logger(__name__)
 
 
-class PreviewKeeper:
-    """Keeps the previews of running attempts: their bytes in the image store, then their rows."""
-
-    def __init__(self, image_store: ImageStore, rows: PreviewStore) -> None:
-        self._image_store = image_store
-        self._rows = rows
-
-    @contextmanager
-    def showing(self, claim: Claim, deadline: Deadline) -> Iterator["AttemptPreviews"]:
-        """Show the previews of an attempt, up to the end of the body."""
-        previews = AttemptPreviews(self._image_store, self._rows, claim, deadline)
-        yield previews
-        # In a process that is being ended they stay, and are deleted with the job.
-        previews.is_over = True
-        if previews.keys:
-            previews.forget()
-
-
 class AttemptPreviews:
-    """The previews of one attempt; an attempt without previews costs nothing."""
+    """The previews of one attempt: their bytes in the image store, then their rows.
+
+    An attempt without previews costs nothing.
+    """
 
     def __init__(
-        self, image_store: ImageStore, rows: PreviewStore, claim: Claim, deadline: Deadline
+        self, image_store: ImageStore, rows: AttemptStore, claim: Claim, deadline: Deadline
     ) -> None:
         self._image_store = image_store
         self._rows = rows
         self._claim = claim
         self._deadline = deadline
         self._is_kept = True
-        self.keys: set[str] = set()
-        self.is_over = False
+        self._is_over = False
+        self._keys: set[str] = set()
+
+    @contextmanager
+    def showing(self) -> Iterator[Self]:
+        """Show previews up to the end of the body, then delete them.
+
+        In a process that is being ended they stay, and are deleted with the job.
+        """
+        yield self
+        self._is_over = True
+        if self._keys:
+            _is_done_within(PATIENCE_SECONDS, self._forget)
 
     def keep(self, preview: PreviewImage) -> None:
         """Show a preview from now on, in place of the one that its position had.
@@ -67,21 +64,17 @@ class AttemptPreviews:
             seconds = min(PATIENCE_SECONDS, self._deadline.remaining_seconds())
             self._is_kept = _is_done_within(seconds, lambda: self._keep(preview))
 
-    def forget(self) -> None:
-        """Delete what was kept, once the attempt has ended; the rest is deleted with the job."""
-        _is_done_within(PATIENCE_SECONDS, self._forget)
-
     def _keep(self, preview: PreviewImage) -> None:
         claim = self._claim
-        # Noted before the bytes are there: `forget` may come while a store hangs.
+        # Noted before the bytes are there: `_forget` may come while a store hangs.
         key = preview_key(claim.job_id, claim.attempt, preview.position)
-        self.keys.add(key)
-        self._image_store.save_preview(claim.job_id, claim.attempt, preview)
-        if self.is_over:
-            # The attempt waits no longer, and `forget` may have run before the bytes were there.
-            self._image_store.delete_previews([key])
+        self._keys.add(key)
+        self._image_store.put(key, preview.data, preview.media_type)
+        if self._is_over:
+            # The attempt waits no longer, and `_forget` may have run before the bytes were there.
+            self._image_store.remove(key)
             return
-        self._rows.note(
+        self._rows.note_preview(
             claim,
             StoredPreview(
                 preview.position, key, preview.media_type, preview.width_px, preview.height_px
@@ -92,9 +85,9 @@ class AttemptPreviews:
         # The rows first: no address may lead to bytes that are deleted. If that fails the bytes
         # are deleted all the same: an attempt that has ended shows no preview.
         try:
-            self._rows.forget(self._claim)
+            self._rows.forget_previews(self._claim)
         finally:
-            self._image_store.delete_previews(sorted(self.keys))
+            self._image_store.remove(*sorted(self._keys))
 
 
 def _is_done_within(seconds: float, work: Callable[[], None]) -> bool:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from shared.errors import ChargeUnknown, CostLimitReached
-from shared.imaging.offers import PriceOf, unknown_price
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState
+from shared.imaging.providers.declaration import PriceOf
 from shared.jobs.model import EarlierCalls
 
 
@@ -15,24 +15,41 @@ class ChargePolicy:
 
     Attributes:
         on_unknown: `retry` accepts a second bill, and the ledger shows both; `fail` does not.
-        price_of: What images of the model cost.
+        is_free: The provider never charges anything.
     """
 
     on_unknown: str
-    price_of: PriceOf = unknown_price
+    is_free: bool = False
+
+    @property
+    def of_open_call(self) -> ChargeState:
+        """What is known of a call that has begun."""
+        return ChargeState.NONE if self.is_free else ChargeState.UNKNOWN
 
     def accepts_double(self, params: ImageParams) -> bool:
         """Return whether a job may call again after a call that may have been billed."""
         return (params.on_unknown_charge or self.on_unknown) == "retry"
 
-    def allows_another(self, params: ImageParams, charge_state: ChargeState) -> bool:
-        """Return whether an attempt with this bill may be followed by another."""
-        return charge_state is not ChargeState.UNKNOWN or self.accepts_double(params)
+    def allows_another(
+        self, params: ImageParams, charge_state: ChargeState, *, can_ask: bool = False
+    ) -> bool:
+        """Return whether an attempt with this bill may be followed by another.
 
-    def check_call(self, params: ImageParams, earlier: EarlierCalls, missing: int) -> None:
+        Args:
+            params: Of the job.
+            charge_state: What is known of the bill.
+            can_ask: The next attempt asks for what was bought, instead of buying it again.
+        """
+        is_known = can_ask or charge_state is not ChargeState.UNKNOWN
+        return is_known or self.accepts_double(params)
+
+    def check_call(
+        self, params: ImageParams, earlier: EarlierCalls, missing: int, price_of: PriceOf
+    ) -> None:
         """Let an attempt call the provider for the missing images.
 
         An earlier call whose bill is not known counts as one for all images of the job.
+        `price_of` returns what images of the model cost.
 
         Raises:
             ChargeUnknown: An earlier call may have been billed, and that is not accepted.
@@ -40,10 +57,10 @@ class ChargePolicy:
         """
         if earlier.unknown and not self.accepts_double(params):
             raise ChargeUnknown("Not tried again: an earlier call may have been billed")
-        most = params.max_cost_microdollars
+        most = params.max_cost
         if most is None:
             return
-        whole, rest = self.price_of(params.size, params.n), self.price_of(params.size, missing)
+        whole, rest = price_of(params.size, params.n), price_of(params.size, missing)
         if whole is None or rest is None:
             return
         if earlier.spent_microdollars + earlier.unknown * whole + rest > most:

@@ -1,38 +1,31 @@
 """How attempts end: completed, failed, to be tried again, released, or left to the sweep.
 
 Called by `shared.generation.handler`. The row is written first, then the event is published.
+The sweep and a cancel end jobs, too: every end passes `shared.generation.announce`.
 """
-
-from dataclasses import asdict
-from typing import Any
-from uuid import UUID, uuid4
 
 import structlog
 
 from shared.errors import (
     ChargeUnknown,
-    CostLimitReached,
     DarkroomError,
     JobCancelled,
     LeaseLost,
     ServiceUnavailable,
-    SoftTimeLimitReached,
+    StorageUnavailable,
     error_record,
     one_line,
+    public_line,
 )
 from shared.generation.announce import Announcer
 from shared.generation.attempt import RunningAttempt
 from shared.generation.charges import ChargePolicy
-from shared.generation.outages import repeat_to_settle
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
-from shared.imaging.store import StoredImage
+from shared.generation.saved_images import result_of, rows_of
 from shared.jobs.attempt_store import AttemptStore
-from shared.jobs.model import LedgerFacts
+from shared.jobs.model import REQUEST_ID_MAX_CHARS, LedgerFacts
 from shared.jobs.retry import RetryPolicy
 from shared.status import failed, waiting
-
-_ENDS_OF_MONEY = (ChargeUnknown, CostLimitReached)
-"""After these a job is completed with the images that it has."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,19 +46,21 @@ class AttemptEnding:
         self._charges = charges
 
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
-        """Record the images that are saved; `error` says why others are missing.
+        """Record the images that are saved; `error` says why the attempt ended before.
 
         Raises:
             LeaseLost: Another attempt has taken the job over; the saved bytes stay unused.
             SoftTimeLimitReached: PostgreSQL stayed unavailable up to the soft limit.
+            ServiceUnavailable: It stayed unavailable after the attempt had ended.
         """
         claim = attempt.claim
         missing = attempt.params.n - len(attempt.saved)
-        rows = [_image_row(image, uuid4()) for _, image in sorted(attempt.saved.items())]
-        result = _result_of(rows, missing)
+        rows = rows_of(attempt.saved.values())
+        result = result_of(rows, missing)
         facts = _facts_of(attempt)
         record = None if error is None else error_record(error, claim.attempt)
-        ending = attempt.repeat(lambda: self._attempts.complete(claim, rows, result, facts, record))
+        repeat = attempt.repeat if error is None else attempt.repeat_to_settle
+        ending = repeat(lambda: self._attempts.complete(claim, rows, result, facts, record))
         self._announcer.announce(ending, attempt.events)
         return Completed(missing)
 
@@ -74,26 +69,42 @@ class AttemptEnding:
         attempt.note_error(error)
         log.warning("attempt failed", code=error.code, reason=one_line(str(error)))
         try:
-            if error.retryable and not attempt.claim.is_last:
-                if self._charges.allows_another(attempt.params, attempt.charge_state):
+            if error.retryable and not attempt.claim.is_last and not attempt.is_whole:
+                can_ask = attempt.unnamed == set()
+                if self._charges.allows_another(
+                    attempt.params, attempt.charge_state, can_ask=can_ask
+                ):
                     return self._retry(attempt, error)
                 error = ChargeUnknown(
-                    f"{error}; not tried again, as the call may have been billed ({error.code})",
+                    f"{public_line(error)}; not tried again, as the call may have been billed "
+                    f"({error.code})",
                     provider_code=getattr(error, "provider_code", None),
                 )
-            if attempt.saved and (error.retryable or isinstance(error, _ENDS_OF_MONEY)):
+            if attempt.saved:
+                # They were paid for, whatever has happened since.
                 return self.complete(attempt, error)
             return self._fail(attempt, error)
-        except SoftTimeLimitReached as limit:
-            return self.settle(attempt, limit)
         except LeaseLost as lost:
-            log.warning("attempt overtaken", reason=str(lost))
-            return NothingToDo("lease_lost")
+            return self.leave(attempt, lost)
         except ServiceUnavailable as unavailable:
             log.error(  # noqa: TRY400 - a server is unavailable, the code is right
                 "ending left to the sweep", reason=str(unavailable)
             )
             return NothingToDo("left_to_sweep")
+
+    def leave(self, attempt: RunningAttempt, reason: LeaseLost) -> Outcome:
+        """Leave the job to the attempt that owns it now; note the bill of this one.
+
+        Images that were saved of a job that is deleted by now are deleted, too.
+        """
+        log.warning("attempt overtaken", reason=str(reason))
+        try:
+            exists = self._attempts.note_overtaken(attempt.claim, _facts_of(attempt))
+            if attempt.saved and not exists:
+                attempt.image_store.delete(attempt.claim.job_id)
+        except (ServiceUnavailable, StorageUnavailable) as error:
+            log.warning("left to the housekeeping", reason=str(error))
+        return NothingToDo("lease_lost")
 
     def release(self, attempt: RunningAttempt) -> Outcome:
         """Hand back a job whose provider was not called: this attempt does not count."""
@@ -127,10 +138,8 @@ class AttemptEnding:
         record = error_record(error, claim.attempt)
         facts = _facts_of(attempt)
         try:
-            repeat_to_settle(
-                lambda: self._attempts.retry(claim, step, record, facts, delay_seconds),
-                attempt.lease,
-                attempt.deadline,
+            attempt.repeat_to_settle(
+                lambda: self._attempts.retry(claim, step, record, facts, delay_seconds)
             )
         except LeaseLost:
             # Refused because the job was cancelled meanwhile, or was taken over. The fence
@@ -141,33 +150,23 @@ class AttemptEnding:
 
     def _fail(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
         claim = attempt.claim
-        step = failed(attempt.lease.step.progress, one_line(str(error)))
+        step = failed(attempt.lease.step.progress, public_line(error))
         record = error_record(error, claim.attempt)
         facts = _facts_of(attempt)
-        ending = repeat_to_settle(
-            lambda: self._attempts.fail(claim, step, record, facts), attempt.lease, attempt.deadline
-        )
+        ending = attempt.repeat_to_settle(lambda: self._attempts.fail(claim, step, record, facts))
         self._announcer.announce(ending, attempt.events)
-        return Failed(error.code)
+        return Failed(error.code, one_line(str(error)))
 
 
 def _facts_of(attempt: RunningAttempt) -> LedgerFacts:
     receipt = attempt.receipt
+    name = (receipt and receipt.request_id) or attempt.request_id
+    request_id = None if name is None else one_line(name)[:REQUEST_ID_MAX_CHARS]
     if receipt is None:
-        return LedgerFacts(attempt.charge_state.value, attempt.request_id)
+        return LedgerFacts(attempt.charge_state.value, request_id)
     return LedgerFacts(
         attempt.charge_state.value,
-        receipt.request_id or attempt.request_id,
-        receipt.units,
+        request_id,
+        receipt.units or None,
         receipt.price_microdollars,
     )
-
-
-def _result_of(rows: list[dict[str, Any]], missing: int) -> dict[str, Any]:
-    """Return the `result` of a job: its images as clients see them, and how many are missing."""
-    shown = ("id", "position", "url", "media_type", "width_px", "height_px")
-    return {"images": [{name: row[name] for name in shown} for row in rows], "missing": missing}
-
-
-def _image_row(image: StoredImage, image_id: UUID) -> dict[str, Any]:
-    return {"id": str(image_id), "url": f"/v1/images/{image_id}", **asdict(image)}

@@ -38,12 +38,19 @@ class EventFollower:
             ServiceUnavailable: Neither Redis nor PostgreSQL can be reached.
         """
         job = self._jobs.get(job_id, workspace_id)
+        after_id = self.find_start(job, after_id)
         while True:
             for event in self.wait(job, after_id, math.inf):
                 after_id = event.id
                 yield event
                 if event.is_last:
                     return
+
+    def find_start(self, job: Job, after_id: str) -> str:
+        """Return the given id, or the end of the stream if the id is ahead of it."""
+        with suppress(ServiceUnavailable):
+            return self._reader.find_start(job.task_id, after_id)
+        return after_id
 
     def wait(self, job: Job, after_id: str, until: float) -> list[Event]:
         """Return the events after the given one, once there are any; none after `until`.
@@ -57,7 +64,7 @@ class EventFollower:
         while True:
             left_seconds = max(0.0, min(WAIT_SECONDS, until - time.monotonic()))
             try:
-                events = self._reader.wait(job.task_id, after_id, left_seconds)
+                events = self._reader.read(job.task_id, after_id, left_seconds)
             except ServiceUnavailable:
                 time.sleep(left_seconds)
                 events = self.find_rest(job, after_id)
@@ -83,7 +90,7 @@ class EventFollower:
                     rest += late
                     after_id = late[-1].id
             if not any(event.is_last for event in rest):
-                rest.append(row_event(row.step, row.ending.finished_at))
+                rest.append(row_event(row.step, row.ending.finished_at, after_id))
             return rest
         return []
 

@@ -4,6 +4,7 @@ A runtime hands over the job id of an envelope and a deadline, and obeys the out
 called by the Celery task and by the Lambda handler, in the main thread of a process.
 """
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,11 +26,13 @@ from shared.errors import (
 from shared.events.attempt_events import AttemptEvents
 from shared.events.publisher import EventPublisher
 from shared.generation.attempt import RunningAttempt
-from shared.generation.attempt_previews import AttemptPreviews, PreviewKeeper
+from shared.generation.attempt_previews import AttemptPreviews
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.lease import LeaseKeeper
 from shared.generation.outcome import NothingToDo, Outcome, RetryAfter
+from shared.generation.purchases import AttemptPurchases, OpenBills
+from shared.imaging.models import Models, OfferedModel
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState
 from shared.imaging.service import ImageService
@@ -37,6 +40,9 @@ from shared.imaging.store import ImageStore
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import Claim, ClaimRefused, EarlierCalls
 from shared.status import PREPARING, SAVING, STARTING
+
+_NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror)
+"""Other errors of the system, such as a full disk, are no fault of the provider."""
 
 log = structlog.get_logger(__name__)
 
@@ -61,12 +67,13 @@ class GenerationHandler:
     attempts: AttemptStore
     publisher: EventPublisher
     keeper: LeaseKeeper
-    previews: PreviewKeeper
+    models: Models
     images: ImageService
     image_store: ImageStore
     charges: ChargePolicy
     ending: AttemptEnding
     traits: RuntimeTraits
+    bills: OpenBills | None = None
 
     def handle(self, job_id: str, deadline: Deadline) -> Outcome:
         """Run one attempt of the job, if it is due and not owned by another worker.
@@ -77,7 +84,7 @@ class GenerationHandler:
             ServiceUnavailable: PostgreSQL was unavailable at the claim; nothing has happened yet.
         """
         with shielded(), bound_contextvars(job_id=str(job_id)[:64]):
-            claim = self.attempts.claim(_parse_job_id(job_id))
+            claim = self.attempts.claim(_parse_job_id(job_id), deadline.kill_seconds)
             if isinstance(claim, ClaimRefused):
                 log.info("nothing to run", reason=claim.reason)
                 is_early = claim.reason == "not_due"
@@ -88,26 +95,28 @@ class GenerationHandler:
                 outcome = self._run(claim, deadline)
                 seconds = round(time.monotonic() - started_at, 3)
                 log.info("attempt ended", outcome=outcome.name, seconds=seconds)
-                return outcome
+            if self.bills is not None:
+                self.bills.ask(deadline)
+            return outcome
 
     def _run(self, claim: Claim, deadline: Deadline) -> Outcome:
-        events = AttemptEvents(
-            self.publisher,
-            claim.task_id,
-            token=claim.token,
-            attempt=claim.attempt,
-            max_attempts=claim.max_attempts,
-        )
-        with (
-            self.previews.showing(claim, deadline) as previews,
-            self.keeper.holding(claim) as lease,
-        ):
+        shown = AttemptPreviews(self.image_store, self.attempts, claim, deadline)
+        with shown.showing() as previews, self.keeper.holding(claim) as lease:
+            events = AttemptEvents(
+                self.publisher,
+                claim.task_id,
+                token=claim.token,
+                attempt=claim.attempt,
+                max_attempts=claim.max_attempts,
+                owns_job=lease.owns_job,
+            )
             attempt = RunningAttempt(claim, deadline, lease, events, self.image_store)
             try:
-                attempt.publish(STARTING)
+                started = attempt.publish(STARTING)
                 attempt.publish(PREPARING)
                 attempt.params = ImageParams.from_row(claim.params, claim.job_id)
-                if claim.attempt > 1:
+                # Redis may remember an attempt that the row has forgotten in a failover.
+                if claim.attempt > 1 or started.outcome != "appended":
                     self._find_saved(attempt)
                 if self.traits.is_stopping():
                     return self.ending.release(attempt)
@@ -117,8 +126,7 @@ class GenerationHandler:
                     attempt.publish(SAVING)
                 return self.ending.complete(attempt)
             except LeaseLost as error:
-                log.warning("attempt overtaken", reason=str(error))
-                return NothingToDo("lease_lost")
+                return self.ending.leave(attempt, error)
             except Exception as error:  # The attempt boundary: every error gets a row.
                 return self.ending.settle(attempt, self._name_error(error, attempt))
             except BaseException:
@@ -127,30 +135,38 @@ class GenerationHandler:
 
     def _generate(self, attempt: RunningAttempt, previews: AttemptPreviews) -> None:
         claim, params, deadline = attempt.claim, attempt.params, attempt.deadline
+        model = self.models.get(claim.model)
+        # A foreign producer may have asked for anything.
+        model.offer.check(params, has_reference=claim.source_asset_id is not None)
         missing = tuple(n for n in range(params.n) if n not in attempt.saved)
         deadline.check()
         earlier = EarlierCalls()
         if claim.attempt > 1:
             earlier = attempt.repeat(lambda: self.attempts.earlier_calls(claim))
-        self.charges.check_call(params, earlier, len(missing))
+        bought = {each.position for each in earlier.purchases}
+        price_of = model.offer.priced(params.quality)
+        self.charges.check_call(params, earlier, len({*missing} - bought), price_of)
         reference = None
         if claim.source_asset_id is not None:
             reference = self._load_reference(attempt, claim.source_asset_id)
         # Servers may have been waited for: past the deadline there is no call, and so no bill.
         deadline.check()
-        attempt.is_sent, attempt.charge_state = True, ChargeState.UNKNOWN
         with interruptible():
+            attempt.is_sent, attempt.charge_state = True, self._open_charge(model)
             answer = self.images.process_generation(
                 claim.job_id,
                 params,
+                model=model,
                 positions=missing,
                 attempt=claim.attempt,
+                idempotency_key=_idempotency_key(attempt, earlier),
                 reference=reference,
                 deadline=deadline,
                 on_progress=attempt.publish_rendering,
                 on_bill=attempt.note_bill,
                 on_image=attempt.keep,
                 on_preview=previews.keep,
+                purchases=self._purchases_of(attempt, model, earlier),
             )
         attempt.note_bill(answer.charge_state, answer.receipt)
         # What was paid for is kept first; only then may the attempt stop.
@@ -161,6 +177,18 @@ class GenerationHandler:
         attempt.lease.check(result)
         if still_missing := params.n - len(attempt.saved):
             raise ImagesMissing(params.n, still_missing, charge_state=answer.charge_state.value)
+
+    def _open_charge(self, model: OfferedModel) -> ChargeState:
+        """Return what is known of the bill before anything is sent."""
+        # Each purchase is noted before it is sent.
+        return ChargeState.NONE if model.makes_later else self.charges.of_open_call
+
+    def _purchases_of(
+        self, attempt: RunningAttempt, model: OfferedModel, earlier: EarlierCalls
+    ) -> AttemptPurchases | None:
+        if not model.makes_later:
+            return None
+        return AttemptPurchases(attempt, self.attempts, earlier.purchases)
 
     def _find_saved(self, attempt: RunningAttempt) -> None:
         for image in self.image_store.find_saved(attempt.claim.job_id):
@@ -176,10 +204,19 @@ class GenerationHandler:
             return error
         if isinstance(error, self.traits.soft_limit_errors):
             return SoftTimeLimitReached(attempt.deadline.soft_limit_seconds)
-        if isinstance(error, OSError):
+        if isinstance(error, _NETWORK_ERRORS):
             return ProviderUnavailable(f"Network error ({type(error).__name__})")
         log.exception("attempt broke", exc_info=error)
         return UnexpectedError(f"Internal error ({type(error).__name__})")
+
+
+def _idempotency_key(attempt: RunningAttempt, earlier: EarlierCalls) -> str:
+    """Return a key that changes with each answer, and not for a call that may have been billed.
+
+    An attempt that has saved an image had an answer; the images to ask for are others since.
+    """
+    saved_last = max((image.attempt for image in attempt.saved.values()), default=0)
+    return f"{attempt.claim.job_id}-{max(earlier.last_known, saved_last) + 1}"
 
 
 def _parse_job_id(job_id: str) -> UUID:

@@ -1,13 +1,16 @@
 """Keeping the leases of running attempts: one thread a process, whatever it runs.
 
+How long a lease is: LEASE_SECONDS in `shared.settings`.
+
 The thread extends what this process holds, and learns from the row that the job was
 cancelled, or that another worker owns it now. Either stops the attempt at its next step,
 or in the middle of a provider call, by a signal to the main thread.
 """
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -31,13 +34,17 @@ class HeldLease:
         step: What the next extension writes into the row.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, attempts: AttemptStore) -> None:
         self.claim = claim
+        self._attempts = attempts
         self.step: Step = STARTING
         self.stop_reason: AttemptError | None = None
+        # The extension that shows that the attempt has reached its time limit.
+        seconds_to_limit = claim.time_limit_seconds - attempts.last_seconds / 2
+        self.last_extension_at = time.monotonic() + seconds_to_limit
 
     def check(self, result: AppendResult) -> None:
-        """Stop the attempt if the row says so, or Redis, at the event that was published last.
+        """Stop the attempt if the row says so, at the event that was published last.
 
         Raises:
             JobCancelled: The job is to be cancelled.
@@ -46,10 +53,21 @@ class HeldLease:
         if self.stop_reason is not None:
             raise self.stop_reason
         if result.cancel_requested:
-            raise JobCancelled
+            # Redis is quicker to say it, but only the row knows.
+            with suppress(ServiceUnavailable):
+                if self._attempts.find_standing(self.claim):
+                    raise JobCancelled
         if result.outcome in ("fenced", "ended"):
             claim = self.claim
             raise LeaseLost(f"attempt {claim.attempt} of job {claim.job_id} was overtaken")
+
+    def owns_job(self) -> bool:
+        """Ask the row whether the attempt owns the job.
+
+        Raises:
+            ServiceUnavailable: PostgreSQL cannot be reached.
+        """
+        return self._attempts.find_standing(self.claim) is not None
 
 
 class LeaseKeeper:
@@ -71,7 +89,7 @@ class LeaseKeeper:
 
         To be entered while signals are shielded: the thread started here must not take them.
         """
-        lease = HeldLease(claim)
+        lease = HeldLease(claim, self._attempts)
         self._ensure_thread()
         with self._lock:
             self._held[id(lease)] = lease
@@ -91,11 +109,17 @@ class LeaseKeeper:
 
     def _keep(self) -> None:
         tick = threading.Event()
-        while not tick.wait(self._interval_seconds):
+        while not tick.wait(self._seconds_to_extension()):
             with self._lock:
                 leases = list(self._held.values())
             if leases:
                 self._extend(leases)
+
+    def _seconds_to_extension(self) -> float:
+        now = time.monotonic()
+        with self._lock:
+            last = [lease.last_extension_at - now for lease in self._held.values()]
+        return min((self._interval_seconds, *(seconds for seconds in last if seconds > 0)))
 
     def _extend(self, leases: list[HeldLease]) -> None:
         try:

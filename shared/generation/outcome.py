@@ -1,6 +1,9 @@
-"""What the handler returns to its runtime, which obeys it."""
+"""What the handler returns to its runtime, which obeys it.
 
-from dataclasses import dataclass
+What happens when a job ends stands in `shared.generation.announce`.
+"""
+
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 
@@ -18,6 +21,7 @@ class Failed:
 
     name: ClassVar[str] = "failed"
     code: str
+    message: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,14 @@
 Called after a submission, at the end of an attempt, by a timer and by the sweep.
 """
 
-import time
 from collections.abc import Callable, Sequence
 
 import structlog
 
+from shared.breaker import Breaker
 from shared.errors import ServiceUnavailable
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.release_store import BATCH, ReleasedJob, ReleaseRules, ReleaseStore
-
-PAUSE_SECONDS = 2.0
-"""After the queue refused an envelope, none is sent for so long: a refusal takes seconds."""
 
 LOST_AFTER_SECONDS = 2.0
 """An envelope may take so long from the commit of its row to its claim."""
@@ -22,12 +19,18 @@ log = structlog.get_logger(__name__)
 
 
 class Releaser:
-    """Sends envelopes for as many jobs as there are free slots, and a small reserve."""
+    """Sends envelopes for as many jobs as there are free slots, and a small reserve.
 
-    def __init__(self, store: ReleaseStore, dispatcher: Dispatcher) -> None:
+    Args:
+        breaker: Of the queue's server: a refusal takes seconds. None makes one.
+    """
+
+    def __init__(
+        self, store: ReleaseStore, dispatcher: Dispatcher, breaker: Breaker | None = None
+    ) -> None:
         self._store = store
         self._dispatcher = dispatcher
-        self._paused_until = 0.0
+        self._breaker = breaker or Breaker()
 
     @property
     def rules_now(self) -> ReleaseRules | None:
@@ -37,7 +40,7 @@ class Releaser:
     @property
     def is_paused(self) -> bool:
         """Whether the queue has just refused an envelope."""
-        return time.monotonic() < self._paused_until
+        return self._breaker.is_open
 
     def release(self, *, in_batches: bool = False) -> int:
         """Release waiting jobs and return how many envelopes were sent.
@@ -49,7 +52,7 @@ class Releaser:
         Raises:
             ServiceUnavailable: PostgreSQL cannot be reached.
         """
-        sent = 0
+        sent, is_more = 0, False
         while not self.is_paused:
             room = self._store.find_room()
             at_least = room.slots if room and in_batches else 1
@@ -57,8 +60,11 @@ class Releaser:
                 break
             jobs = self._store.release(at_least)
             sent += self.send(jobs)
-            if len(jobs) < BATCH:
-                break
+            is_more = is_more or len(jobs) == BATCH
+            if not self._store.has_more:
+                if not is_more:
+                    break
+                is_more = False
         return sent
 
     def release_or_leave(self, *, in_batches: bool = False) -> None:
@@ -74,13 +80,17 @@ class Releaser:
         Called after the commit; an outage raises nothing. Returns how many were sent.
         """
         for number, job in enumerate(jobs):
+            if not self._breaker.admits():
+                self._withdraw(jobs[number:])
+                return number
             try:
                 self._dispatcher.dispatch(job.job_id, job.envelope_id)
             except ServiceUnavailable as error:
-                self._paused_until = time.monotonic() + PAUSE_SECONDS
+                self._breaker.open()
                 log.warning("not dispatched", job_id=str(job.job_id), reason=str(error))
                 self._withdraw(jobs[number:])
                 return number
+            self._breaker.close()
         return len(jobs)
 
     def replace_lost(self) -> int:

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import UUID
 
+from shared.errors import JobRuns
 from shared.events.publisher import EventPublisher
 from shared.generation.release import Releaser
-from shared.imaging.offers import Offer
+from shared.imaging.models import Models, OfferedModel
 from shared.jobs.job_store import Accepted, JobStore, NewJob, Terms
-from shared.jobs.model import Job
+from shared.jobs.model import Job, Priority
+from shared.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
     from shared.imaging.request import GenerationRequest
@@ -17,7 +20,8 @@ class Submitter:
     """Turns requests into jobs that will run, whatever is down after the row is committed.
 
     Args:
-        offer: What the model makes; None means everything.
+        models: What requests may name; None means everything.
+        webhooks: What checks the addresses that requests name.
     """
 
     def __init__(
@@ -26,20 +30,22 @@ class Submitter:
         publisher: EventPublisher,
         releaser: Releaser,
         max_attempts: int,
-        offer: Offer | None = None,
+        models: Models | None = None,
+        webhooks: WebhookStore | None = None,
     ) -> None:
         self._jobs = jobs
         self._publisher = publisher
         self._releaser = releaser
         self._max_attempts = max_attempts
-        self._offer = offer
+        self._models = models
+        self._webhooks = webhooks
 
     def submit(self, request: "GenerationRequest") -> Job:
         """Accept a request and return its job.
 
         Raises:
-            InvalidRequest: The workspace, user or product does not exist, or the model does not
-                offer what is asked for.
+            InvalidRequest: The workspace, user or product does not exist, the model does not
+                offer what is asked for, or `webhook_url` is not allowed.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
         return self.submit_on(request, Terms()).job
@@ -48,14 +54,32 @@ class Submitter:
         """Accept a request within its workspace's limits, once for its idempotency key.
 
         Raises:
-            InvalidRequest: The workspace, user or product does not exist, or the model does not
-                offer what is asked for.
+            InvalidRequest: The workspace, user or product does not exist, the model does not
+                offer what is asked for, or `webhook_url` is not allowed.
             IdempotencyKeyReused: The key came with another request within 24 hours.
+            JobDeleted: It came with this request, and the job was deleted since.
             TooManyOpenJobs: The workspace has as many as it may; nothing was accepted.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
+        return self._accept(self._new_job(request), terms)
+
+    def retry(self, job_id: UUID, terms: Terms, workspace_id: str | None = None) -> Accepted:
+        """Accept the order of a job that has ended once more, as a job of its own.
+
+        Raises:
+            UnknownJob: There is none (in that workspace).
+            JobRuns: It has not ended.
+            InvalidRequest, IdempotencyKeyReused, JobDeleted, TooManyOpenJobs: See `submit_on`.
+            ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
+        """
+        job = self._jobs.get(job_id, workspace_id)
+        if not job.status.is_terminal:
+            raise JobRuns(job_id)
+        return self._accept(self._again(job), terms)
+
+    def _accept(self, new: NewJob, terms: Terms) -> Accepted:
         terms = replace(terms, release=self._releaser.rules_now)
-        accepted = self._jobs.accept(self._new_job(request), terms)
+        accepted = self._jobs.accept(new, terms)
         if accepted.is_new:
             # Published before the envelope is sent, so that no worker's event can come first.
             job = accepted.job
@@ -69,20 +93,49 @@ class Submitter:
                 self._releaser.release_or_leave()
         return accepted
 
+    def _find_model(self, asked: object) -> OfferedModel | None:
+        # A foreign producer may have written anything: then the default model is asked.
+        name = asked if isinstance(asked, str) else None
+        return None if self._models is None else self._models.get(name)
+
+    def _again(self, job: Job) -> NewJob:
+        model = self._find_model(job.params.get("model"))
+        within = None if job.start_by is None else job.start_by - job.created_at
+        return NewJob(
+            workspace_id=job.workspace_id,
+            user_id=job.user_id,
+            product_id=job.product_id,
+            params=job.params,
+            provider=None if model is None else model.provider,
+            model=None if model is None else model.name,
+            max_attempts=self._max_attempts,
+            source_asset_id=job.source_asset_id,
+            priority=Priority(job.priority),
+            start_within_seconds=None if within is None else max(1, round(within.total_seconds())),
+            webhook_url=job.webhook_url,
+            webhook_events=job.webhook_events or (),
+            retry_of=job.id,
+        )
+
     def _new_job(self, request: "GenerationRequest") -> NewJob:
         params = request.params()
-        if self._offer is not None:
-            self._offer.check(
-                params.size,
-                params.n,
-                params.max_cost_microdollars,
-                has_reference=request.source_asset_id is not None,
-            )
+        model = self._find_model(params.model)
+        if model is not None:
+            model.offer.check(params, has_reference=request.source_asset_id is not None)
+            model.offer.check_cost(params)
+        if request.webhook_url is not None and self._webhooks is not None:
+            self._webhooks.check_request(request.workspace_id, request.webhook_url)
         return NewJob(
             workspace_id=request.workspace_id,
             user_id=request.user_id,
             product_id=request.product_id,
             params=params.as_row(),
+            provider=None if model is None else model.provider,
+            model=None if model is None else model.name,
             max_attempts=self._max_attempts,
             source_asset_id=request.source_asset_id,
+            priority=Priority[request.priority.upper()],
+            start_within_seconds=request.start_within_seconds,
+            webhook_url=request.webhook_url,
+            webhook_events=request.webhook_events,
         )

@@ -1,37 +1,52 @@
-"""The sweep: the only recovery path. Revives or ends lost jobs, dispatches, announces.
+"""The sweep: the only recovery path. Revives or ends lost jobs, announces ends, releases.
 
 Run by every Celery worker's main process, by the scheduled Lambda function and by
 `darkroom sweep`; safe to run anywhere, at any time, several at once.
 """
 
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
-from shared.errors import ServiceUnavailable
+from shared.errors import DarkroomError, ServiceUnavailable, one_line
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
-from shared.generation.delete import Deleter
 from shared.generation.release import Releaser
-from shared.jobs.model import LostJob, Verdict, judge_lost
-from shared.jobs.recovery_store import Recovered, RecoveryStore
+from shared.generation.saved_images import SavedImages
+from shared.jobs.model import Job, LostJob
+from shared.jobs.recovery_store import RecoveryStore
+
+STEP_SECONDS = 10.0
+"""How long one step of a sweep goes on: the next sweep continues."""
 
 BATCH = 100
-"""Most jobs of each kind in one sweep: the next one goes on."""
+"""Jobs that one statement finds."""
+
+AroundEach = Callable[[], AbstractContextManager[object]]
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T", LostJob, Job)
 
 
 @dataclass(frozen=True, slots=True)
 class SweepReport:
-    """What one sweep did, in numbers of jobs."""
+    """What one sweep did, in numbers of jobs.
+
+    Attributes:
+        skipped: Jobs that an error kept from being recovered or announced; the next sweep tries
+            again.
+    """
 
     revived: int
     ended: int
     dispatched: int
     announced: int
-    deleted: int = 0
+    skipped: int = 0
 
     @property
     def is_empty(self) -> bool:
@@ -39,28 +54,15 @@ class SweepReport:
         return not any(asdict(self).values())
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long ended jobs are kept.
-
-    Attributes:
-        days: Counted from their end.
-    """
-
-    deleter: Deleter
-    days: float
-
-    def apply(self, limit: int) -> int:
-        """Delete some of those whose time is over; return how many."""
-        return self.deleter.delete_outdated(self.days, limit)
-
-
 class Sweeper:
     """Finishes what workers, publishers and dispatchers left undone.
 
+    Its steps do not depend on each other, and neither do the jobs of one step: one that cannot be
+    settled is skipped.
+
     Args:
         time_limit_seconds: Only for the wording of the errors.
-        retention: What becomes of old jobs; None keeps them for ever.
+        count_metrics: Adds the jobs that have ended to the totals of metrics.
     """
 
     def __init__(
@@ -69,31 +71,40 @@ class Sweeper:
         publisher: EventPublisher,
         announcer: Announcer,
         releaser: Releaser,
+        saved: SavedImages,
         *,
         time_limit_seconds: float,
-        retention: Retention | None = None,
+        count_metrics: Callable[[], object] = lambda: None,
     ) -> None:
         self._recovery = recovery
         self._publisher = publisher
         self._announcer = announcer
         self._releaser = releaser
+        self._saved = saved
         self._time_limit_seconds = time_limit_seconds
-        self._retention = retention
+        self._count_metrics = count_metrics
 
-    def sweep(self) -> SweepReport:
-        """Do what is to be done now, and say how much it was.
+    def sweep(self, around_each: AroundEach = nullcontext) -> SweepReport:
+        """Work until nothing is left, or each step has used its time; say how much was done.
+
+        Args:
+            around_each: Entered for the length of each piece of work.
 
         Raises:
             ServiceUnavailable: PostgreSQL cannot be reached.
         """
-        revived, ended = self._recover_expired()
-        announced = sum(
-            self._announcer.announce(ending) for ending in self._recovery.find_unannounced(BATCH)
-        )
-        dispatched = self._release()
-        self._recovery.forget_idempotency_keys(BATCH)
-        deleted = 0 if self._retention is None else self._retention.apply(BATCH)
-        report = SweepReport(revived, ended, dispatched, announced, deleted)
+        recovered, failures = _each(self._recovery.find_lost, self._recover, around_each)
+        late, more = _each(self._recovery.end_late, self._announce_late, around_each)
+        announced, most = _each(self._recovery.find_unannounced, self._announce, around_each)
+        with around_each():
+            self._replace_lost()
+        with around_each():
+            dispatched = self._releaser.release()
+        with around_each():
+            self._count()
+        revived = sum(job.finished_at is None for job in recovered)
+        ended = len(recovered) - revived + len(late)
+        report = SweepReport(revived, ended, dispatched, len(announced), failures + more + most)
         if not report.is_empty:
             log.info("swept", **asdict(report))
         return report
@@ -109,59 +120,105 @@ class Sweeper:
         Raises:
             ServiceUnavailable: PostgreSQL cannot be reached; the next sweeps see to it.
         """
-
-        def judge(lost: LostJob) -> tuple[Verdict, int]:
-            if at_time_limit:
-                lost = replace(lost, reached_time_limit=True)
-            return self._judge(lost)
-
-        recovered = self._recovery.recover_of_dead_owner(job_id, owner, judge)
-        if recovered is None:
+        lost = self._recovery.find_of_dead_owner(job_id, owner)
+        if lost is None:
             # It died before its claim: the broker has acknowledged the envelope all the same.
             self._recovery.withdraw_envelope(job_id)
         else:
-            self._report(recovered)
+            self._recover(
+                replace(lost, reached_time_limit=lost.reached_time_limit or at_time_limit)
+            )
         self._releaser.release()
 
-    def _recover_expired(self) -> tuple[int, int]:
-        revived = ended = 0
-        for _ in range(BATCH):
-            recovered = self._recovery.recover_expired(self._judge)
-            if recovered is None:
-                break
-            self._report(recovered)
-            revived += recovered.verdict.revives
-            ended += not recovered.verdict.revives
-        return revived, ended
+    def _announce_late(self, job: Job) -> Job:
+        log.info("job not started in time", job_id=str(job.id))
+        self._announcer.announce(job.ending)
+        return job
 
-    def _judge(self, lost: LostJob) -> tuple[Verdict, int]:
-        verdict = judge_lost(lost, self._time_limit_seconds)
-        seen = self._publisher.find_last_progress(lost.task_id)
-        return verdict, max(lost.progress, seen or 0)
-
-    def _report(self, recovered: Recovered) -> None:
-        lost = recovered.lost
-        log.warning(
-            "job recovered",
-            job_id=str(lost.job_id),
-            task_id=lost.task_id,
-            attempt=lost.attempt,
-            code=recovered.verdict.error.code,
-            revived=recovered.verdict.revives,
-        )
-        if recovered.ending is not None:
-            self._announcer.announce(recovered.ending)
-        else:
-            self._publisher.publish_waiting(
-                lost.task_id,
-                token=lost.token + 1,
-                attempt=lost.attempt + 1,
-                max_attempts=lost.max_attempts,
-            )
-
-    def _release(self) -> int:
+    def _replace_lost(self) -> None:
         try:
             self._releaser.replace_lost()
         except ServiceUnavailable as error:
             log.warning("lost envelopes not looked for", reason=str(error))
-        return self._releaser.release()
+
+    def _count(self) -> None:
+        try:
+            self._count_metrics()
+        except Exception as error:  # Numbers must not keep a sweep from its report.
+            log.warning("metrics not counted", reason=one_line(str(error)))
+
+    def _recover(self, lost: LostJob) -> Job | None:
+        error = lost.judge(self._time_limit_seconds)
+        seen = self._publisher.find_last_progress(lost.task_id)
+        job = None
+        if not lost.revives_after(error):
+            job = self._saved.complete(lost, error)
+        if job is None:
+            job = self._recovery.settle(lost, error, max(lost.progress, seen))
+        if job is None:
+            return None
+        log.warning(
+            "job recovered",
+            job_id=str(job.id),
+            task_id=job.task_id,
+            attempt=lost.attempt,
+            code=error.code,
+            revived=job.finished_at is None,
+        )
+        if job.finished_at is None:
+            self._publisher.publish_waiting(
+                job.task_id,
+                token=job.lease_token,
+                attempt=lost.attempt + 1,
+                max_attempts=lost.max_attempts,
+            )
+        else:
+            self._announcer.announce(job.ending)
+        return job
+
+    def _announce(self, job: Job) -> Job | None:
+        # A Redis that has just failed is not asked again for each of them.
+        is_announced = not self._publisher.is_paused and self._announcer.announce(job.ending)
+        return job if is_announced else None
+
+
+def _each(
+    find: Callable[[int], list[T]], work: Callable[[T], Job | None], around_each: AroundEach
+) -> tuple[list[Job], int]:
+    """Work on all that is found; return what was done, and the number of errors.
+
+    What was not done is passed over.
+    """
+    until = time.monotonic() + STEP_SECONDS
+    done: list[Job] = []
+    passed_over: set[UUID] = set()
+    errors = 0
+    while time.monotonic() < until:
+        try:
+            with around_each():
+                found = find(BATCH + len(passed_over))
+        except ServiceUnavailable as error:
+            log.warning("step of the sweep ended", reason=str(error))
+            break
+        items = [item for item in found if item.id not in passed_over]
+        if not items:
+            break
+        for item in items:
+            if time.monotonic() >= until:
+                break
+            job = None
+            try:
+                with around_each():
+                    job = work(item)
+            except Exception as error:  # One broken job must not keep others from their recovery.
+                errors += 1
+                is_known = isinstance(error, DarkroomError)
+                reason = one_line(f"{type(error).__name__}: {error}")
+                log.warning(
+                    "job skipped", job_id=str(item.id), reason=reason, exc_info=not is_known
+                )
+            if job is None:
+                passed_over.add(item.id)
+            else:
+                done.append(job)
+    return done, errors

@@ -5,12 +5,15 @@ query of their rows.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from uuid import UUID
 
 import structlog
 
 from shared.errors import ServiceUnavailable
+from shared.events.background import keep_running
 from shared.events.event import FROM_THE_START, Event, row_event
 from shared.events.hub import EventHub
 from shared.events.topics import Deliver, Subscription
@@ -50,7 +53,9 @@ class JobWatcher:
         watch = self._hub.subscribe(job.task_id, after_id, deliver)
         self._job_ids[watch] = job.id
         if self._ticking is None:
-            self._ticking = asyncio.get_running_loop().create_task(self._tick())
+            self._ticking = asyncio.get_running_loop().create_task(
+                keep_running("watcher", self._tick)
+            )
         return watch
 
     def stop(self, watch: Subscription) -> None:
@@ -61,22 +66,22 @@ class JobWatcher:
             self._ticking.cancel()
             self._ticking = None
 
-    async def wait_for_end(self, job: Job, seconds: float) -> bool:
-        """Wait until a job has ended; return False if it has not within the time."""
-        ended = asyncio.Event()
-
-        def note(event: Event) -> None:
-            if event.is_last:
-                ended.set()
-
-        watch = self.watch(job, FROM_THE_START, note)
+    async def follow(self, job: Job, seconds: float = math.inf) -> AsyncGenerator[Event, None]:
+        """Yield the events of a job as they come, up to the last, or for so many seconds."""
+        events: asyncio.Queue[Event] = asyncio.Queue()
+        watch = self.watch(job, FROM_THE_START, events.put_nowait)
+        until = time.monotonic() + seconds
         try:
-            await asyncio.wait_for(ended.wait(), seconds)
+            is_over = False
+            while not is_over:
+                left = None if math.isinf(until) else max(0.0, until - time.monotonic())
+                event = await asyncio.wait_for(events.get(), left)
+                yield event
+                is_over = event.is_last
         except TimeoutError:
-            return False
+            return
         finally:
             self.stop(watch)
-        return True
 
     async def _tick(self) -> None:
         while True:
@@ -103,7 +108,7 @@ class JobWatcher:
                 job = jobs[job_id]
                 # A frozen Redis is asked once, not once for each of a thousand jobs.
                 redis_responds = redis_responds and await self._deliver_rest(watch, job)
-                watch.deliver(row_event(job.step, job.ending.finished_at))
+                watch.deliver(row_event(job.step, job.ending.finished_at, watch.after_id))
 
     async def _deliver_rest(self, watch: Subscription, job: Job) -> bool:
         """Deliver what the stream still holds; return whether Redis responded."""

@@ -4,6 +4,9 @@ UPLOAD_MAX_BYTES = 4 * 1024 * 1024
 """Base64 makes 5.6 MB of it, and a Lambda function is sent 6 MB at most (Lambda quotas)."""
 
 MEDIA_TYPES = ("image/png", "image/jpeg", "image/webp")
+"""Of the images that are kept."""
+
+UPLOAD_MEDIA_TYPES = (*MEDIA_TYPES, "image/avif")
 
 
 def media_type_of(data: bytes) -> str | None:

@@ -7,89 +7,49 @@ import secrets
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from typing_extensions import TypeAliasType
 
 from shared.errors import InvalidRequest
-from shared.imaging.params import (
-    DEFAULT_SIZE,
-    IMAGES_MAX,
-    PROMPT_MAX_CHARS,
-    SEED_LIMIT,
-    ImageParams,
-    SizeName,
-    check_printable,
-    clean_prompt,
-)
-from shared.imaging.styles import DEFAULT_STYLE, StyleId
+from shared.imaging.params import SEED_LIMIT, ImageOptions, ImageParams
 from shared.pydantic_errors import describe
+from shared.webhook_types import ENDINGS, WebhookEvents, WebhookUrl
 
-METADATA_MAX_KEYS = 16
+START_WITHIN_MAX_SECONDS = 7 * 86_400
 
-
-def _printable(text: str) -> str:
-    check_printable(text)
-    return text
-
-
-# Named, so that the OpenAPI document and generated clients have one type of each.
-Size = TypeAliasType("Size", SizeName)
-Style = TypeAliasType("Style", StyleId)
+# Named, so that the OpenAPI document and generated clients have one type.
+Priority = TypeAliasType("Priority", Literal["low", "normal", "high"])
 
 OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-MetadataKey = Annotated[
-    str, StringConstraints(min_length=1, max_length=64), AfterValidator(_printable)
-]
-MetadataValue = Annotated[str, StringConstraints(max_length=512), AfterValidator(_printable)]
 
 
-class ImageOrder(BaseModel):
+class ImageOrder(ImageOptions):
     """What a client asks for: n images of one prompt."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # FastAPI warns of a body that is built late.
+    model_config = ConfigDict(defer_build=False)
 
-    prompt: Annotated[str, AfterValidator(clean_prompt)] = Field(
-        description=f"What to show: 1 to {PROMPT_MAX_CHARS} characters."
-    )
-    style: Style = Field(default=DEFAULT_STYLE, description="Preset of scene and light.")
-    size: Size = Field(default=DEFAULT_SIZE, description="Width and height, in pixels.")
-    n: int = Field(
-        default=1, ge=1, le=IMAGES_MAX, strict=True, description="How many images to make."
-    )
-    seed: int | None = Field(
-        default=None,
-        ge=0,
-        lt=SEED_LIMIT,
-        strict=True,
-        description="The same seed and prompt give the same images; drawn at random if absent.",
-    )
     product_id: OwnerId | None = Field(default=None, description="Product the images are of.")
     source_asset_id: UUID | None = Field(
         default=None,
         description="Picture that the images are based on: the id of an asset of the workspace.",
     )
-    on_unknown_charge: Literal["retry", "fail"] | None = Field(
-        default=None,
-        description="Whether a call that may have been billed in vain is followed by another; "
-        "null: as the service is set up.",
+    priority: Priority = Field(
+        default="normal",
+        description="Jobs of a higher priority start first, whichever workspace they are of.",
     )
-    max_cost: int | None = Field(
+    start_within_seconds: int | None = Field(
         default=None,
-        ge=0,
+        ge=1,
+        le=START_WITHIN_MAX_SECONDS,
         strict=True,
-        description="Refuse the request if its images cost more, in micro-dollars.",
+        description="Cancel the job if it has not started after so long.",
     )
-    metadata: dict[MetadataKey, MetadataValue] = Field(
-        default_factory=dict,
-        max_length=METADATA_MAX_KEYS,
-        description="The caller's own labels, kept with the job and not interpreted.",
+    webhook_url: WebhookUrl | None = Field(
+        default=None, description="Where events of this job are sent, besides the webhooks."
+    )
+    webhook_events: WebhookEvents = Field(
+        default=list(ENDINGS), description="Which events `webhook_url` receives."
     )
 
 
@@ -117,15 +77,6 @@ class GenerationRequest(ImageOrder):
         Without a seed, each call draws one: call it once a job, so that all attempts of the
         job share the seed.
         """
-        width_px, height_px = (int(side) for side in self.size.split("x"))
-        return ImageParams(
-            prompt=self.prompt,
-            style=self.style,
-            width_px=width_px,
-            height_px=height_px,
-            n=self.n,
-            seed=secrets.randbelow(SEED_LIMIT) if self.seed is None else self.seed,
-            on_unknown_charge=self.on_unknown_charge,
-            max_cost_microdollars=self.max_cost,
-            metadata=self.metadata,
-        )
+        params = self.model_dump(include=set(ImageParams.model_fields))
+        seed = secrets.randbelow(SEED_LIMIT) if self.seed is None else self.seed
+        return ImageParams(**{**params, "seed": seed})

@@ -3,7 +3,7 @@
 Called by `shared.generation.handler`, once an attempt.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,6 +12,7 @@ import structlog
 from shared.deadline import Deadline
 from shared.errors import ImagesMissing, InvalidRequest, UnexpectedError
 from shared.imaging.media_types import media_type_of
+from shared.imaging.models import OfferedModel
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import (
     ChargeState,
@@ -20,8 +21,10 @@ from shared.imaging.provider import (
     PreviewImage,
     ProviderAnswer,
     ProviderCall,
+    PurchaseLedger,
     Receipt,
     Reference,
+    UnkeptPurchases,
     ignore,
 )
 
@@ -34,61 +37,62 @@ _log = structlog.get_logger(__name__)
 
 
 class ImageService:
-    """Makes the images of jobs with one model of one provider."""
+    """Makes the images of jobs with the provider of the model that each asks for.
 
-    def __init__(self, provider: ImageProvider, model: str) -> None:
-        self._provider = provider
-        self._model = model
+    Args:
+        providers: By their names.
+    """
+
+    def __init__(self, providers: Mapping[str, ImageProvider]) -> None:
+        self._providers = providers
 
     def process_generation(
         self,
         job_id: UUID,
         params: ImageParams,
         *,
+        model: OfferedModel,
         positions: tuple[int, ...],
         attempt: int = 1,
+        idempotency_key: str = "",
         reference: bytes | None = None,
         deadline: Deadline,
         on_progress: Callable[[int], None],
         on_bill: Callable[[ChargeState, Receipt | None], None] = ignore,
         on_image: Callable[[GeneratedImage], None] = ignore,
         on_preview: Callable[[PreviewImage], None] = ignore,
+        purchases: PurchaseLedger | None = None,
     ) -> ProviderAnswer:
         """Make images of a job; the answer has at least one, and none that was not asked for.
 
         Args:
             job_id: The job.
             params: What to show, and in which size.
+            model: Which model of which provider makes them.
             positions: The images to make, at least one.
             attempt: The attempt this belongs to, from 1.
-            reference: The file of the picture that the images are based on.
+            idempotency_key: What the provider may know the call by; see `ProviderCall`.
+            reference: The file of what the images are based on; `InvalidRequest` if it is none.
             deadline: Bounds the provider's calls.
             on_progress: Receives 10 to 90, never falling, at each step; may raise to end the call.
             on_bill: Receives what is known of the bill, as soon as it is.
             on_image: Receives each usable image as soon as it is whole; the answer has them, too.
             on_preview: Receives each preview, before the progress that it shows.
-
-        Raises:
-            InvalidRequest, AttemptError: The reference is no picture, or the provider failed.
+            purchases: Keeps what is bought of a provider that makes images later.
         """
+        asked = (job_id, model.name, params, positions, attempt)
         call = ProviderCall(
-            job_id=job_id,
-            model=self._model,
-            prompt=params.prompt,
-            style=params.style,
-            width_px=params.width_px,
-            height_px=params.height_px,
-            seed=params.seed,
-            positions=positions,
-            attempt=attempt,
+            *asked,
+            idempotency_key=idempotency_key,
             reference=_reference_of(reference),
             step=_progress_of(on_progress),
             deadline=deadline,
             bill=on_bill,
             keep=_only_usable(on_image, positions),
             preview=_only_usable(on_preview, positions),
+            purchases=purchases or UnkeptPurchases(),
         )
-        return _check_answer(self._provider.generate(call), positions)
+        return _check_answer(self._providers[model.provider].generate(call), positions)
 
 
 def _reference_of(data: bytes | None) -> Reference | None:

@@ -1,14 +1,14 @@
 """The port of the image stores: where the bytes of images are kept, and what that promises."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from shared.errors import StorageUnavailable
-from shared.imaging.provider import GeneratedImage, PreviewImage
+from shared.imaging.provider import GeneratedImage
 
 IMAGE_KEY = re.compile(r"[0-9a-f-]{36}/[0-9]+/[0-9]+")
 PREVIEW_KEY = re.compile(rf"{IMAGE_KEY.pattern}\.preview")
@@ -35,6 +35,11 @@ class StoredImage:
     provider: str
     model: str
 
+    @property
+    def attempt(self) -> int:
+        """The attempt that saved it."""
+        return int(self.storage_key.split("/")[1])
+
 
 class ImageStore(Protocol):
     """Keeps the bytes of images, previews and assets (uploaded pictures).
@@ -54,18 +59,6 @@ class ImageStore(Protocol):
         """Keep an image under `{job}/{attempt}/{position}`, durably once this returns."""
         ...
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
-        """Keep a preview in place of the one before; return its key.
-
-        The key is `{job}/{attempt}/{position}.preview`. A reader gets the one or the other,
-        complete. `find_saved` does not return previews.
-        """
-        ...
-
-    def delete_previews(self, storage_keys: Sequence[str]) -> None:
-        """Delete these previews."""
-        ...
-
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Return the images of all attempts of a job, one a position, by position.
 
@@ -73,16 +66,28 @@ class ImageStore(Protocol):
         """
         ...
 
-    def save_asset(self, asset_id: UUID, data: bytes, media_type: str) -> str:
-        """Keep an uploaded picture; return its key, `assets/{asset}`."""
+    def put(self, storage_key: str, data: bytes, media_type: str) -> None:
+        """Keep a preview or an asset, in place of what had the key.
+
+        A reader gets the one or the other, complete. `find_saved` returns neither. An asset is
+        durable once this returns.
+        """
         ...
 
-    def delete_asset(self, asset_id: UUID) -> None:
-        """Delete an uploaded picture."""
+    def remove(self, *storage_keys: str) -> None:
+        """Delete previews or assets."""
         ...
 
     def load(self, storage_key: str) -> bytes:
         """Return the bytes of an image, a preview or an asset.
+
+        Raises:
+            StorageUnavailable: The key does not exist, or the store cannot be used.
+        """
+        ...
+
+    def open(self, storage_key: str) -> BinaryIO:
+        """Return a reader of what `load` returns, to be closed by the caller.
 
         Raises:
             StorageUnavailable: The key does not exist, or the store cannot be used.
@@ -103,6 +108,10 @@ class ImageStore(Protocol):
 
     def delete(self, job_id: UUID) -> None:
         """Delete all images and previews of a job, also those that no row names."""
+        ...
+
+    def list_jobs(self) -> Iterator[UUID]:
+        """Yield every job of which something is stored, in any order, read as it is needed."""
         ...
 
 
@@ -126,17 +135,20 @@ def preview_key(job_id: UUID, attempt: int, position: int) -> str:
     return f"{job_id}/{attempt}/{position}.preview"
 
 
+def earliest(images: Iterable[StoredImage]) -> list[StoredImage]:
+    """Return one image a position, by position: that of the earliest attempt."""
+    latest_first = sorted(images, key=lambda image: image.attempt, reverse=True)
+    by_position = {image.position: image for image in latest_first}
+    return [by_position[position] for position in sorted(by_position)]
+
+
 def describe(job_id: UUID, attempt: int, image: GeneratedImage) -> StoredImage:
     """Return the facts of an image that is going to be saved."""
+    facts = asdict(image)
+    data = facts.pop("data")
     return StoredImage(
-        position=image.position,
         storage_key=f"{job_id}/{attempt}/{image.position}",
-        media_type=image.media_type,
-        width_px=image.width_px,
-        height_px=image.height_px,
-        size_bytes=len(image.data),
-        sha256=sha256(image.data).hexdigest(),
-        seed=image.seed,
-        provider=image.provider,
-        model=image.model,
+        size_bytes=len(data),
+        sha256=sha256(data).hexdigest(),
+        **facts,
     )

@@ -1,68 +1,80 @@
-"""Cleans uploaded pictures: decoded, upright, in sRGB, and without any metadata.
+"""Cleans uploaded pictures in a process of its own, where time and memory have limits.
 
-Imports Pillow: import this module only where a client uploads.
+Called by `shared.generation.asset_keeper`. A picture that a decoder chokes on, or a decoder that a
+picture breaks, ends that process alone.
 """
 
-from dataclasses import dataclass
-from io import BytesIO
+import json
+import os
+import resource
+import subprocess
+import sys
+import sysconfig
+from contextlib import suppress
+from dataclasses import asdict
 
-from PIL import Image, ImageCms, ImageOps
+from shared.imaging.containers import NotAPicture, Picture
 
-from shared.imaging.decoding import opened
+CPU_SECONDS = 5
+WAIT_SECONDS = 20
+"""A busy machine, or a Lambda function with little memory, gives less than a processor."""
 
-_PNG_OPTIONS = {"compress_level": 3}
-_OTHER_OPTIONS = {"quality": 95}
-_SRGB = ImageCms.createProfile("sRGB")
+MEMORY_BYTES = 704 * 1024 * 1024
+"""For 50 million pixels of a JPEG, turned. The API function has 1024 MB, and takes one upload."""
 
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A picture as it is kept: its pixels, and nothing else."""
-
-    data: bytes
-    media_type: str
-    width_px: int
-    height_px: int
+_TAKES_TOO_LONG = "takes too long to decode"
 
 
-def clean_upload(data: bytes) -> Upload:
-    """Decode a picture and encode it anew, in its own format: turned as its camera says, in sRGB.
-
-    What cameras and programs write beside the pixels (places, names, thumbnails, comments,
-    colour profiles, further frames) is removed.
+def clean_upload(
+    data: bytes, *, cpu_seconds: int = CPU_SECONDS, memory_bytes: int = MEMORY_BYTES
+) -> Picture:
+    """Return a picture upright, in sRGB, still, and with nothing but its pixels; see `clean`.
 
     Raises:
-        NotAPicture: It is not a complete PNG, JPEG or WebP, or has more than `PIXELS_MAX` pixels.
+        NotAPicture: It is not a complete PNG, JPEG, WebP or AVIF, or decoding or keeping it would
+            cost too much.
     """
-    with opened(data) as (picture, media_type):
-        plain = _plain(ImageOps.exif_transpose(_in_srgb(picture)))
-        out = BytesIO()
-        options = _PNG_OPTIONS if media_type == "image/png" else _OTHER_OPTIONS
-        plain.save(out, str(picture.format), **options)
-    return Upload(out.getvalue(), media_type, plain.width, plain.height)
-
-
-def _in_srgb(picture: Image.Image) -> Image.Image:
-    """Return the picture in the colours that are meant where there is no profile."""
-    profile = picture.info.get("icc_profile")
-    if not profile:
-        return picture
+    program = f"from shared.imaging.uploads import serve; serve({cpu_seconds}, {memory_bytes})"
+    command = [sys.executable, "-c", program]
+    # Nothing of our own environment: a decoder that is taken over finds no secret. Lambda's Python
+    # finds its library by this path alone.
+    environment = {
+        "LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR") or ""),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
     try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        mode = "RGBA" if picture.mode in ("RGBA", "LA") else "RGB"
-        converted = ImageCms.profileToProfile(picture, source, _SRGB, outputMode=mode)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        # A broken profile, or one for another kind of picture, cannot be followed.
-        return picture
-    return picture if converted is None else converted
+        done = subprocess.run(  # noqa: S603 - our own program
+            command,
+            input=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            timeout=WAIT_SECONDS,
+            check=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NotAPicture(_TAKES_TOO_LONG) from error
+    except subprocess.CalledProcessError as error:
+        raise NotAPicture(
+            _TAKES_TOO_LONG if error.returncode < 0 else "cannot be decoded"
+        ) from error
+    line, _, picture = done.stdout.partition(b"\n")
+    facts = json.loads(line)
+    if "reason" in facts:
+        raise NotAPicture(facts["reason"])
+    return Picture(picture, **facts)
 
 
-def _plain(picture: Image.Image) -> Image.Image:
-    """Return the bare pixels, in a mode that all three formats know."""
-    if picture.mode.startswith("I"):
-        # Sixteen bits a pixel, of which Pillow would cut off the upper ones.
-        picture = picture.point(lambda level: level / 256).convert("L")
-    has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
-    pixels = picture.convert("RGBA" if has_alpha else "RGB")
-    pixels.info = {}
-    return pixels
+def serve(cpu_seconds: int, memory_bytes: int) -> None:
+    """Clean the picture on standard input; write a line of JSON and the bytes."""
+    with suppress(ValueError, OSError):  # macOS knows no limit of memory
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    from shared.imaging.pictures import clean
+
+    try:
+        facts = asdict(clean(sys.stdin.buffer.read()))
+        data = facts.pop("data")
+    except NotAPicture as error:
+        facts, data = {"reason": str(error)}, b""
+    sys.stdout.buffer.write(json.dumps(facts).encode() + b"\n" + data)

@@ -1,7 +1,7 @@
 """The rows of assets: pictures that a workspace has uploaded, for jobs to show."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,27 +9,15 @@ from uuid import UUID
 from sqlalchemy import Engine, exc
 
 from shared.database.statements import Statements
-from shared.errors import AssetInUse, InvalidRequest, UnknownAsset
+from shared.errors import AssetInUse, InvalidRequest, TooManyAssets, UnknownAsset
+
+FULL_RETRY_AFTER_SECONDS = 60
+"""When to try again where a workspace has no room; it must delete some first."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewAsset:
-    """A picture whose bytes are kept, about to become a row."""
-
-    id: UUID
-    workspace_id: str
-    product_id: str | None
-    storage_key: str
-    media_type: str
-    size_bytes: int
-    width_px: int
-    height_px: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAsset:
-    """One row of `assets`; size and hash are None where the shop wrote it by itself."""
+    """A picture whose bytes are kept; size and hash are None where the shop wrote its row."""
 
     id: UUID
     workspace_id: str
@@ -40,29 +28,82 @@ class StoredAsset:
     width_px: int | None
     height_px: int | None
     sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAsset(NewAsset):
+    """One row of `assets`."""
+
     created_at: datetime
 
 
-class AssetStore:
-    """Writes and reads assets. Every method raises ServiceUnavailable without PostgreSQL."""
+@dataclass(frozen=True, slots=True)
+class AssetPage:
+    """Which assets of a workspace are asked for, newest first.
 
-    def __init__(self, engine: Engine) -> None:
+    Attributes:
+        before: Creation time and id of the last asset of the page before.
+    """
+
+    limit: int
+    product_id: str | None = None
+    before: tuple[datetime, UUID] | None = None
+
+
+class AssetStore:
+    """Writes and reads assets. Every method raises ServiceUnavailable without PostgreSQL.
+
+    Args:
+        engine: The connections.
+        limit: Of assets that a workspace may have; None for any number.
+    """
+
+    def __init__(self, engine: Engine, limit: int | None = None) -> None:
         self._run = Statements(engine, __file__)
+        self._limit = limit
 
     def insert(self, new: NewAsset) -> StoredAsset:
         """Write the row of an uploaded picture.
 
         Raises:
             InvalidRequest: The workspace or product does not exist.
+            TooManyAssets: The workspace has as many as it may.
         """
-        parameters: dict[str, Any] = {
-            name: getattr(new, name) for name in NewAsset.__dataclass_fields__
-        }
+        parameters = asdict(new) | {"id": str(new.id), "limit": self._limit}
         try:
-            [row] = self._run("insert_asset", {**parameters, "id": str(new.id)})
+            rows = self._run("insert_asset", parameters)
         except exc.IntegrityError as error:
             raise InvalidRequest(_explain(new)) from error
-        return _asset_of(row)
+        if not rows and self._limit is not None:
+            raise TooManyAssets(self._limit, FULL_RETRY_AFTER_SECONDS)
+        return _asset_of(rows[0])
+
+    def list(self, workspace_id: str, page: AssetPage) -> list[StoredAsset]:
+        """Return assets of a workspace, newest first."""
+        before_time, before_id = page.before or (None, None)
+        parameters = {
+            "workspace_id": workspace_id,
+            "product_id": page.product_id,
+            "before_time": before_time,
+            "before_id": before_id and str(before_id),
+            "limit": page.limit,
+        }
+        return [_asset_of(row) for row in self._run("list_assets", parameters)]
+
+    def find_outdated(self, days: float, after: StoredAsset | None) -> StoredAsset | None:
+        """Return the oldest uploaded picture, or the next after another, that no job names.
+
+        Args:
+            days: How old it is at least.
+            after: The one that was found before it; None begins with the first.
+        """
+        parameters = {
+            "seconds": days * 86_400,
+            "after_time": after and after.created_at,
+            "after_id": after and str(after.id),
+        }
+        rows = self._run("find_outdated_asset", parameters)
+        return _asset_of(rows[0]) if rows else None
 
     def get(self, asset_id: UUID, workspace_id: str | None = None) -> StoredAsset:
         """Return an asset; with a workspace, only if it belongs to it.

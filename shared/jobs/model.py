@@ -1,13 +1,23 @@
 """What a job is at the moment it was read, and what becomes of one that lost its worker. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import IntEnum
 from typing import Any
 from uuid import UUID
 
 from shared.errors import AttemptError, JobCancelled, TimeLimitReached, WorkerLost
 from shared.status import Ending, JobStatus, Step
+
+
+class Priority(IntEnum):
+    """Which waiting jobs start first, as the column `priority` has it."""
+
+    LOW = -1
+    NORMAL = 0
+    HIGH = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,8 @@ class Job:
     error: Mapping[str, Any] | None
     attempt: int
     max_attempts: int
+    priority: int
+    start_by: datetime | None
     next_attempt_at: datetime | None
     lease_token: int
     cancel_requested_at: datetime | None
@@ -35,11 +47,31 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    provider: str | None = None
+    model: str | None = None
+    retry_of: UUID | None = None
+    webhook_url: str | None = None
+    webhook_events: Sequence[str] | None = None
 
     @property
     def step(self) -> Step:
         """Where the row says the job stands."""
         return Step(self.status, self.progress, self.message)
+
+    @property
+    def as_lost(self) -> "LostJob":
+        """A job that waits for another attempt, as one that will have none."""
+        return LostJob(
+            id=self.id,
+            task_id=self.task_id,
+            attempt=self.attempt,
+            max_attempts=self.max_attempts,
+            token=self.lease_token,
+            progress=self.progress,
+            is_cancelled=True,
+            reached_time_limit=False,
+            params=self.params,
+        )
 
     @property
     def ending(self) -> Ending:
@@ -56,6 +88,10 @@ class Job:
             error=self.error,
             attempts=(self.attempt, self.max_attempts),
         )
+
+
+REQUEST_ID_MAX_CHARS = 255
+"""What the column holds; a provider may send more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +118,39 @@ class EarlierCalls:
     Attributes:
         unknown: Calls that may have been billed.
         spent_microdollars: What the others have cost, as far as it is known.
+        last_known: The last attempt whose charge is known; 0 if there is none.
+        purchases: Images that were bought, and may still come.
     """
 
     unknown: int = 0
     spent_microdollars: int = 0
+    last_known: int = 0
+    purchases: tuple["BoughtImage", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtImage:
+    """A purchase as the ledger keeps it, once the provider has named it.
+
+    Attributes:
+        address: Where the provider is asked for it.
+    """
+
+    id: UUID
+    position: int
+    request_id: str | None
+    address: str
+    price_microdollars: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBill:
+    """A purchase whose bill is not known, of a job that has ended."""
+
+    job_id: UUID
+    provider: str
+    model: str
+    bought: BoughtImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +161,8 @@ class Claim:
         attempt: Its number, from 1.
         token: The fence: every write of this attempt names it, and fails once it is outdated.
         source_asset_id: The reference picture of the images.
+        time_limit_seconds: From the claim on; then the process is killed.
+        model: Which makes the images; None: the default one.
     """
 
     job_id: UUID
@@ -105,6 +172,8 @@ class Claim:
     max_attempts: int
     token: int
     source_asset_id: UUID | None = None
+    time_limit_seconds: float = math.inf
+    model: str | None = None
 
     @property
     def is_last(self) -> bool:
@@ -117,7 +186,8 @@ class ClaimRefused:
     """Why an envelope gives no right to run its job now.
 
     Attributes:
-        reason: `ended`, `running`, or `not_due`.
+        reason: `ended`, `running`, `not_due`, `late` (it should have started before), or `paused`
+            (its workspace or the provider is).
         due_in_seconds: With `not_due`: how long until the next attempt may start.
     """
 
@@ -132,9 +202,10 @@ class LostJob:
     Attributes:
         reached_time_limit: Its lease ran up to the hard time limit, or its process was killed
             there.
+        owner: The process that held it, where it is known to be dead.
     """
 
-    job_id: UUID
+    id: UUID
     task_id: str
     attempt: int
     max_attempts: int
@@ -142,23 +213,20 @@ class LostJob:
     progress: int
     is_cancelled: bool
     reached_time_limit: bool
+    owner: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
+    def judge(self, time_limit_seconds: float) -> AttemptError:
+        """Return why the attempt was lost: the one rule of the sweep and Celery's parent."""
+        if self.is_cancelled:
+            return JobCancelled()
+        if self.reached_time_limit:
+            return TimeLimitReached(time_limit_seconds)
+        return WorkerLost(self.attempt)
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What becomes of a lost job: it fails with `error`, or waits for its next attempt."""
-
-    error: AttemptError
-    revives: bool
-
-
-def judge_lost(lost: LostJob, time_limit_seconds: float) -> Verdict:
-    """Decide over a job that lost its worker: the one rule of the sweep and Celery's parent."""
-    if lost.is_cancelled:
-        return Verdict(JobCancelled(), revives=False)
-    if lost.reached_time_limit:
-        return Verdict(TimeLimitReached(time_limit_seconds), revives=False)
-    return Verdict(WorkerLost(lost.attempt), revives=lost.attempt < lost.max_attempts)
+    def revives_after(self, error: AttemptError) -> bool:
+        """Return whether the job waits for its next attempt after this; else it has failed."""
+        return error.retryable and self.attempt < self.max_attempts
 
 
 def ending_of(

@@ -1,12 +1,14 @@
 """The tables of the queue, as SQLAlchemy maps them for migrations: slots, limits, pauses.
 
-`shared.jobs.release_store` reads and writes them.
+`shared.jobs.release_store` reads and writes them. The names of Celery's queues stand in
+`shared.adapters.celery_broker`.
 """
 
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, func, text
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, SmallInteger, String, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.jobs.tables import Base
@@ -49,11 +51,12 @@ class WorkspaceLimits(Base):
     open_jobs: Mapped[int | None]
     running_jobs: Mapped[int | None]
     submissions_per_minute: Mapped[int | None]
+    models: Mapped[list[str] | None] = mapped_column(ARRAY(String(_KEY_CHARS)))
     paused_at: Mapped[datetime | None]
 
 
 class PausedProvider(Base):
-    """A provider that is not called for now; its jobs wait in their rows."""
+    """A provider that is not called until it is resumed; its jobs wait in their rows."""
 
     __tablename__ = "paused_providers"
 
@@ -83,3 +86,33 @@ class ReleaseAlarm(Base):
 
     runtime: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
     wake_at: Mapped[datetime]
+
+
+class SubmissionWindow(Base):
+    """How many requests a workspace has sent within a minute, if that is limited."""
+
+    __tablename__ = "submission_windows"
+
+    workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    began_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    submissions: Mapped[int]
+
+
+class MetricTotal(Base):
+    """One number that only grows, summed up from jobs when they have ended."""
+
+    __tablename__ = "metric_totals"
+
+    name: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    labels: Mapped[dict[str, str]] = mapped_column(JSONB, primary_key=True)
+    value: Mapped[float]
+
+
+class MetricHorizon(Base):
+    """Up to which end of a job the totals are summed up; one row."""
+
+    __tablename__ = "metric_horizon"
+    __table_args__ = (CheckConstraint("id = 1", name="id"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default="1")
+    counted_to: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,37 +1,27 @@
-"""The rows of jobs as the sweep sees them: lost, due, ended without a word.
+"""The rows of jobs as the sweep sees them: lost, ended without a word.
 
-Used by processes that run no job. Rows that another sweep is working on are passed over.
+Used by processes that run no job. Rows that another process has locked are passed over.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
 
-from shared.database.statements import Run, Statements
-from shared.errors import error_record, one_line
-from shared.jobs.job_store import IDEMPOTENCY_SECONDS, job_of
-from shared.jobs.model import LostJob, Verdict
-from shared.status import Ending, Step, failed, waiting
+from shared.database.statements import Statements
+from shared.errors import AttemptError, JobCancelled, error_record, public_line
+from shared.jobs.job_store import job_of
+from shared.jobs.model import Job, LostJob
+from shared.status import COMPLETED, failed, waiting
 
 ANNOUNCE_AFTER_SECONDS = 1.0
 """A job that ended less long ago is being announced by the process that ended it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """What became of a lost job; `ending` is None when it was revived."""
-
-    lost: LostJob
-    verdict: Verdict
-    ending: Ending | None
-
-
 class RecoveryStore:
-    """Finds and settles what no worker looks after.
+    """Finds and settles what no worker looks after; each method is one statement.
 
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
     """
@@ -39,52 +29,91 @@ class RecoveryStore:
     def __init__(self, engine: Engine) -> None:
         self._run = Statements(engine, __file__)
 
-    def recover_expired(self, judge: Callable[[LostJob], tuple[Verdict, int]]) -> Recovered | None:
-        """Settle one job whose lease ran out; None when there is none left.
+    def find_lost(self, limit: int) -> list[LostJob]:
+        """Return jobs whose lease ran out, the longest ago first."""
+        rows = self._run("find_lost", {"id": None, "owner": None, "limit": limit})
+        return [_lost_of(row, None) for row in rows]
+
+    def find_of_dead_owner(self, job_id: UUID, owner: str) -> LostJob | None:
+        """Return a job if a worker process that is known to be dead holds its lease."""
+        rows = self._run("find_lost", {"id": str(job_id), "owner": owner, "limit": 1})
+        return _lost_of(rows[0], owner) if rows else None
+
+    def settle(self, lost: LostJob, error: AttemptError, progress: int) -> Job | None:
+        """Revive or end a lost job; None if it has changed since it was found, or is locked.
 
         Args:
-            judge: Decides, and says the progress that followers have seen.
+            lost: As it was found.
+            error: Why it was lost; decides what becomes of it.
+            progress: The highest that followers have seen; an end keeps it.
         """
-        return self._recover("find_expired", {}, judge)
+        step = failed(progress, public_line(error))
+        if lost.revives_after(error):
+            step = waiting(lost.attempt + 1, lost.max_attempts)
+        parameters = {
+            "id": str(lost.id),
+            "token": lost.token,
+            "owner": lost.owner,
+            "is_cancelled": lost.is_cancelled,
+            "status": step.status.name,
+            "progress": step.progress,
+            "message": step.message,
+            "error": json.dumps(error_record(error, lost.attempt)),
+        }
+        rows = self._run("settle_lost", parameters)
+        return job_of(rows[0]) if rows else None
 
-    def recover_of_dead_owner(
-        self, job_id: UUID, owner: str, judge: Callable[[LostJob], tuple[Verdict, int]]
-    ) -> Recovered | None:
-        """Settle a job whose worker process is known to be dead; None if it held no lease."""
-        return self._recover("find_of_dead_owner", {"id": str(job_id), "owner": owner}, judge)
+    def complete(
+        self,
+        lost: LostJob,
+        images: Sequence[Mapping[str, Any]],
+        result: Mapping[str, Any],
+        error: Mapping[str, Any],
+    ) -> Job | None:
+        """Complete a lost or waiting job; None if it has changed since it was found, or is locked.
+
+        Args:
+            lost: As it was found.
+            images: The columns of each row of `images`, except the job's id.
+            result: What clients see of them.
+            error: Why the attempt that is still open was lost.
+        """
+        parameters = {
+            "id": str(lost.id),
+            "token": lost.token,
+            "owner": lost.owner,
+            "progress": COMPLETED.progress,
+            "message": COMPLETED.message,
+            "images": json.dumps(images),
+            "result": json.dumps(result),
+            "error": json.dumps(error),
+        }
+        rows = self._run("complete_saved", parameters)
+        return job_of(rows[0]) if rows else None
 
     def withdraw_envelope(self, job_id: UUID) -> None:
         """Take the envelope of a waiting job back into its row: it is known to be gone."""
         self._run("withdraw_job", {"id": str(job_id)})
 
-    def find_unannounced(self, limit: int) -> list[Ending]:
-        """Return ended jobs whose last event may not have been published."""
+    def end_late(self, limit: int) -> list[Job]:
+        """Cancel waiting jobs that should have started by now, and return them."""
+        error = JobCancelled("Cancelled: not started in time")
+        parameters = {
+            "message": str(error),
+            "error": json.dumps(error_record(error, attempt=0)),
+            "limit": limit,
+        }
+        return [job_of(row) for row in self._run("end_late", parameters)]
+
+    def find_unannounced(self, limit: int) -> list[Job]:
+        """Return ended jobs whose last event may not have been published, the oldest first."""
         parameters = {"settle": ANNOUNCE_AFTER_SECONDS, "limit": limit}
-        return [job_of(row).ending for row in self._run("find_unannounced", parameters)]
-
-    def forget_idempotency_keys(self, limit: int) -> None:
-        """Delete idempotency keys that have expired."""
-        self._run("forget_keys", {"kept_seconds": IDEMPOTENCY_SECONDS, "limit": limit})
-
-    def _recover(
-        self,
-        find: str,
-        parameters: dict[str, Any],
-        judge: Callable[[LostJob], tuple[Verdict, int]],
-    ) -> Recovered | None:
-        with self._run.transaction() as run:
-            rows = run(find, parameters)
-            if not rows:
-                return None
-            lost = _lost_of(rows[0])
-            verdict, progress = judge(lost)
-            settle = _revive if verdict.revives else _end
-            return Recovered(lost, verdict, settle(run, lost, verdict, progress))
+        return [job_of(row) for row in self._run("find_unannounced", parameters)]
 
 
-def _lost_of(row: Any) -> LostJob:
+def _lost_of(row: Any, owner: str | None) -> LostJob:
     return LostJob(
-        job_id=UUID(str(row.id)),
+        id=UUID(str(row.id)),
         task_id=row.task_id,
         attempt=row.attempt,
         max_attempts=row.max_attempts,
@@ -92,31 +121,6 @@ def _lost_of(row: Any) -> LostJob:
         progress=row.progress,
         is_cancelled=row.is_cancelled,
         reached_time_limit=row.at_limit,
+        owner=owner,
+        params=row.params,
     )
-
-
-def _end(run: Run, lost: LostJob, verdict: Verdict, progress: int) -> Ending:
-    step = failed(progress, one_line(str(verdict.error)))
-    [row] = run("end_lost", _settled(lost, verdict, step))
-    return Ending(
-        lost.job_id,
-        row.task_id,
-        row.lease_token,
-        step,
-        row.finished_at,
-        error_code=verdict.error.code,
-    )
-
-
-def _revive(run: Run, lost: LostJob, verdict: Verdict, _progress: int) -> None:
-    step = waiting(lost.attempt + 1, lost.max_attempts)
-    run("revive_lost", _settled(lost, verdict, step))
-
-
-def _settled(lost: LostJob, verdict: Verdict, step: Step) -> dict[str, Any]:
-    return {
-        "id": str(lost.job_id),
-        "progress": step.progress,
-        "message": step.message,
-        "error": json.dumps(error_record(verdict.error, lost.attempt)),
-    }

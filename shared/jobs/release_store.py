@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from shared.database.session import naming_missing_schema
 from shared.database.statements import Statements
 from shared.errors import ServiceUnavailable
 
@@ -19,7 +20,8 @@ BATCH = 100
 WORKSPACES_A_SCAN = 256
 """Most workspaces that one statement compares: it stays flat with ten thousand that wait."""
 
-RETRIES_A_SCAN = 500
+LOCKED_A_SCAN = 20
+"""Jobs that one statement passes over because another process has locked their rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +30,23 @@ class ReleaseRules:
 
     Attributes:
         runtime: The runtime whose queue gets the envelopes, `celery` or `lambda`.
-        provider: The provider that the jobs need; while it is paused, they wait.
+        provider: The provider of jobs that name none; while theirs is paused, jobs wait.
         running_limit: Jobs that one workspace may run at once, unless it has a limit of its
             own; None for any number.
+        others: Further providers that jobs may need.
     """
 
     runtime: str
     provider: str
     running_limit: int | None = None
+    others: Sequence[str] = ()
 
     def as_parameters(self) -> dict[str, Any]:
         """Return the parameters of the statements that release jobs."""
         return {
             "runtime": self.runtime,
             "provider": self.provider,
+            "providers": [self.provider, *self.others],
             "running_limit": self.running_limit,
         }
 
@@ -104,6 +109,11 @@ class ReleaseStore:
         rows = self._run("find_room", {"runtime": self.rules.runtime})
         return Room(rows[0].slots, rows[0].free, rows[0].has_waiting) if rows else None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether the last release left workspaces for the next one to look at."""
+        return bool(self._scanned_to)
+
     def release(self, at_least: int = 1) -> list[ReleasedJob]:
         """Count jobs as released, in their order, and return those whose envelope is to be sent.
 
@@ -114,14 +124,23 @@ class ReleaseStore:
             "at_least": at_least,
             "limit": BATCH,
             "workspaces": WORKSPACES_A_SCAN,
-            "retries": RETRIES_A_SCAN,
-            "after": self._scanned_to,
+            "spare": LOCKED_A_SCAN,
         }
-        rows = self._run.together(("lock_release", "release_jobs"), parameters)
-        # The next statement goes on behind the last workspace, and begins anew after the last of
-        # all: so each gets its turn.
-        self._scanned_to = (rows[0].scanned_to if rows else None) or ""
-        return [ReleasedJob(UUID(str(row.id)), row.envelope_id) for row in rows]
+        ends = 1 if not self._scanned_to else 0
+        while True:
+            # Each statement goes on behind the last workspace, and begins anew after the last of
+            # all: so each gets its turn, also behind many that may run nothing.
+            scan = parameters | {"after": self._scanned_to}
+            rows = self._run.together(("lock_release", "release_jobs"), scan)
+            self._scanned_to = rows[0].scanned_to or ""
+            found = [
+                ReleasedJob(UUID(str(row.id)), row.envelope_id)
+                for row in rows
+                if row.id is not None
+            ]
+            ends += not self._scanned_to
+            if found or ends == 2:
+                return found
 
     def withdraw(self, envelopes: Sequence[ReleasedJob | OpenEnvelope], *, were_sent: bool) -> None:
         """Take envelopes back into their rows.
@@ -177,8 +196,11 @@ class ReleaseStore:
         Raises:
             ServiceUnavailable: No worker of the runtime was seen lately, or PostgreSQL cannot be
                 reached.
+            SchemaMissing: The table of workers is not there.
         """
-        if self.find_room() is None:
+        with naming_missing_schema():
+            room = self.find_room()
+        if room is None:
             raise ServiceUnavailable(f"{self.rules.runtime}: no worker was seen lately")
 
     def find_next_due_seconds(self) -> float | None:

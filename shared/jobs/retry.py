@@ -1,4 +1,7 @@
-"""When another attempt follows: the one backoff policy of both runtimes. Pure."""
+"""When another attempt follows: the one backoff policy of both runtimes. Pure.
+
+Its values are settings: RETRY_BACKOFF and RETRY_BACKOFF_MAX in `shared.settings`.
+"""
 
 import random
 from dataclasses import dataclass

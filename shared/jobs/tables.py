@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -30,7 +31,12 @@ from shared.status import JobStatus
 
 _ID_CHARS = 64
 _KEY_CHARS = 255
+_NEWEST_FIRST = ("created_at DESC", "id DESC")
 _WAITS = "status = 'PENDING' AND dispatched_at IS NULL"
+
+
+def _index(name: str, *columns: str, where: str) -> Index:
+    return Index(f"ix_generation_jobs_{name}", *map(text, columns), postgresql_where=text(where))
 
 
 class Base(DeclarativeBase):
@@ -106,10 +112,7 @@ class Product(Base):
 
 
 class Asset(Base):
-    """A picture that the shop already has, of a product or of none.
-
-    Sizes and hash are NULL where the shop wrote the row by itself.
-    """
+    """A picture of the shop, which may have written the row itself, without sizes and hash."""
 
     __tablename__ = "assets"
     __table_args__ = (
@@ -142,6 +145,9 @@ class Asset(Base):
     )
 
 
+_FILTERS = {"of_product": ("workspace_id", "product_id"), "of_model": ("workspace_id", "model")}
+
+
 class GenerationJob(Base):
     """One accepted request. `shared.jobs.model.Job` is its read-only picture."""
 
@@ -155,11 +161,7 @@ class GenerationJob(Base):
         ForeignKeyConstraint(
             ["workspace_id", "source_asset_id"], ["assets.workspace_id", "assets.id"]
         ),
-        Index(
-            "ix_generation_jobs_source_asset_id",
-            "source_asset_id",
-            postgresql_where=text("source_asset_id IS NOT NULL"),
-        ),
+        _index("source_asset_id", "source_asset_id", where="source_asset_id IS NOT NULL"),
         CheckConstraint("progress BETWEEN 0 AND 100", name="progress"),
         CheckConstraint("priority BETWEEN -1 AND 1", name="priority"),
         CheckConstraint("max_attempts >= 1 AND attempt BETWEEN 0 AND max_attempts", name="attempt"),
@@ -177,55 +179,42 @@ class GenerationJob(Base):
         ),
         CheckConstraint("status <> 'FAILED' OR error IS NOT NULL", name="failed"),
         CheckConstraint("announced_at IS NULL OR finished_at IS NOT NULL", name="announced"),
-        Index(
-            "ix_generation_jobs_newest", "workspace_id", text("created_at DESC"), text("id DESC")
+        Index("ix_generation_jobs_newest", "workspace_id", *map(text, _NEWEST_FIRST)),
+        Index("ix_generation_jobs_listed", "workspace_id", "status", *map(text, _NEWEST_FIRST)),
+        *(
+            _index(name, *columns, "status", *_NEWEST_FIRST, where=f"{columns[1]} IS NOT NULL")
+            for name, columns in _FILTERS.items()
         ),
         # Without `lease_until`: a lease is extended without touching an index.
-        Index(
-            "ix_generation_jobs_running",
-            "workspace_id",
-            postgresql_where=text("status = 'PROCESSING'"),
+        _index("running", "time_limit_at", where="status = 'PROCESSING'"),
+        _index(
+            "fresh",
+            *("workspace_id", "priority DESC", "created_at", "id"),
+            where=f"{_WAITS} AND next_attempt_at IS NULL",
         ),
-        Index(
-            "ix_generation_jobs_fresh",
-            "workspace_id",
-            text("priority DESC"),
-            "created_at",
-            "id",
-            postgresql_where=text(f"{_WAITS} AND next_attempt_at IS NULL"),
+        _index("due", "next_attempt_at", where=f"{_WAITS} AND next_attempt_at IS NOT NULL"),
+        _index(
+            "retries",
+            *("workspace_id", "next_attempt_at"),
+            where=f"{_WAITS} AND next_attempt_at IS NOT NULL",
         ),
-        Index(
-            "ix_generation_jobs_due",
-            "next_attempt_at",
-            postgresql_where=text(f"{_WAITS} AND next_attempt_at IS NOT NULL"),
+        _index(
+            "released", "dispatched_at", where="status = 'PENDING' AND dispatched_at IS NOT NULL"
         ),
-        Index(
-            "ix_generation_jobs_released",
-            "dispatched_at",
-            postgresql_where=text("status = 'PENDING' AND dispatched_at IS NOT NULL"),
+        _index("start_by", "start_by", where="status = 'PENDING' AND start_by IS NOT NULL"),
+        _index(
+            "unannounced", "finished_at", where="finished_at IS NOT NULL AND announced_at IS NULL"
         ),
-        Index(
-            "ix_generation_jobs_start_by",
-            "start_by",
-            postgresql_where=text("status = 'PENDING' AND start_by IS NOT NULL"),
-        ),
-        Index(
-            "ix_generation_jobs_unannounced",
-            "finished_at",
-            postgresql_where=text("finished_at IS NOT NULL AND announced_at IS NULL"),
-        ),
-        Index(
-            "ix_generation_jobs_finished_at",
-            "finished_at",
-            postgresql_where=text("finished_at IS NOT NULL"),
-        ),
-        Index(
-            "ix_generation_jobs_open",
-            "workspace_id",
-            postgresql_where=text("status IN ('PENDING', 'PROCESSING')"),
+        _index("finished_at", "finished_at", where="finished_at IS NOT NULL"),
+        _index("retry_of", "retry_of", where="retry_of IS NOT NULL"),
+        _index("open", "workspace_id", where="status IN ('PENDING', 'PROCESSING')"),
+        _index("failed", "finished_at", "id", where="status = 'FAILED'"),
+        _index(
+            "envelope_id",
+            "envelope_id",
+            where="finished_at IS NULL AND envelope_id IS NOT NULL",
         ),
         Index(None, "workspace_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
-        Index(None, "workspace_id", "product_id", postgresql_where=text("product_id IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(
@@ -244,6 +233,8 @@ class GenerationJob(Base):
     progress: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     message: Mapped[str] = mapped_column(server_default="Queued")
     params: Mapped[dict[str, Any]]
+    provider: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    model: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     attempt: Mapped[int] = mapped_column(SmallInteger, server_default="0")
@@ -260,6 +251,9 @@ class GenerationJob(Base):
     start_by: Mapped[datetime | None]
     released_to: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     envelope_id: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
+    retry_of: Mapped[UUID | None]
+    webhook_url: Mapped[str | None] = mapped_column(String(2048))
+    webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(String(_ID_CHARS)))
     announced_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
@@ -297,6 +291,8 @@ class GenerationAttempt(Base):
             unique=True,
             postgresql_where=text("finished_at IS NULL"),
         ),
+        Index(None, "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+        Index(None, "asked_at", postgresql_where=text("charge_state = 'unknown'")),
     )
 
     job_id: Mapped[UUID] = mapped_column(
@@ -315,6 +311,8 @@ class GenerationAttempt(Base):
     provider_request_id: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
     units: Mapped[dict[str, Any] | None]
     price_microdollars: Mapped[int | None] = mapped_column(BigInteger)
+    purchases: Mapped[dict[str, Any] | None]
+    asked_at: Mapped[datetime | None]
 
     job: Mapped[GenerationJob] = relationship(back_populates="attempts")
 
@@ -328,6 +326,7 @@ class Image(Base):
         CheckConstraint("position >= 0", name="position"),
         CheckConstraint("width_px > 0 AND height_px > 0 AND size_bytes > 0", name="size"),
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+        Index("ix_images_created_at", "created_at", "job_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -344,7 +343,6 @@ class Image(Base):
     provider: Mapped[str] = mapped_column(String(_ID_CHARS))
     model: Mapped[str] = mapped_column(String(_KEY_CHARS))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
     job: Mapped[GenerationJob] = relationship(back_populates="images")
 
 
@@ -387,12 +385,16 @@ class ApiKey(Base):
 
 
 class IdempotencyKey(Base):
-    """What a client called a request, so that it may repeat it; of no use after a day."""
+    """What a client called a request, so that it may repeat it; of no use after a day.
+
+    `is_first` where the client gave no name, and the request was not a retry.
+    """
 
     __tablename__ = "idempotency_keys"
 
     workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
     key: Mapped[str] = mapped_column(String(_KEY_CHARS), primary_key=True)
     request_sha256: Mapped[str] = mapped_column(String(_ID_CHARS))
+    is_first: Mapped[bool] = mapped_column(server_default="false")
     job_id: Mapped[UUID] = mapped_column(index=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

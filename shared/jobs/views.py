@@ -1,28 +1,57 @@
-"""Jobs as clients see them: with their ledger and their images; alone, in pages, or in bulk."""
+"""Jobs as clients see them: with their ledger and their images; alone, in pages, or in bulk.
+
+The API shows them as `shared.api.schemas.JobBody`.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
 
+from shared.database.session import naming_missing_schema
 from shared.database.statements import Statements
 from shared.errors import UnknownImage, UnknownJob, UnknownPreview
 from shared.jobs.job_store import job_of
 from shared.jobs.model import Job
+from shared.jobs.release_store import ReleaseRules
 from shared.status import JobStatus
+
+PLACES_COUNTED = 500
+"""Jobs that may be ahead of a waiting one whose place is known."""
+
+WORKSPACES_COMPARED = 50
+"""Workspaces that may wait while a place is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job waits.
+
+    Attributes:
+        ahead: Jobs that start before it; None for more than are counted.
+        seconds: About how long until it starts; None where that is not known.
+    """
+
+    ahead: int | None
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job, the lines of its ledger by number, its images and previews by position."""
+    """A job, the lines of its ledger by number, its images and previews by position.
+
+    Attributes:
+        place: Of a job that was read alone and waits for its first attempt.
+    """
 
     job: Job
     attempts: Sequence[Mapping[str, Any]] = ()
     images: Sequence[Mapping[str, Any]] = ()
     previews: Sequence[Mapping[str, Any]] = ()
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +70,14 @@ class PageQuery:
     created_before: datetime | None = None
     before: tuple[datetime, UUID] | None = None
     job_id: UUID | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageView:
     """Where the bytes of an image lie, and what they are."""
 
-    id: UUID
-    job_id: UUID
+    job_id: str
     position: int
     storage_key: str
     media_type: str
@@ -66,8 +95,9 @@ class PreviewView:
 class JobViews:
     """Reads jobs; every method raises ServiceUnavailable when PostgreSQL cannot be reached."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, rules: ReleaseRules) -> None:
         self._run = Statements(engine, __file__)
+        self._rules = rules
 
     def get(self, job_id: UUID, workspace_id: str) -> JobView:
         """Return a job of the workspace.
@@ -78,7 +108,11 @@ class JobViews:
         views = self.page(workspace_id, PageQuery(limit=1, job_id=job_id))
         if not views:
             raise UnknownJob(job_id)
-        return views[0]
+        view = views[0]
+        job = view.job
+        if job.status is not JobStatus.PENDING or job.next_attempt_at is not None:
+            return view
+        return replace(view, place=self._find_place(job_id))
 
     def page(self, workspace_id: str, query: PageQuery) -> list[JobView]:
         """Return jobs of the workspace, newest first.
@@ -91,6 +125,7 @@ class JobViews:
             "id": query.job_id and str(query.job_id),
             "statuses": [status.name for status in query.statuses or ()] or None,
             "product_id": query.product_id,
+            "model": query.model,
             "created_after": query.created_after,
             "created_before": query.created_before,
             "before_time": before_time,
@@ -98,6 +133,16 @@ class JobViews:
             "limit": query.limit,
         }
         return [_view_of(row) for row in self._run("find_views", parameters)]
+
+    def _find_place(self, job_id: UUID) -> Place | None:
+        parameters = {
+            "id": str(job_id),
+            "limit": PLACES_COUNTED,
+            "workspaces": WORKSPACES_COMPARED,
+            **self._rules.as_parameters(),
+        }
+        rows = self._run("find_place", parameters)
+        return Place(rows[0].ahead, rows[0].seconds) if rows else None
 
     def get_image(self, image_id: UUID, workspace_id: str | None = None) -> ImageView:
         """Return an image; with a workspace, only if it belongs to it.
@@ -109,15 +154,7 @@ class JobViews:
         rows = self._run("find_image", parameters)
         if not rows:
             raise UnknownImage(image_id)
-        row = rows[0]
-        return ImageView(
-            UUID(str(row.id)),
-            UUID(str(row.job_id)),
-            row.position,
-            row.storage_key,
-            row.media_type,
-            row.sha256,
-        )
+        return ImageView(*rows[0])
 
     def get_preview(self, preview_id: UUID, workspace_id: str | None = None) -> PreviewView:
         """Return a preview of a running attempt; with a workspace, only if it belongs to it.
@@ -129,11 +166,16 @@ class JobViews:
         rows = self._run("find_preview", parameters)
         if not rows:
             raise UnknownPreview(preview_id)
-        return PreviewView(rows[0].storage_key, rows[0].media_type)
+        return PreviewView(*rows[0])
 
     def check(self) -> None:
-        """Make a round trip to PostgreSQL and to the tables of this version."""
-        self._run("check_schema", {})
+        """Make a round trip to PostgreSQL and to the tables of this version.
+
+        Raises:
+            SchemaMissing: They are not there, or are older.
+        """
+        with naming_missing_schema():
+            self._run("check_schema", {})
 
 
 def _view_of(row: Any) -> JobView:

@@ -13,6 +13,9 @@ Minutes = list[dict[str, int]]
 """What CloudWatch has received, minute by minute, the oldest first."""
 
 IDLE: Minutes = []
+ZEROS: Minutes = [
+    dict.fromkeys(("JobsEnded", "JobsFailed", "JobsRefused", "Errors", "Invocations"), 0)
+] * 60
 ONE_KILLED: Minutes = [{"JobsEnded": 1, "JobsFailed": 1, "Errors": 1, "Invocations": 1}]
 FEW_FAIL: Minutes = [{"JobsEnded": 9, "JobsFailed": 2, "Errors": 1, "Invocations": 9}] * 60
 ALL_FAIL: Minutes = [{"JobsEnded": 9, "JobsFailed": 9, "Errors": 9, "Invocations": 9}] * 15
@@ -55,6 +58,7 @@ def metrics_of(alarm: Mapping[str, Any]) -> set[str]:
     ("alarm", "minutes", "pages"),
     [
         ("JobFailuresAlarm", IDLE, False),
+        ("JobFailuresAlarm", ZEROS, False),
         ("JobFailuresAlarm", ONE_KILLED, False),
         ("JobFailuresAlarm", FEW_FAIL, False),
         ("JobFailuresAlarm", ALL_FAIL, True),
@@ -62,6 +66,7 @@ def metrics_of(alarm: Mapping[str, Any]) -> set[str]:
         ("JobFailuresAlarm", REFUSED, False),
         ("JobFailuresAlarm", ALL_REFUSED, True),
         ("WorkerErrorsAlarm", IDLE, False),
+        ("WorkerErrorsAlarm", ZEROS, False),
         ("WorkerErrorsAlarm", ONE_KILLED, False),
         ("WorkerErrorsAlarm", FEW_FAIL, False),
         ("WorkerErrorsAlarm", ALL_FAIL, True),

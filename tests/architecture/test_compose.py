@@ -22,6 +22,8 @@ OF_THE_CONTAINERS = {
     "TRUSTED_NETWORKS": f"${{TRUSTED_NETWORKS:-{GATEWAY}}}",
     "IMAGE_DIR": "/var/lib/darkroom/images",
     "HEARTBEAT_FILE": "/tmp/heartbeat",  # noqa: S108 - the container's own
+    "METRICS_HOST": "0.0.0.0",  # noqa: S104 - of the container; its port is not published
+    "METRICS_PORT": "9464",
 }
 """What stands otherwise in a container than elsewhere."""
 
@@ -41,6 +43,9 @@ OUTSIDE = {
     "ca.pem": "CA_FILE",
 }
 """The same on this machine."""
+
+FOREIGN = {"redis", "postgres", "prometheus", "grafana"}
+"""Services of other images."""
 
 FOLDERS = {"flower": "beat"}
 """Which secrets a service has, if not those of its name."""
@@ -83,7 +88,7 @@ def test_another_file_of_a_secret_starts_its_services_anew(compose: dict[str, An
         named = set(
             re.findall(r"\$\{(\w+):-\}", service.get("labels", {}).get("darkroom.secrets", ""))
         )
-        assert named == (set() if name in ("redis", "postgres") else set(OUTSIDE.values())), name
+        assert named == (set() if name in FOREIGN else set(OUTSIDE.values())), name
 
 
 def test_no_secret_stands_in_the_environment_of_a_container(compose: dict[str, Any]) -> None:
@@ -124,7 +129,7 @@ def test_the_image_is_built_once_and_never_looked_for_elsewhere(compose: dict[st
     services = compose["services"].values()
     [built] = [service for service in services if "build" in service]
     ours = [service for service in services if service["image"] == built["image"]]
-    assert len(ours) == len(compose["services"]) - len(("redis", "postgres"))
+    assert len(ours) == len(compose["services"]) - len(FOREIGN)
     assert {service["pull_policy"] for service in ours} == {"never"}
 
 
@@ -142,3 +147,23 @@ def test_every_command_is_a_list(compose: dict[str, Any]) -> None:
     """A shell in between would keep the signal to itself."""
     commands = [service.get("command", []) for service in compose["services"].values()]
     assert all(isinstance(command, list) for command in commands)
+
+
+def test_prometheus_reads_what_the_containers_serve(compose: dict[str, Any]) -> None:
+    """By the names of the services, on the port of the settings, with the alerts of the docs."""
+    folder = PROJECT / "docs/dashboards"
+    config = yaml.safe_load((folder / "prometheus.yml").read_text())
+    [scraped] = [one for job in config["scrape_configs"] for one in job["dns_sd_configs"]]
+    assert {*scraped["names"]} <= set(compose["services"])
+    assert str(scraped["port"]) == compose["x-darkroom"]["environment"]["METRICS_PORT"]
+    assert all((folder / name).is_file() for name in config["rule_files"])
+    services = compose["services"]
+    assert (
+        f"{folder.relative_to(PROJECT)}:/etc/prometheus:ro" in services["prometheus"]["volumes"][0]
+    )
+    [source] = yaml.safe_load((folder / "grafana/datasources/darkroom.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    for name in ("prometheus", "grafana"):
+        assert services[name]["profiles"] == ["monitoring"]

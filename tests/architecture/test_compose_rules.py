@@ -144,6 +144,19 @@ def memory(config: Config) -> Iterator[str]:
             yield f"{name}: {limit:g} MB is less than {MEMORY_LEAST_MEGABYTES}"
 
 
+def rights(config: Config) -> Iterator[str]:
+    """Whatever breaks into a container can change nothing, gain nothing, and use bounded memory."""
+    for name, service in config["services"].items():
+        if not service.get("read_only"):
+            yield f"{name}: its files can be changed"
+        if service.get("cap_drop") != ["ALL"]:
+            yield f"{name}: it keeps capabilities"
+        if service.get("security_opt") != ["no-new-privileges:true"]:
+            yield f"{name}: a program may gain rights"
+        if "mem_limit" not in service:
+            yield f"{name}: no limit of memory"
+
+
 def connections(config: Config) -> Iterator[str]:
     """PostgreSQL has room for the connections of workers and API."""
     postgres, worker = config["services"]["postgres"], config["services"]["worker"]
@@ -180,7 +193,7 @@ def queues(config: Config) -> Iterator[str]:
 
 
 RULES: tuple[Rule, ...] = (
-    environments, stopping, order, ports, memory, connections, redis, queues,
+    environments, stopping, order, ports, memory, rights, connections, redis, queues,
 )  # fmt: skip
 
 BREAKS = {
@@ -199,6 +212,10 @@ BREAKS = {
     "api: {ports: !override ['8000:8000']}": "api: port 8000 is open",
     "redis: {mem_limit: 300m}": "more than 75% of the container's",
     "api: {mem_limit: 64m}": "api: 64 MB is less than 256",
+    "redis: {read_only: false}": "redis: its files can be changed",
+    "postgres: {cap_drop: !reset null}": "postgres: it keeps capabilities",
+    "worker: {security_opt: !reset null}": "worker: a program may gain rights",
+    "postgres: {mem_limit: !reset null}": "postgres: no limit of memory",
     "worker: {deploy: {replicas: 20}}": "connections of 100",
     "redis: {command: [redis-server, --maxmemory-policy, allkeys-lru]}": "is allkeys-lru",
     "redis: {command: [redis-server, --appendonly, 'yes']}": "maxmemory is not set",

@@ -22,9 +22,11 @@ SETTINGS = """
     OPENAI_OUTPUT_FORMAT OPENAI_PARTIAL_IMAGES OPENAI_PRICES OPENAI_TIMEOUT_SECONDS
     ON_UNKNOWN_CHARGE SOFT_TIME_LIMIT TIME_LIMIT MAX_ATTEMPTS LEASE_SECONDS SWEEP_SECONDS
     DISPATCH_GRACE_SECONDS RETRY_BACKOFF RETRY_BACKOFF_MAX SHUTDOWN_GRACE_SECONDS HEARTBEAT_FILE
-    IMAGE_DIR IMAGE_BUCKET RETENTION_DAYS QUEUE_URL EVENT_TTL_SECONDS EVENT_STREAM_MAX_LENGTH
+    IMAGE_DIR IMAGE_BUCKET RETENTION_DAYS ASSET_RETENTION_DAYS MAX_ASSETS
+    QUEUE_URL EVENT_TTL_SECONDS EVENT_STREAM_MAX_LENGTH
     PUBLIC_BASE_URL SIGNING_KEY SIGNING_KEY_FILE REQUIRE_API_KEYS API_HOST API_PORT
-    TRUSTED_NETWORKS CORS_ORIGINS MAX_OPEN_JOBS MAX_STREAMS EVENT_TOKEN_SECONDS
+    TRUSTED_NETWORKS CORS_ORIGINS MAX_OPEN_JOBS MAX_RUNNING_JOBS MAX_SUBMISSIONS_PER_MINUTE
+    MAX_STREAMS MAX_REQUESTS_PER_MINUTE API_CONCURRENCY EVENT_TOKEN_SECONDS
     IMAGE_TOKEN_SECONDS EVENT_WINDOW_SECONDS AWS_LAMBDA_FUNCTION_NAME SECRET_ARNS SECRETS_VERSION
     LOG_LEVEL DARKROOM_URL DARKROOM_API_KEY
 """
@@ -32,11 +34,12 @@ SETTINGS = """
 ERROR_CODES = """
     asset_in_use cancelled charge_unknown corrupt_image cost_limit empty_result expired_token
     forbidden idempotency_key_reused images_missing internal invalid_request invalid_token
-    job_running malformed_json method_not_allowed not_found output_rejected payload_too_large
-    prompt_rejected provider_authentication provider_overloaded provider_timeout
+    job_running malformed_host malformed_json method_not_allowed not_found output_rejected
+    payload_too_large prompt_rejected provider_authentication provider_overloaded provider_timeout
     provider_unavailable quota_exceeded rate_limited request_rejected service_unavailable
-    soft_time_limit storage_unavailable time_limit too_many_open_jobs too_many_streams
-    unauthorized unsupported_media_type worker_lost
+    request_timeout soft_time_limit storage_unavailable time_limit too_many_open_jobs
+    too_many_assets too_many_requests too_many_streams too_many_submissions too_many_uploads
+    unauthorized unsupported_media_type unusable_image worker_lost
 """
 
 LOG_EVENTS = (
@@ -62,8 +65,9 @@ NAMES = (
     *("generate_images_task", "image_generation", "default"),
     *("celery-task-meta-", "task_updates:", "task_events:"),
     *("task_id", "job_id", "JobFailed"),
+    *("open-jobs", "submissions", "event-streams", "requests", "uploads", "assets"),
 )
-"""Names of the task, its queues, its argument, and of what lies in Redis."""
+"""Names of the task, its queues, its argument, of what lies in Redis, and of quotas."""
 
 
 @cache
@@ -90,11 +94,12 @@ def codes() -> set[str]:
     for node in (node for tree in trees(*PACKAGES) for node in ast.walk(tree)):
         if isinstance(node, ast.ClassDef):
             fields = [field for field in node.body if isinstance(field, ast.Assign | ast.AnnAssign)]
+            fields = [each for each in fields if ast.unparse(each).startswith(("code =", "code:"))]
+            given = [each for each in node.keywords if each.arg == "code"]
             found |= {
-                str(field.value.value)
-                for field in fields
-                if ast.unparse(field).startswith(("code =", "code:"))
-                and isinstance(field.value, ast.Constant)
+                str(each.value.value)
+                for each in (*fields, *given)
+                if isinstance(each.value, ast.Constant)
             }
     return found
 

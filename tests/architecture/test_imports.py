@@ -52,7 +52,7 @@ def test_the_import_contracts_are_kept() -> None:
 def test_the_functions_load_nothing_of_the_other_runtime() -> None:
     """Every library of it would lengthen each cold start; so would the mapped classes."""
     loaded = modules_after("import functions.worker, functions.reaper", **SERVERS, **AWS)
-    assert not loaded & {"celery", "kombu", "billiard", "local", "PIL", "alembic", "openai"}
+    assert not loaded & {"celery", "kombu", "billiard", "local", "PIL", "alembic", "httpx"}
     assert "shared.jobs.tables" not in loaded
 
 

@@ -1,16 +1,19 @@
 """The lock files: pinned by hash, free of hosts and paths, in step with pyproject.toml."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).parents[2]
 LOCK_NAMES = ("requirements.lock", "requirements-dev.lock")
+TOOL_LOCKS = ("requirements-sam.lock", "requirements-release.lock")
 IMAGE_LOCK_NAMES = ("requirements-build.lock", "requirements-image.lock")
 
 
@@ -58,13 +61,17 @@ def project() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "lock_name", [*LOCK_NAMES, *IMAGE_LOCK_NAMES, *FUNCTION_LOCKS, "requirements-sam.lock"]
+    "lock_name", [*LOCK_NAMES, *IMAGE_LOCK_NAMES, *FUNCTION_LOCKS, *TOOL_LOCKS]
 )
 def test_every_entry_of_a_lock_is_a_version_with_hashes(lock_name: str) -> None:
     """No entry is a range, an address or an option of pip."""
     entries = entries_of(lock_name)
 
-    small = {"requirements-build.lock": 5, **dict.fromkeys(FUNCTION_LOCKS, 10)}
+    small = {
+        "requirements-build.lock": 5,
+        "requirements-release.lock": 20,
+        **dict.fromkeys(FUNCTION_LOCKS, 10),
+    }
     assert len(entries) > small.get(lock_name, 50)
     assert [entry for entry in entries if not PIN.match(entry)] == []
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
@@ -73,7 +80,7 @@ def test_every_entry_of_a_lock_is_a_version_with_hashes(lock_name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *(*LOCK_NAMES, *IMAGE_LOCK_NAMES, *FUNCTION_LOCKS, "requirements-sam.lock"),
+        *(*LOCK_NAMES, *IMAGE_LOCK_NAMES, *FUNCTION_LOCKS, *TOOL_LOCKS),
         *("pyproject.toml", "Makefile", "cloud/bundle.mk", "samconfig.toml", ".ci/run"),
     ],
 )
@@ -150,3 +157,22 @@ def test_build_requirements_are_in_the_run_time_lock(project: dict[str, Any]) ->
 def read(name: str) -> str:
     """Return the text of a file of the project."""
     return (PROJECT / name).read_text()
+
+
+def test_ci_looks_for_advisories_and_a_release_has_a_bill_of_materials() -> None:
+    """Of everything that is shipped: the image, and the bundle of each function."""
+    jobs = yaml.safe_load((PROJECT / ".github/workflows/ci.yml").read_text())["jobs"]
+    assert {"run": "make audit"} in jobs["advisories"]["steps"]
+    release = yaml.safe_load((PROJECT / ".github/workflows/release.yml").read_text())["jobs"]
+    runs = [step.get("run", "") for step in release["release"]["steps"]]
+    assert "make sbom" in runs
+    assert "dist/*.cdx.json" in runs[-1]
+    plan = subprocess.run(
+        ["make", "--dry-run", "audit", "sbom"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for lock_name in ("requirements-image.lock", *FUNCTION_LOCKS):
+        assert lock_name in plan

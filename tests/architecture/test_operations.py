@@ -24,6 +24,12 @@ CODE = [
 ]
 """What stands in backticks, and each line that is to be pasted."""
 
+ALERTS = {
+    rule["alert"]
+    for group in yaml.safe_load((PROJECT / "docs/dashboards/alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+}
+
 OF_OTHERS = {
     *("AWS_REGION", "AWS_DEFAULT_REGION", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
     *("CREATE_FAILED", "ROLLBACK_FAILED", "REDISCLI_AUTH"),
@@ -57,9 +63,10 @@ def commands(group: typer.Typer = app) -> Iterator[str]:
 
 
 def test_every_setting_is_one() -> None:
-    """Or a variable of docker-compose.yml, or of AWS."""
+    """Or a variable of docker-compose.yml, of the Dockerfile, or of AWS."""
     fields = {*Settings.model_fields, *ClientSettings.model_fields}
     of_compose = set(re.findall(r"\$\{([A-Z_]+)", (PROJECT / "docker-compose.yml").read_text()))
+    of_compose |= set(re.findall(r"^ARG (\w+)", (PROJECT / "Dockerfile").read_text(), re.MULTILINE))
     known = {name.upper() for name in fields} | of_compose | OF_OTHERS
     assert named(r"\b([A-Z]+(?:_[A-Z]+)+)\b") <= known
 
@@ -92,7 +99,7 @@ def test_every_part_of_the_template_is_there() -> None:
     spans = {re.sub(r"=.*", "", span) for span in SPANS}
     words = {span for span in spans if re.fullmatch(r"(?:[A-Z][a-z0-9]+){2,}", span)}
     assert "WorkerConcurrency" in words
-    assert words <= known | OF_OTHERS
+    assert words <= known | ALERTS | OF_OTHERS
     nested = set(re.findall(r'output (\w+) "\$data"', TEXT))
     assert nested <= set(data["Outputs"])
     assert named(r"\boutput ([A-Z]\w+)") - nested <= set(own["Outputs"])

@@ -62,6 +62,7 @@ def test_a_workspace_may_be_given_other_limits() -> None:
     variables = environment_of("Api")
     assert variables["MAX_OPEN_JOBS"] == {"Ref": "MaxOpenJobs"}
     assert variables["MAX_STREAMS"] == {"Ref": "MaxStreams"}
+    assert variables["API_CONCURRENCY"] == {"Ref": "ApiConcurrency"}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -146,7 +147,7 @@ def test_a_bundle_holds_what_its_function_imports(function: str) -> None:
     assert imported - RUNTIME_PACKAGES <= packages
     assert not packages & {"celery", "kombu", "uvicorn", "moto", "boto3"}
     assert ("fastapi" in packages) == (function == "Api")
-    assert ("openai" in packages) == (function == "Worker")
+    assert ("httpx" in packages) == (function in ("Worker", "Reaper"))
     assert ("pillow" in packages) == (function in ("Worker", "Api"))
     assert ("alembic" in packages) == (function == "Migrate")
 

@@ -120,7 +120,7 @@ def test_what_cannot_work_is_not_deployed(given: dict[str, str], broken: set[str
         ("Api", "s3:GetObject", {"*"}),
         ("Api", "s3:DeleteObject", {"*"}),
         ("Reaper", "s3:PutObject", set()),
-        ("Reaper", "s3:GetObject", set()),
+        ("Reaper", "s3:GetObject", {"*"}),
         ("Reaper", "s3:DeleteObject", {"*"}),
         ("Migrate", "s3:PutObject", set()),
         ("Migrate", "s3:GetObject", set()),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.api.live_delivery import StreamTimings
+from shared.api.sse_streaming import StreamTimings
 from shared.generation.lease import EXTENSIONS_A_LEASE
 
 EXTENSIONS_LEAST = 4

@@ -99,7 +99,7 @@ def test_picture_of_a_product_is_uploaded_and_shown(
     tab.page.get_by_label("Reference image").set_input_files(broken)
     tab.page.get_by_test_id("prompt").fill("A ceramic mug")
     tab.page.get_by_test_id("submit").click()
-    expect(tab.page.locator("#reference-error")).to_contain_text("is not a whole picture")
+    expect(tab.page.locator("#reference-error")).to_contain_text("is cut short")
     tab.page.get_by_label("Reference image").set_input_files(file)
     cards = [tab.submit(f"A ceramic mug {number}", size="512x512") for number in (1, 2)]
     for card in cards:
@@ -146,7 +146,7 @@ def test_wait_for_a_retry_shows_its_reason_and_counts_down(
     tab = browsing.open(runtime.page_api)
     card = tab.submit("A ceramic mug [[rate-limit:5]]")
     retry = card.get_by_test_id("job-retry")
-    expect(retry).to_contain_text("asks to come back in 5 s")
+    expect(retry).to_contain_text("The image provider was too busy")
     expect(card.get_by_test_id("job-status")).to_have_text("Waiting to retry")
     first = wait_until(lambda: _seconds_left(retry), 10, "a countdown")
     browsing.picture(tab, "retrying")

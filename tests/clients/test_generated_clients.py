@@ -1,4 +1,4 @@
-"""Clients that generators make of the OpenAPI document: they compile, and run a job."""
+"""Clients that are not ours: generated of the OpenAPI document, and OpenAI's own SDK."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from devkit.runtimes import RUNTIMES
 from tests.support.runtime import Runtime
 from tests.support.tidiness import tidy
 
@@ -58,6 +59,20 @@ def test_typescript_clients_compile_and_run_a_job(runtime: Runtime, folder: Path
     run(runtime, folder, "tsc")
     for program in ("openapi_fetch", "hey_api"):
         assert run(runtime, folder, "node", f"out/{program}.js") == "Completed\n"
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_openai_sdk_for_javascript_makes_images(
+    name: str, runtime_named: Callable[[str], Runtime], tmp_path: Path
+) -> None:
+    """Unmodified, as the contract tests have it of the one for Python."""
+    shutil.copy(HERE / "openai_sdk.ts", tmp_path)
+    shutil.copy(HERE / "package.json", tmp_path)
+    (tmp_path / "node_modules").symlink_to(TOOLS / "node_modules")
+    options = ("--strict", "--target", "es2022", "--module", "nodenext", "--types", "node")
+    with tidy(runtime_named(name)) as runtime:
+        run(runtime, tmp_path, "tsc", *options, "--outDir", "out", "openai_sdk.ts")
+        assert run(runtime, tmp_path, "node", "out/openai_sdk.js") == "Completed\n"
 
 
 def test_a_python_client_compiles_and_runs_a_job(runtime: Runtime, folder: Path) -> None:

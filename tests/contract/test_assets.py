@@ -1,8 +1,10 @@
 """Pictures that clients upload, and jobs that show them."""
 
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +17,7 @@ from tests.support.images_api import png
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
+CASES = Path(__file__).parents[1] / "cases" / "uploads"
 UPLOAD_MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -68,6 +71,35 @@ def test_uploaded_picture_can_be_had_again(runtime: Runtime, asset: dict[str, An
         assert picture.size == (300, 200)
 
 
+def test_assets_are_listed_the_newest_first(runtime: Runtime) -> None:
+    """In pages, of the own workspace alone; each address opens its picture."""
+    api = runtime.api
+    assets = [uploaded(api, png(32 + number, 32)) for number in range(3)]
+    first = api.client.get("/v1/assets", params={"limit": 2}).json()
+    assert [each["id"] for each in first["items"]] == [assets[2]["id"], assets[1]["id"]]
+    assert httpx.get(f"{api.url}{first['items'][0]['url']}").status_code == 200
+    rest = {"limit": 2, "cursor": first["next_cursor"]}
+    second = api.client.get("/v1/assets", params=rest).json()
+    assert [each["id"] for each in second["items"]] == [assets[0]["id"]]
+    assert second["next_cursor"] is None
+    assert api.client.get("/v1/assets", params={"product_id": "none"}).json()["items"] == []
+    with api.client_of(OTHER_WORKSPACE) as stranger:
+        assert stranger.get("/v1/assets").json() == {"items": [], "next_cursor": None}
+
+
+def test_a_workspace_keeps_so_many_assets(runtime: Runtime) -> None:
+    """One more is refused, and leaves nothing; a deletion makes room."""
+    api = runtime.open_api
+    kept = [uploaded(api, png(32, 32)) for _ in range(4)]
+    files = len(list(runtime.image_dir.glob("assets/*")))
+    refused = upload(api, png(32, 32))
+    assert api.problem(refused) == (429, "too_many_assets")
+    assert refused.headers["ratelimit-policy"] == '"assets";q=4'
+    assert len(list(runtime.image_dir.glob("assets/*"))) == files
+    assert api.client.delete(f"/v1/assets/{kept[0]['id']}").status_code == 204
+    assert upload(api, png(32, 32)).status_code == 201
+
+
 def test_asset_of_another_workspace_does_not_exist(runtime: Runtime, asset: dict[str, Any]) -> None:
     """Neither to be seen, nor deleted, nor shown in a picture."""
     api = runtime.api
@@ -105,6 +137,51 @@ def test_what_is_no_picture_is_refused(
     api = runtime.api
     assert api.problem(upload(api, make(), media_type)) == problem
     assert list(runtime.image_dir.glob("assets/*")) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("two-pictures.jpg", (64, 48)),
+        ("exif-minus-one-over-zero.jpg", (48, 64)),
+        ("exif-garbage.png", (64, 48)),
+        ("ztxt-2mb.png", (64, 64)),
+        ("icc-orient6.jpg", (48, 64)),
+        ("icc-orient6.png", (48, 64)),
+        ("icc-orient6.webp", (48, 64)),
+        ("orient6.jpg", (48, 64)),
+        ("trns-icc.png", (64, 64)),
+    ],
+)
+def test_pictures_of_every_phone_and_camera_are_taken_upright(
+    runtime: Runtime, name: str, size: tuple[int, int]
+) -> None:
+    """Whatever lies beside their pixels; the type `image/jpg` means `image/jpeg`."""
+    suffix = name.rpartition(".")[2]
+    asset = uploaded(runtime.api, (CASES / name).read_bytes(), f"image/{suffix}")
+    assert (asset["width_px"], asset["height_px"]) == size
+    content = httpx.get(f"{runtime.api.url}{asset['url']}").content
+    with Image.open(BytesIO(content)) as picture:
+        assert picture.size == size
+
+
+def test_a_picture_that_is_costly_to_decode_delays_no_other(runtime: Runtime) -> None:
+    """Refused by what its header says: 50,000 empty scans, 49 million pixels in 40 bytes."""
+    started_at = time.monotonic()
+    buffer = BytesIO()
+    Image.new("RGB", (3000, 2000), "red").save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    pixels = BytesIO()
+    Image.new("RGB", (7000, 7000)).save(pixels, "WEBP", lossless=True, quality=0, method=0)
+    for bomb, media_type, reason in (
+        (data[:-2] + scan * 50_000 + data[-2:], "image/jpeg", "has more than 100 scans"),
+        (pixels.getvalue(), "image/webp", "has 7000 x 7000 pixels"),
+    ):
+        refused = upload(runtime.api, bomb, media_type)
+        assert runtime.api.problem(refused) == (422, "invalid_request")
+        assert refused.json()["detail"] == f"asset: {reason}"
+    assert time.monotonic() - started_at < 20
 
 
 def test_largest_picture_is_taken(runtime: Runtime) -> None:

@@ -46,7 +46,7 @@ def test_cancelled_attempt_stops_in_the_middle_of_a_provider_call(
     rows = runtime.finish(job)
     assert_cancelled(rows, attempt=1)
     assert outcomes(rows) == ["failed"]
-    assert rows.attempts[0]["charge_state"] == "unknown"
+    assert rows.attempts[0]["charge_state"] == "none"
     assert rows.images == []
     took = rows.job["finished_at"] - rows.job["cancel_requested_at"]
     assert took.total_seconds() < runtime.settings.lease_seconds / 4 + SLACK_SECONDS

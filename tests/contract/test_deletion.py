@@ -1,5 +1,7 @@
 """Jobs are deleted with everything that is theirs: on a wish, or when their time is over."""
 
+from uuid import uuid4
+
 from shared.jobs.model import Job
 from tests.support.api import OTHER_WORKSPACE
 from tests.support.faults import other_settings
@@ -51,6 +53,17 @@ def test_jobs_are_deleted_when_their_time_is_over(runtime: Runtime) -> None:
         assert not (runtime.image_dir / str(old.id)).exists()
         assert _exists(runtime, new)
         assert (runtime.image_dir / str(new.id)).exists()
+
+
+def test_images_of_no_job_are_deleted(runtime: Runtime) -> None:
+    """An attempt saved them after its job was deleted, say; those of other jobs stay."""
+    job = runtime.submit("a mug")
+    runtime.finish(job)
+    orphan = runtime.image_dir / str(uuid4())
+    (orphan / "1").mkdir(parents=True)
+    (orphan / "1" / "0").write_bytes(b"late")
+    wait_until(lambda: not orphan.exists(), 20, "the images to be deleted")
+    assert runtime.saved_keys(job) == [f"{job.id}/1/0"]
 
 
 def _age(runtime: Runtime, job: Job, days: int) -> None:

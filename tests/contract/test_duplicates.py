@@ -1,7 +1,7 @@
 """More envelopes than jobs, and attempts that come back from the dead."""
 
 from tests.support.faults import other_settings, warm_up
-from tests.support.runtime import Runtime
+from tests.support.runtime import Rows, Runtime
 from tests.support.story import (
     PLAIN,
     lines_of,
@@ -42,7 +42,9 @@ def test_envelopes_of_a_running_and_of_an_ended_job_change_nothing(runtime: Runt
     assert story_of(runtime, job) == story
 
 
-def test_attempt_that_wakes_up_after_it_lost_its_lease_changes_nothing(runtime: Runtime) -> None:
+def test_attempt_that_wakes_up_after_it_lost_its_lease_changes_its_bill_alone(
+    runtime: Runtime,
+) -> None:
     """Cut off from both servers it makes and stores its image, which is never used or published."""
     with other_settings(runtime, SOFT_TIME_LIMIT="60", TIME_LIMIT="90"):
         warm_up(runtime)
@@ -50,6 +52,11 @@ def test_attempt_that_wakes_up_after_it_lost_its_lease_changes_nothing(runtime: 
         runtime.wait_for_step(job, 30)
         with runtime.frozen_worker(job):
             rows = runtime.finish(job)
+            with runtime.database() as cursor:
+                # As of a provider that may have charged for the call.
+                cursor.execute(
+                    "UPDATE generation_attempts SET charge_state = 'unknown' WHERE number = 1"
+                )
             story = story_of(runtime, job)
             runtime.redis.kill()
             runtime.postgres.pause()
@@ -57,7 +64,14 @@ def test_attempt_that_wakes_up_after_it_lost_its_lease_changes_nothing(runtime: 
         wait_until(lambda: late_key in stored_keys(runtime, job), 20, "the late picture")
         runtime.postgres.resume()
         runtime.redis.start()
-        wait_until(lambda: lines_of(runtime, job, "attempt overtaken"), 20, "the late end")
+        wait_until(lambda: charges(runtime.rows(job)) == ["none", "none"], 20, "the late bill")
+        story.rows.attempts[0] = {**story.rows.attempts[0], "charge_state": "none"}
         assert story_of(runtime, job) == story
+        assert lines_of(runtime, job, "attempt overtaken")
     assert outcomes(rows) == ["lost", "completed"]
     assert storage_keys(rows) == [f"{job.id}/2/0"]
+
+
+def charges(rows: Rows) -> list[str]:
+    """Return what the ledger says of each attempt's bill, first to last."""
+    return [attempt["charge_state"] for attempt in rows.attempts]

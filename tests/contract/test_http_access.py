@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
 ORDER = {"prompt": "a mug", "size": "256x256"}
+PATIENCE_SECONDS = 5
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_nothing_is_served_without_a_key(
     for wrong in (key[:-1], key + "x", key.upper(), "dk_", "x" * 5000, key.replace("dk_", "")):
         answer = keyless.get(job["urls"]["self"], headers={"Authorization": f"Bearer {wrong}"})
         assert runtime.api.problem(answer) == (401, "unauthorized")
-    for path in ("/healthz", "/readyz", "/v1/styles", "/v1/options", "/", "/docs", "/openapi.json"):
+    for path in ("/healthz", "/readyz", "/v1/options", "/", "/docs", "/openapi.json"):
         assert keyless.get(path).status_code == 200
 
 
@@ -131,6 +133,32 @@ def test_revoked_key_is_worthless_at_once(runtime: Runtime) -> None:
     store.revoke(key.id)
     assert runtime.api.problem(http_get(url, headers=headers)) == (401, "unauthorized")
     assert runtime.api.client.get("/v1/generations").status_code == 200
+
+
+def test_revoked_key_ends_its_open_streams(runtime: Runtime) -> None:
+    """Within a minute: the response ends, and the next request is refused."""
+    store = ApiKeyStore(runtime.services.engine)
+    key, text = store.create("default", "to be revoked")
+    headers = {"Authorization": f"Bearer {text}"}
+    with runtime.paused():
+        job = runtime.api.submit("a red mug")
+        url = f"{runtime.api.url}{unsigned(job['urls']['events'])}"
+        with ThreadPoolExecutor(1) as threads:
+            following = threads.submit(follow_until_refused, url, headers)
+            wait_until(lambda: runtime.redis_client.zcard("open_streams:default"), 20, "a stream")
+            store.revoke(key.id)
+            assert following.result(PATIENCE_SECONDS + 60) == 401
+        runtime.api.client.post(job["urls"]["cancel"])
+
+
+def follow_until_refused(url: str, headers: dict[str, str]) -> int:
+    """Follow a job as an EventSource does, and return the status that ends it."""
+    last_id = "0-0"
+    while True:
+        answer = httpx.get(url, headers={**headers, "Last-Event-ID": last_id}, timeout=90)
+        if answer.status_code != 200:
+            return answer.status_code
+        last_id = [last_id, *re.findall(r"(?m)^id: (.+)$", answer.text)][-1]
 
 
 def test_idempotency_keys_belong_to_a_workspace(runtime: Runtime, stranger: httpx.Client) -> None:
@@ -205,13 +233,37 @@ def test_pages_of_other_origins_may_not_read_the_api(runtime: Runtime) -> None:
         refused = http_options(url, headers={"Origin": origin, **order})
         assert refused.status_code == 400
         assert "access-control-allow-origin" not in refused.headers
-        answer = runtime.api.client.get("/v1/styles", headers={"Origin": origin})
+        answer = runtime.api.client.get("/v1/options", headers={"Origin": origin})
         assert "access-control-allow-origin" not in answer.headers
     answer = http_options(
         f"{runtime.open_api.url}/v1/generations", headers={"Origin": SHOP_ORIGIN, **order}
     )
     assert answer.status_code == 405
     assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", ["api", "open_api"])
+def test_an_origin_that_is_not_listed_is_logged_with_its_setting(
+    runtime: Runtime, kind: str
+) -> None:
+    """The browser alone sees that a page is refused; the log says what would let it pass."""
+    api: Api = getattr(runtime, kind)
+    url = f"{api.url}/v1/generations"
+    first, second, third = origins = [f"https://{kind}-{number}.example" for number in range(3)]
+    http_options(url, headers={"Origin": first, "Access-Control-Request-Method": "POST"})
+    http_get(url, headers={"Origin": second})
+    refused = http_post(url, json=ORDER, headers={"Origin": third})
+    http_get(url, headers={"Origin": api.url})
+
+    def logged() -> list[str]:
+        lines = [line for line in api.log.lines() if line["event"] == "origin not listed"]
+        assert {line["setting"] for line in lines} <= {"CORS_ORIGINS"}
+        return [line["origin"] for line in lines if line["origin"] in (*origins, api.url)]
+
+    wait_until(lambda: logged() == origins, PATIENCE_SECONDS, "an origin is not logged")
+    if kind == "open_api":
+        assert api.problem(refused) == (403, "forbidden")
+        assert "CORS_ORIGINS" in refused.json()["detail"]
 
 
 def test_no_answer_leaks_addresses_or_lets_pages_be_framed(

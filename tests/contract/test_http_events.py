@@ -1,5 +1,7 @@
 """Events over HTTP: replayed, live, each once and in order; the end in any case."""
 
+import json
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -218,7 +220,7 @@ def test_streams_go_on_when_the_api_is_restarted(runtime: Runtime) -> None:
 
 
 def test_open_streams_of_a_workspace_are_limited(runtime: Runtime) -> None:
-    """429 says when to come back; a stream that ends makes room."""
+    """Another is asked to come back, as an EventSource ends at 429; one that ends makes room."""
     api = runtime.open_api
     with runtime.paused():
         job = api.submit("a red mug")
@@ -231,10 +233,28 @@ def test_open_streams_of_a_workspace_are_limited(runtime: Runtime) -> None:
                 pool.submit(_read_all, client, url, last)
             wait_until(lambda: open_streams(runtime) == 2, 10, "both streams to be counted")
             answer = api.client.get(url, headers=last)
-            assert api.problem(answer) == (429, "too_many_streams")
-            assert int(answer.headers["retry-after"]) > 0
+            assert_comes_again(answer)
             api.client.post(job["urls"]["cancel"])
         wait_until(lambda: open_streams(runtime) == 0, 15, "the streams to be given back")
+
+
+def test_event_stream_is_no_error_while_postgresql_is_unavailable(runtime: Runtime) -> None:
+    """An EventSource ends for good at any status but 200; it is asked to come back."""
+    api = runtime.api
+    job = api.finish(api.submit("a red mug"))
+    runtime.postgres.kill()
+    assert_comes_again(api.client.get(job["urls"]["self"] + "/events"))
+    assert_comes_again(api.client.get(job["urls"]["events"]))
+    runtime.postgres.start()
+    wait_until(lambda: api.client.get("/readyz").status_code == 200, 20, "the API to be ready")
+    assert api.follow(job["urls"]["events"]).pop().step == COMPLETED.as_dict()
+
+
+def assert_comes_again(answer: httpx.Response) -> None:
+    """Check that a stream holds nothing but the time after which its client reconnects."""
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert re.fullmatch(r"retry: [0-9]+\n\n", answer.text)
 
 
 def test_clients_that_leave_leave_nothing_behind(runtime: Runtime) -> None:
@@ -262,6 +282,23 @@ def test_made_up_last_ids_do_not_hide_the_end(runtime: Runtime) -> None:
             assert following.result().pop().step == COMPLETED.as_dict()
 
 
+def test_an_id_ahead_of_the_stream_is_its_end_and_harms_no_other_client(runtime: Runtime) -> None:
+    """Such a client gets what comes from now on; one that follows the same job gets everything."""
+    api = runtime.api
+    with ThreadPoolExecutor(2) as pool:
+        with runtime.paused():
+            job = api.submit("a red mug")
+            url = job["urls"]["events"]
+            ahead = pool.submit(api.follow, url, after="9999999999999-0")
+            wait_until(lambda: open_streams(runtime) == 1, 15, "the job to be followed")
+            other = pool.submit(api.follow, url)
+            wait_until(lambda: open_streams(runtime) == 2, 15, "both to follow the job")
+        everything, received = other.result(), ahead.result()
+    assert everything == stream_of(runtime, job)
+    assert received == everything[-len(received) :]
+    assert 1 < len(received) < len(everything)
+
+
 def _read_all(client: httpx.Client, url: str, headers: dict[str, str]) -> None:
     client.get(url, headers=headers)
 
@@ -275,3 +312,37 @@ def subscribers(runtime: Runtime, channel: str) -> int:
     """Return how many listen to a channel by its name."""
     ((_, count),) = cast(Any, runtime.redis_client.pubsub_numsub(channel))
     return int(count)
+
+
+def test_events_in_detail_bring_the_job_before_the_last_of_them(runtime: Runtime) -> None:
+    """Why and until when it waits, and its images before its end; ids stay those of events."""
+    api = runtime.api
+    job = api.submit("a red mug [[fail:1]]")
+    received: list[tuple[str, dict[str, Any]]] = []
+    last_id = None
+    while not received or received[-1][1]["status"] not in ("completed", "failed"):
+        with api.stream(f"{job['urls']['events']}&detail=full", last_id) as events:
+            for event in events:
+                if event.data:
+                    received.append((event.event, json.loads(event.data)))
+                    last_id = event.id
+    steps = [body for kind, body in received if kind == "message"]
+    assert steps == steps_of(stream_of(runtime, job))
+    waiting = [body["retry"] for kind, body in received if kind == "job" and body["retry"]]
+    assert {(wait["attempt"], wait["code"]) for wait in waiting} == {(2, "provider_unavailable")}
+    (kind, last_job), (_, last_step) = received[-2:]
+    assert (kind, last_job["status"], last_step["status"]) == ("job", "completed", "completed")
+    assert [image["id"] for image in last_job["images"]] == [
+        image["id"] for image in api.get(job)["images"]
+    ]
+
+
+def test_a_job_is_sent_in_one_form_of_detail(runtime: Runtime) -> None:
+    """Another is refused; without it nothing but events is sent."""
+    api = runtime.api
+    job = api.submit("a red mug")
+    api.finish(job)
+    url = api.url + job["urls"]["events"]
+    assert api.problem(http_get(f"{url}&detail=half")) == (422, "invalid_request")
+    assert "event: job" not in http_get(url).text
+    assert http_get(f"{url}&detail=full").text.count("event: job") == 1

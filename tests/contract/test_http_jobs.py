@@ -126,6 +126,21 @@ def test_same_idempotency_key_and_body_give_the_same_job(runtime: Runtime) -> No
     assert len(api.client.get("/v1/generations").json()["items"]) == 1
 
 
+def test_idempotency_key_outlives_its_job(runtime: Runtime) -> None:
+    """A client that repeats its request late must not pay for the job again."""
+    api = runtime.api
+    order, key = {"prompt": "a mug", "size": "256x256"}, {"Idempotency-Key": str(uuid4())}
+    job = api.client.post("/v1/generations", json=order, headers=key).json()
+    api.finish(job)
+    wait_until(lambda: runtime.job_is_announced(job), 20, "the end to be announced")
+    assert api.client.delete(job["urls"]["self"]).status_code == 204
+    again = api.client.post("/v1/generations", json=order, headers=key)
+    assert api.problem(again) == (410, "job_deleted")
+    other = api.client.post("/v1/generations", json={**order, "n": 2}, headers=key)
+    assert api.problem(other) == (422, "idempotency_key_reused")
+    assert api.client.get("/v1/generations").json()["items"] == []
+
+
 def test_idempotency_key_is_free_again_after_a_day(runtime: Runtime) -> None:
     """It then makes a new job, whatever the body."""
     api = runtime.api
@@ -246,13 +261,13 @@ def test_options_list_what_a_request_may_ask_for(runtime: Runtime) -> None:
     assert error == {**error, "title": "The prompt was rejected", "retryable": False}
 
 
-def test_styles_are_listed(runtime: Runtime) -> None:
-    """Each can be asked for."""
-    styles = runtime.api.client.get("/v1/styles").json()
-    names = [style["id"] for style in styles["items"]]
-    assert styles["default"] == "studio-white"
+def test_every_style_can_be_asked_for(runtime: Runtime) -> None:
+    """By the name that the options list, and the scripts of the mock provider by their tags."""
+    options = runtime.api.client.get("/v1/options").json()
+    names = [style["id"] for style in options["styles"]]
+    assert options["default_style"] == "studio-white"
     assert {"studio-white", "lifestyle", "flat-lay"} <= set(names)
-    tags = [script["tag"] for script in styles["scripts"]]
+    tags = [script["tag"] for script in options["scripts"]]
     assert {"[[fail:1]]", "[[reject]]", "[[hang]]", "[[block]]", "[[preview]]"} <= set(tags)
     for name in names:
         order = {"prompt": "a mug", "size": "256x256", "style": name}

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from shared.jobs.model import Job
 from shared.status import PREPARING, QUEUED, STARTING, failed, rendering
+from tests.support.faults import other_settings
 from tests.support.runtime import SLOTS, Rows, Runtime
 from tests.support.story import outcomes
 
@@ -26,19 +27,6 @@ def test_soft_limit_ends_what_runs_in_python_and_what_blocks_in_c(runtime: Runti
         assert waited < timedelta(seconds=AT_ONCE_SECONDS)
 
 
-def test_soft_limit_ends_an_attempt_that_waits_for_the_database(runtime: Runtime) -> None:
-    """The statement that would complete the job is given up; no picture of it is shown."""
-    job = runtime.submit("a mug [[slow:1.2]]")
-    runtime.wait_for_step(job, 30)
-    with runtime.locked_images():
-        rows = runtime.finish(job)
-    assert_stopped_at_soft_limit(runtime, job, rows, progress=95)
-    assert duration_seconds(rows) >= runtime.settings.soft_time_limit - CLAIM_SECONDS
-    assert rows.attempts[0]["charge_state"] == "none"
-    assert rows.images == []
-    run_in_all_slots(runtime)
-
-
 def test_hard_limit_ends_what_nothing_else_can_stop(runtime: Runtime) -> None:
     """The process is killed and the job fails for good; a neighbour stops by its own deadline."""
     job, neighbour = runtime.submit("a mug [[block]]"), runtime.submit("a mug [[slow:9]]")
@@ -53,11 +41,25 @@ def test_hard_limit_ends_what_nothing_else_can_stop(runtime: Runtime) -> None:
     }
     assert runtime.steps(job) == [QUEUED, STARTING, PREPARING, rendering(30), failed(30, reason)]
     assert (rows.job["status"], outcomes(rows)) == ("FAILED", ["lost"])
-    assert rows.attempts[0]["charge_state"] == "unknown"
+    assert rows.attempts[0]["charge_state"] == "none"
     limit = runtime.settings.time_limit
     at_most = limit + runtime.settings.sweep_seconds + AT_ONCE_SECONDS
     assert limit - CLAIM_SECONDS <= duration_seconds(rows) < at_most
     run_in_all_slots(runtime)
+
+
+def test_worker_that_dies_in_the_last_lease_period_did_not_reach_its_limit(
+    runtime: Runtime,
+) -> None:
+    """Its lease would have run up to the limit; the job is tried again."""
+    with other_settings(runtime, SOFT_TIME_LIMIT="6", TIME_LIMIT="7", LEASE_SECONDS="6"):
+        job = runtime.submit("a mug [[slow:1]]")
+        runtime.wait_for_step(job, 50)
+        runtime.kill_machine()
+        runtime.start()
+        rows = runtime.finish(job)
+    assert outcomes(rows) == ["lost", "completed"]
+    assert rows.attempts[0]["error"]["code"] == "worker_lost"
 
 
 def assert_stopped_at_soft_limit(runtime: Runtime, job: Job, rows: Rows, progress: int) -> None:

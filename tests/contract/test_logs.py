@@ -12,9 +12,12 @@ from tests.support.runtime import Runtime
 from tests.support.story import lines_of
 from tests.support.wait import wait_until
 
-OF_OTHER_PROCESSES = ("swept", "nothing to run", "envelope rejected", "Process 'ForkPoolWorker-")
-"""How lines begin that the sweep, the other slot over envelopes of earlier tests, and a parent over
-children that earlier tests have killed may write meanwhile."""
+OF_OTHER_PROCESSES = (
+    *("swept", "images without row deleted", "nothing to run", "envelope rejected"),
+    *("metrics not", "bill", "queues not measured", "release left", "Process 'ForkPoolWorker-"),
+)
+"""How lines begin that the sweep, the housekeeping, the other slot over envelopes of earlier tests,
+and a parent over children that earlier tests have killed may write meanwhile."""
 
 
 def test_every_line_of_a_running_job_carries_its_ids(runtime: Runtime) -> None:

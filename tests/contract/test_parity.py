@@ -9,9 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from devkit.parity.compare import compare
-from devkit.parity.ground import LIMITS
-from devkit.parity.play import play, play_together
-from devkit.parity.report import details
+from devkit.parity.play import LIMITS, play, play_together
 from devkit.parity.scenarios import SCENARIOS, Scenario
 from devkit.runtimes import RUNTIMES
 from tests.support.runtime import Runtime
@@ -51,4 +49,4 @@ def test_job_has_the_same_history_on_both_runtimes_and_the_end_it_must_have(
         play(scenario, runtime.services) for runtime in both_runtimes.values()
     )
     comparison = compare(scenario, dict(zip(both_runtimes, histories, strict=True)))
-    assert comparison.is_good, "\n".join(details(comparison))
+    assert not comparison.faults, "\n".join(comparison.faults)

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from shared.imaging.decoding import measure
+from shared.imaging.pictures import measure
 from tests.support.api import OTHER_WORKSPACE, http_get, job_id_of
 from tests.support.faults import warm_up
 from tests.support.runtime import Runtime

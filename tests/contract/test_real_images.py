@@ -3,6 +3,7 @@
 The provider is `tests.support.images_api`, which counts the calls that it saw.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -11,8 +12,9 @@ import pytest
 from shared.jobs.model import Job
 from shared.status import COMPLETED, rendering
 from tests.support.api import http_get
+from tests.support.drills import play_outage
 from tests.support.faults import kill_process
-from tests.support.images_api import Call, ImagesApi, partial_png, png
+from tests.support.images_api import MODEL, Call, ImagesApi, partial_png, png
 from tests.support.runtime import Rows, Runtime
 from tests.support.story import outcomes, storage_keys, stored_keys
 from tests.support.wait import wait_until
@@ -20,6 +22,7 @@ from tests.support.wait import wait_until
 LIMITS = {"SOFT_TIME_LIMIT": "20", "TIME_LIMIT": "25", "OPENAI_TIMEOUT_SECONDS": "2"}
 SIZE = "1024x1024"
 PRICE = 40_000
+LOW_PRICE = 11_000
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ CASES = [
     Case("empty", ("unknown", "charged"), images=2),
     Case("corrupt", ("charged", "charged"), images=2),
     Case("url", ("charged", "charged"), images=2),
-    Case("private-url", ("charged", "charged"), images=2),
+    Case("private-url", ("charged",), "unusable_image", images=2),
 ]
 
 
@@ -76,7 +79,8 @@ def images_api() -> Iterator[ImagesApi]:
 @pytest.fixture(scope="module")
 def own_settings(images_api: ImagesApi) -> Mapping[str, str]:
     """Have workers that call the provider's server."""
-    return {**LIMITS, **images_api.environment}
+    prices = {"low": LOW_PRICE, SIZE: PRICE}
+    return {**LIMITS, **images_api.environment, "OPENAI_PRICES": json.dumps(prices)}
 
 
 @pytest.fixture
@@ -116,6 +120,11 @@ def test_each_fault_ends_as_the_table_says(real: Runtime, images_api: ImagesApi)
         calls = images_api.calls_of(case.prompt)
         assert len(calls) == len(case.charges), case
         assert_calls_are_in_the_ledger(rows, calls)
+
+
+def test_jobs_of_an_outage_are_retried_in_bulk(real: Runtime, images_api: ImagesApi) -> None:
+    """Each brings its picture when the provider is back, and is paid once."""
+    play_outage(real, images_api, 3)
 
 
 def test_nothing_is_paid_twice_where_that_is_not_accepted(
@@ -217,6 +226,7 @@ def test_streamed_picture_has_its_progress_and_its_price(
         "charged_calls": 1,
         "unknown_calls": 0,
         "unpriced_calls": 0,
+        "models": [MODEL],
     }
 
 
@@ -269,3 +279,30 @@ def test_no_secret_of_the_provider_reaches_a_log(real: Runtime) -> None:
     said = str(real.log_lines()[before:])
     assert "sk-tests" not in said
     assert "secret mug" not in said
+
+
+def test_the_form_of_the_images_is_chosen(real: Runtime, images_api: ImagesApi) -> None:
+    """Where the model offers it; the quality has its own price, `auto` sends nothing."""
+    form = {
+        "size": "1536x864",
+        "quality": "low",
+        "background": "transparent",
+        "output_format": "webp",
+        "output_compression": 70,
+        "moderation": "low",
+    }
+    chosen = real.api.submit("a chosen mug", n=2, **form)
+    left = real.api.submit("a plain mug", n=2, size="auto", quality="auto", background="auto")
+    ended = real.api.finish(chosen)
+    assert {name: ended[name] for name in form} == form
+    [call] = images_api.calls_of("a chosen mug")
+    assert {name: call.body[name] for name in form} == form
+    assert ended["receipt"]["price_microdollars"] == 2 * LOW_PRICE
+    real.api.finish(left)
+    [call] = images_api.calls_of("a plain mug")
+    assert call.body["size"] == "auto"
+    assert not {"quality", "background", "output_compression", "moderation"} & call.body.keys()
+    body = {"prompt": "a mug", "size": SIZE, "quality": "hd"}
+    answer = real.api.client.post("/v1/generations", json=body)
+    assert real.api.problem(answer) == (422, "invalid_request")
+    assert "offers low, medium, high, xhigh, max, not hd" in answer.json()["detail"]

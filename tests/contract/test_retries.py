@@ -53,7 +53,7 @@ def test_wait_that_the_provider_asks_for_is_honoured(runtime: Runtime) -> None:
     assert outcomes(rows) == ["failed", "completed"]
     assert rows.attempts[0]["error"] == {
         "code": "rate_limited",
-        "message": "The mock provider asks to come back in 1.5 s",
+        "message": "The image provider was too busy",
         "retryable": True,
         "attempt": 1,
         "provider_code": "rate_limit_exceeded",

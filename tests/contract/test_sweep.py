@@ -67,6 +67,38 @@ def test_an_unexpected_error_does_not_end_the_sweep(runtime: Runtime) -> None:
     assert outcomes(runtime.finish(lost)) == ["lost", "completed"]
 
 
+def test_a_job_that_cannot_be_announced_delays_no_other(runtime: Runtime) -> None:
+    """Something else lies where its stream would be; the job behind it is announced."""
+    broken, other = runtime.accept("a red mug"), runtime.accept("a blue mug")
+    runtime.redis_client.set(keys.stream(broken.task_id), "no stream")
+    for job in (broken, other):
+        runtime.services.jobs.request_cancel(job.id)
+    assert runtime.finish(other, within=10).job["status"] == "FAILED"
+    assert runtime.rows(broken).job["announced_at"] is None
+    runtime.redis_client.delete(keys.stream(broken.task_id))
+    runtime.finish(broken)
+
+
+def test_rows_that_are_locked_delay_no_other(runtime: Runtime) -> None:
+    """Of lost envelopes, lost leases and ends without announcement, those of others are mended."""
+    runtime.process.kill()
+    lost = [runtime.submit("a red mug") for _ in range(2)]
+    assert None not in [runtime.rows(job).job["dispatched_at"] for job in lost]
+    runtime.queue.clear()
+    left = [runtime.accept("a blue mug") for _ in range(2)]
+    for job in left:
+        claim_on_lost_machine(runtime, job)
+    unannounced = [runtime.accept("a green mug") for _ in range(2)]
+    for job in unannounced:
+        runtime.services.jobs.request_cancel(job.id)
+    runtime.start()
+    with runtime.locked_row(lost[0], left[0], unannounced[0]):
+        for job in (lost[1], left[1], unannounced[1]):
+            runtime.finish(job)
+    for job in (lost[0], left[0], unannounced[0]):
+        runtime.finish(job)
+
+
 def _status(runtime: Runtime, job: Job) -> str:
     status: str = runtime.rows(job).job["status"]
     return status

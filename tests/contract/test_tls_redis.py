@@ -62,6 +62,19 @@ def test_clients_follow_over_tls_to_the_end(runtime: Runtime, tls_url: str) -> N
         assert api.finish(stopped)["error"]["code"] == "cancelled"
 
 
+def test_options_that_celery_and_redis_py_spell_differently_are_taken(
+    runtime: Runtime, tls_url: str
+) -> None:
+    """By the broker, the result records and the events; no certificate is checked here."""
+    address = tls_url.partition("/0?")[0]
+    url = f"{address}?db=0&ssl_cert_reqs=CERT_NONE&socket_timeout=30&max_connections=1"
+    settings = {"REDIS_URL": url}
+    with other_settings(runtime, **settings), other_api(runtime, settings) as api:
+        job = api.submit("a red mug")
+        received = api.follow(job["urls"]["events"])
+        assert [event.step["message"] for event in received] == [step.message for step in PLAIN]
+
+
 def test_a_restart_of_redis_behind_tls_is_survived(runtime: Runtime, tls_url: str) -> None:
     """Every connection is lost at once; jobs go on when it is back."""
     with other_settings(runtime, REDIS_URL=tls_url):

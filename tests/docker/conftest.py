@@ -1,4 +1,4 @@
-"""Image, containers and bundles: made once, one project for the session, gone at its end."""
+"""Image, containers and bundles, made by the suite and gone at its end."""
 
 import fcntl
 import os

@@ -16,8 +16,8 @@ PLAIN_JOB = [
     *(("processing", progress) for progress in (5, 10, 30, 50, 70, 90, 95)),
     ("completed", 100),
 ]
-LONG = "a mug [[slow:9]]"
-"""Runs for 10 s: long enough to break something meanwhile."""
+LONG = "a mug [[slow:6]]"
+"""Runs for 6 s: long enough to break something meanwhile."""
 
 
 def test_a_job_comes_from_http_to_rows_and_bytes(compose: Compose) -> None:
@@ -84,7 +84,23 @@ def test_containers_hold_no_root_no_tools_and_no_secret(compose: Compose) -> Non
         described = compose.inspect(container)
         text = json.dumps(described)
         assert not any(secret in text for secret in secrets)
-        assert described["HostConfig"]["ReadonlyRootfs"] == (service != "postgres")
+
+
+@pytest.mark.parametrize("service", ["api", "worker", "beat", "redis", "postgres"])
+def test_a_container_has_no_rights_and_limits(compose: Compose, service: str) -> None:
+    """Its program is no root, has no capability, gains none, and writes to its volumes alone."""
+    (container,) = compose.containers(service)
+    limits = compose.inspect(container)["HostConfig"]
+    assert limits["Memory"] > 0
+    status = dict(
+        line.split(":\t", 1)
+        for line in compose.exec(service, "cat", "/proc/1/status").splitlines()
+        if line.startswith(("Uid", "CapEff", "NoNewPrivs"))
+    )
+    assert set(status["Uid"].split()) != {"0"}
+    assert (int(status["CapEff"], 16), status["NoNewPrivs"]) == (0, "1")
+    for path in ("/etc", "/usr", "/opt", "/run"):
+        assert "Read-only" in compose.exec(service, "sh", "-c", f"touch {path}/x 2>&1 || true")
 
 
 def test_a_secret_that_is_given_later_is_there_at_the_next_up(
@@ -93,11 +109,15 @@ def test_a_secret_that_is_given_later_is_there_at_the_next_up(
     """First with the mock provider, then with a key: the worker refuses to start without one."""
     key = tmp_path / "openai.key"
     key.write_text("sk-given-later\n")
-    with_key = compose.changed(AI_MOCK_MODE="false", OPENAI_API_KEY_FILE=str(key))
+    ca = tmp_path / "ca.pem"
+    ca.write_text("a certificate\n")
+    with_key = compose.changed(AI_MOCK_MODE="false", OPENAI_API_KEY_FILE=str(key), CA_FILE=str(ca))
     try:
         with_key.up()
         given = with_key.exec("worker", "cat", "/run/secrets/openai_api_key")
         assert given == "sk-given-later"
+        for service in ("api", "worker", "beat"):
+            assert with_key.exec(service, "cat", "/run/secrets/ca.pem") == "a certificate"
     finally:
         compose.up()
     assert compose.exec("worker", "cat", "/run/secrets/openai_api_key") == ""

@@ -34,7 +34,7 @@ def project(program: str, layers: None) -> Iterator[Compose]:
 
 def assert_is_accepted(command: list[str]) -> None:
     """Check that compose has nothing to say against the file, whatever the profile."""
-    for profile in ([], ["--profile", "flower"]):
+    for profile in ([], ["--profile", "flower"], ["--profile", "monitoring"]):
         run([*command, "--file", FILE, *profile, "config", "--quiet"])
 
 

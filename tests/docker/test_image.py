@@ -18,11 +18,13 @@ os.environ["QUEUE_URL"] = boto3.client("sqs").create_queue(QueueName="jobs")["Qu
 from shared.adapters.s3_images import S3ImageStore
 from shared.adapters.sqs_queue import SqsDispatcher
 from functions.secret_settings import read_secrets
+from shared.imaging.store import asset_key
 from shared.settings import load_settings
 from uuid import uuid4
 
 settings = load_settings()
-key = S3ImageStore(settings).save_asset(uuid4(), b"bytes", "image/png")
+key = asset_key(uuid4())
+S3ImageStore(settings).put(key, b"bytes", "image/png")
 SqsDispatcher(settings).dispatch(uuid4(), "task")
 boto3.client("secretsmanager").create_secret(Name="openai", SecretString='{"A": "1"}')
 boto3.client("sts").get_caller_identity()

@@ -42,7 +42,7 @@ http.server.HTTPServer(("", 8080), Listener).serve_forever()
 
 
 @pytest.fixture(scope="module")
-def ground(layers: None, bundles: Path) -> Iterator[Ground]:
+def ground(bundles: Path, layers: None) -> Iterator[Ground]:
     """Give servers and a database that the function has migrated."""
     with running_ground(bundles) as ground:
         invoked = ground.invoke("MigrateFunction", EVENTS / "migrate-direct.json")

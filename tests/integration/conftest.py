@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from redis import Redis
@@ -14,13 +15,12 @@ from shared.database.session import create_pooled_engine
 from shared.events.connection import connect_redis
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
-from shared.generation.cancel import Canceller
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
 from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from tests.support.builders import ScriptedProvider, build_settings
-from tests.support.database import Database
+from tests.support.database import Database, Insert
 from tests.support.worker import Hire, Published, Worker, published_steps
 
 
@@ -69,6 +69,25 @@ def releases(engine: Engine, database: Database) -> ReleaseStore:
 
 
 @pytest.fixture
+def insert(database: Database) -> Insert:
+    """Give what inserts a waiting job, younger than those before, in a workspace by its name."""
+    ages = iter(range(1000, 0, -1))
+
+    def make(workspace: str = "default", **columns: object) -> UUID:
+        database.fetch(
+            "INSERT INTO workspaces (id, name) VALUES (%(id)s, 'x') ON CONFLICT DO NOTHING",
+            id=workspace,
+        )
+        job_id, _ = database.insert_job(workspace_id=workspace, **columns)
+        database.update_job(
+            job_id, "created_at = now() - make_interval(secs => %(age)s)", age=next(ages)
+        )
+        return job_id
+
+    return make
+
+
+@pytest.fixture
 def redis(redis_server: EmbeddedRedis) -> Iterator[Redis]:
     """Give a client of an empty Redis, made as the product makes it."""
     client = connect_redis(redis_server.url)
@@ -100,9 +119,9 @@ def hire(engine: Engine, publisher: EventPublisher, image_store: DiskImageStore)
 
 
 @pytest.fixture
-def canceller(jobs: JobStore, publisher: EventPublisher) -> Canceller:
+def canceller(jobs: JobStore, publisher: EventPublisher) -> Announcer:
     """Give what cancels jobs."""
-    return Canceller(jobs, publisher, Announcer(jobs, publisher))
+    return Announcer(jobs, publisher)
 
 
 @pytest.fixture

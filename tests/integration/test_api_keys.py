@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
-from shared.access.api_keys import ApiKeyStore, Caller, Unauthorized, UnknownKey
+from shared.access.api_keys import ApiKeyStore, Unauthorized, UnknownKey, key_id_of
 from shared.errors import InvalidRequest
 from tests.support.database import Database
 
@@ -19,7 +19,7 @@ def keys(engine: Engine, database: Database) -> ApiKeyStore:
 def test_a_key_belongs_to_its_workspace(keys: ApiKeyStore) -> None:
     """And is found by its text alone."""
     key, text = keys.create("default", "shop front")
-    assert keys.identify(text) == Caller("default", key.id)
+    assert keys.find_workspace(text) == "default"
     assert text.startswith(f"dk_{key.id}_")
     assert key.name == "shop front"
 
@@ -42,8 +42,10 @@ def test_a_revoked_key_is_nobodys(keys: ApiKeyStore) -> None:
     _, other = keys.create("default", "two")
     keys.revoke(key.id)
     with pytest.raises(Unauthorized):
-        keys.identify(text)
-    keys.identify(other)
+        keys.find_workspace(text)
+    keys.find_workspace(other)
+    ids = [key.id, key_id_of(other), "deleted"]
+    assert keys.find_revoked(ids) == {key.id, "deleted"}
     assert [found.revoked_at is None for found in keys.list("default")][-2:] == [False, True]
     with pytest.raises(UnknownKey):
         keys.revoke(key.id)
@@ -55,7 +57,7 @@ def test_a_revoked_key_is_nobodys(keys: ApiKeyStore) -> None:
 def test_what_is_no_key_is_refused(keys: ApiKeyStore, text: str) -> None:
     """Without asking the database for what cannot be there."""
     with pytest.raises(Unauthorized):
-        keys.identify(text)
+        keys.find_workspace(text)
 
 
 def test_a_key_needs_a_workspace(keys: ApiKeyStore) -> None:
@@ -63,7 +65,7 @@ def test_a_key_needs_a_workspace(keys: ApiKeyStore) -> None:
     with pytest.raises(InvalidRequest, match="no workspace 'new-shop'"):
         keys.create("new-shop", "first")
     key, text = keys.create("new-shop", "first", makes_workspace=True)
-    assert keys.identify(text).workspace_id == "new-shop"
+    assert keys.find_workspace(text) == "new-shop"
     assert [found.id for found in keys.list("new-shop")] == [key.id]
 
 

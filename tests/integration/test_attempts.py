@@ -54,7 +54,7 @@ def test_a_claim_takes_the_lease_and_opens_the_attempt(
     """Row and ledger say who runs which attempt, and until when."""
     job = jobs.insert(new_job())
     claim = claim_of(attempts, job.id)
-    assert claim == Claim(job.id, job.task_id, job.params, 1, 3, 1)
+    assert claim == Claim(job.id, job.task_id, job.params, 1, 3, 1, None, 100)
     row = database.job(job.id)
     assert (row["status"], row["progress"], row["message"]) == ("PROCESSING", 5, "Starting...")
     assert (row["attempt"], row["lease_token"], row["lease_owner"]) == (1, 1, "host:1")
@@ -189,10 +189,12 @@ def test_no_lease_outlasts_the_time_limit(
     claim: Claim, attempts: AttemptStore, database: Database
 ) -> None:
     """A worker that lives but hangs is found at its limit."""
-    database.update_job(claim.job_id, "time_limit_at = now() + interval '3 seconds'")
-    attempts.extend([KeptLease(claim.job_id, claim.token, rendering(50))])
-    row = database.job(claim.job_id)
-    assert row["lease_until"] == row["time_limit_at"]
+    for limit, left_seconds in (("6 seconds", 0.001), ("2 seconds", 0)):
+        database.update_job(claim.job_id, f"time_limit_at = now() + interval '{limit}'")
+        attempts.extend([KeptLease(claim.job_id, claim.token, rendering(50))])
+        row = database.job(claim.job_id)
+        # Only what is extended in the last three seconds has reached the limit.
+        assert seconds_between(row["time_limit_at"], row["lease_until"]) == left_seconds
 
 
 def test_completing_writes_rows_and_end_together(
@@ -322,10 +324,10 @@ def test_a_later_attempt_knows_what_the_earlier_ones_cost(
     assert attempts.earlier_calls(claim) == EarlierCalls()
     attempts.retry(claim, waiting(2, 3), ERROR, PAID, 0)
     second = claim_of(attempts, claim.job_id)
-    assert attempts.earlier_calls(second) == EarlierCalls(0, 40_000)
+    assert attempts.earlier_calls(second) == EarlierCalls(0, 40_000, 1)
     attempts.retry(second, waiting(3, 3), ERROR, LedgerFacts("unknown"), 0)
     third = claim_of(attempts, claim.job_id)
-    assert attempts.earlier_calls(third) == EarlierCalls(1, 40_000)
+    assert attempts.earlier_calls(third) == EarlierCalls(1, 40_000, 1)
 
 
 def test_a_cancelled_job_is_not_retried(

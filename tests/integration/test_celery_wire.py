@@ -56,7 +56,7 @@ def app(
 def events(publisher: EventPublisher) -> AttemptEvents:
     """Give the events of the first attempt."""
     publisher.publish_waiting(TASK, token=0, attempt=1, max_attempts=3)
-    return AttemptEvents(publisher, TASK, token=1, attempt=1, max_attempts=3)
+    return AttemptEvents(publisher, TASK, token=1, attempt=1, max_attempts=3, owns_job=lambda: True)
 
 
 def completed() -> Ending:

@@ -154,7 +154,7 @@ def test_what_a_migration_has_to_say_is_logged(
     url = postgres.create_database("newer", template="migrated")
     try:
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-            cursor.execute("UPDATE alembic_version SET version_num = '9999'")
+            cursor.execute("UPDATE darkroom_alembic_version SET version_num = '9999'")
             connection.commit()
         done = darkroom({**environment, "DATABASE_URL": url}, "migrate")
     finally:
@@ -163,6 +163,25 @@ def test_what_a_migration_has_to_say_is_logged(
     line = json.loads(done.stderr)
     assert line["event"] == "the database is newer than this code"
     assert (line["level"], line["runtime"]) == ("warning", "migrate")
+
+
+def test_a_migration_beside_tables_of_the_same_names_is_refused(
+    environment: Mapping[str, str], postgres: EmbeddedPostgres
+) -> None:
+    """In one line that names them."""
+    url = postgres.create_database("taken")
+    try:
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE users (id int)")
+            connection.commit()
+        done = darkroom({**environment, "DATABASE_URL": url}, "migrate")
+    finally:
+        postgres.drop_database("taken")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "darkroom: PostgreSQL: the schema public already holds tables of other programs: users; "
+        "give Darkroom a database or a schema of its own\n"
+    )
 
 
 def test_migrations_at_once_and_a_sweep(environment: Mapping[str, str]) -> None:
@@ -205,6 +224,6 @@ def test_parity_of_one_scenario(environment: Mapping[str, str]) -> None:
 def test_help_names_every_command(environment: Mapping[str, str]) -> None:
     """Without arguments the program says what it can do."""
     done = darkroom(environment)
-    local = ("demo", "up", "parity", "migrate", "sweep", "keys")
+    local = ("demo", "up", "parity", "migrate", "sweep", "keys", "limits", "pause", "resume")
     for name in (*local, "generate", "jobs", "show", "follow", "cancel"):
         assert f"  {name} " in done.stdout + done.stderr

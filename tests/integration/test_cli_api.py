@@ -81,7 +81,9 @@ def test_generate_shows_progress_and_leaves_pictures_that_open(
     progress = [int(found) for found in re.findall(r"^ *(\d+) %", done.stdout, re.MULTILINE)]
     assert progress == [0, 5, 10, 30, 50, 0, 5, 10, 30, 50, 70, 90, 95, 100]
     assert re.search(
-        r"^attempt 1 failed: The mock provider .*\(rate_limited\)$", done.stdout, re.MULTILINE
+        r"^attempt 1 failed: The image provider was too busy \(rate_limited\)$",
+        done.stdout,
+        re.MULTILINE,
     )
     assert re.search(r"^attempt 2 of 3 comes in \d+ s, at \d\d:", done.stdout, re.MULTILINE)
     [job_id] = JOB.findall(done.stdout)

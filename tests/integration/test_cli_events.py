@@ -12,9 +12,9 @@ import pytest
 
 from cli.api_client import ApiClient
 from cli.errors import ApiProblem, ApiUnreachable
-from cli.event_source import JobEvents
+from cli.following import Patience, follow_events
 from cli.generate import submit
-from cli.patience import Patience
+from shared.api.documentation import example_jobs
 from shared.api.schemas import JobBody
 from shared.settings import ClientSettings
 from shared.status import JobStatus, Step
@@ -32,35 +32,8 @@ LOST = b""
 
 def job_of(token: str) -> dict[str, Any]:
     """Return a job whose events are at an address with this token."""
-    moment = "2026-11-23T19:00:00Z"
-    nothing = dict.fromkeys(
-        (
-            *("product_id", "source_asset_id", "error", "retry", "next_attempt_at"),
-            "cancel_requested_at",
-        ),
-        None,
-    )
-    receipt = dict.fromkeys(
-        ("price_microdollars", "charged_calls", "unknown_calls", "unpriced_calls"), 0
-    )
-    return {
-        **nothing,
-        **{"id": str(JOB_ID), "task_id": "t", "status": "pending", "progress": 0},
-        **{"message": "Queued", "prompt": "A mug", "style": "studio-white", "size": "256x256"},
-        **{
-            "n": 1,
-            "seed": 7,
-            "metadata": {},
-            "images": [],
-            "previews": [],
-            "missing": 0,
-            "attempt": 0,
-        },
-        **{"max_attempts": 3, "attempts": [], "created_at": moment, "started_at": None},
-        "finished_at": None,
-        "receipt": receipt,
-        "urls": {"self": PATH, "events": f"{PATH}/events?token={token}", "cancel": "/"},
-    }
+    urls = {"self": PATH, "events": f"{PATH}/events?token={token}", "cancel": "/"}
+    return example_jobs()["queued"] | {"id": str(JOB_ID), "urls": urls}
 
 
 def answer(status: str, body: bytes = b"", media_type: str = "application/json") -> bytes:
@@ -145,7 +118,7 @@ def client(server: ScriptedServer) -> Iterator[ApiClient]:
 def received(client: ApiClient, say: Callable[[str], None] = print) -> list[tuple[str, Step]]:
     """Follow the job and return its events."""
     job = JobBody.model_validate(job_of("first"))
-    return [(event.id, event.step) for event in JobEvents(client, job, Patience(say))]
+    return [(event.id, event.step) for event in follow_events(client, job, Patience(say))]
 
 
 def test_portions_make_one_story(server: ScriptedServer, client: ApiClient) -> None:

@@ -53,7 +53,7 @@ def test_demo_says_in_one_line_why_the_provider_refuses(
     done = darkroom(environment, *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
-        "darkroom: the job failed: The provider answered 403: Refused: forbidden"
+        "darkroom: the job failed: The image provider refused the API key"
         " (provider_authentication)\n"
     )
 

@@ -138,4 +138,4 @@ def test_up_refuses_a_port_in_use_before_it_starts_anything(
         port = other.getsockname()[1]
         done = darkroom(environment, "up", "--port", str(port))
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"darkroom: 127.0.0.1:{port} is in use\n"
+    assert done.stderr == f"darkroom: 127.0.0.1:{port} is in use; API_PORT chooses another port\n"

@@ -84,6 +84,7 @@ def test_sound_servers_are_checked(
     found = {name: " ".join(rule["found"]) for name, rule in rules_by("holds", report).items()}
     assert f"schema at {newest_revision()}" in found["postgresql"]
     assert re.match(r"\d+ free: .* a worker of \d+ slots", found["postgresql-connections"])
+    assert found["postgresql-sessions"] == "a session for each connection"
     assert found["redis-persistence"] == "append-only file on, 0 replicas"
     assert found["redis-cluster"] == "cluster mode off"
     assert re.fullmatch(r"PostgreSQL [+-]\d\.\d s Redis [+-]\d\.\d s", found["clocks"])

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from sqlalchemy import Engine
 
-from functions.metrics import report_ended
+from functions.metrics import report_ended, report_state
 from shared.jobs.job_store import JobStore
+from shared.metrics.store import MetricStore, Spent
 from tests.support.builders import new_job
 from tests.support.database import Database
 
@@ -57,3 +59,30 @@ def test_where_no_job_ended_nothing_is_written(
     """Alarms take silence for peace, and metrics cost money."""
     report_ended(counted, "reaper")
     assert capsys.readouterr().out == ""
+
+
+def test_what_is_open_and_spent_is_metrics(
+    jobs: JobStore, engine: Engine, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same numbers as Prometheus reads; those of one minute instead of those that only grow."""
+    end(jobs, database, None, LAST_MINUTE)
+    database.fetch(
+        "INSERT INTO generation_attempts (job_id, number, token, runtime, finished_at, outcome,"
+        " charge_state, price_microdollars) SELECT id, 1, 1, 'lambda', now(), 'completed',"
+        " 'charged', 40 FROM generation_jobs"
+    )
+    jobs.insert(new_job())
+    metrics = MetricStore(engine, "mock")
+    assert metrics.spent() == Spent(40, {"charged": 1})
+    report_state(metrics.read(), metrics.spent(), "reaper")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [waiting] = [line["JobsOpen"] for line in lines if line.get("Status") == "PENDING"]
+    [spent] = [line["CostMicrodollars"] for line in lines if "CostMicrodollars" in line]
+    [calls] = [line["ProviderCalls"] for line in lines if line.get("ChargeState") == "charged"]
+    assert (waiting, spent, calls) == (1, 40, 1)
+    for line in lines:
+        [definition] = line["_aws"]["CloudWatchMetrics"]
+        named = {metric["Name"] for metric in definition["Metrics"]}
+        assert named | {*definition["Dimensions"][0]} == set(line) - {"_aws"}
+    names = {name for line in lines for name in line}
+    assert {"OldestPendingSeconds", "Webhooks", "WebhookDeliveriesWaiting"} <= names

@@ -45,7 +45,9 @@ def play(redis_server: EmbeddedRedis, scene: Play) -> None:
 def first_attempt(publisher: EventPublisher, task_id: str) -> AttemptEvents:
     """Return the events of a job's first attempt, after its first event."""
     publisher.publish_waiting(task_id, token=0, attempt=1, max_attempts=3)
-    return AttemptEvents(publisher, task_id, token=0, attempt=1, max_attempts=3)
+    return AttemptEvents(
+        publisher, task_id, token=0, attempt=1, max_attempts=3, owns_job=lambda: True
+    )
 
 
 def clients_of(redis: RedisClient) -> list[dict[str, Any]]:
@@ -299,10 +301,15 @@ def test_the_watcher_delivers_the_end_while_redis_and_then_postgresql_are_unavai
     async def scene(hub: EventHub) -> None:
         watcher = JobWatcher(hub, find_ended)
         redis_server.kill()
-        assert await watcher.wait_for_end(job, 20)
+        assert await has_end(watcher, job, 20)
         assert watcher.watches == 0
 
     play(redis_server, scene)
+
+
+async def has_end(watcher: JobWatcher, job: Job, seconds: float) -> bool:
+    """Follow a job for so long, and return whether it has ended."""
+    return any([event.is_last async for event in watcher.follow(job, seconds)])
 
 
 def test_waiting_for_an_end_is_limited_in_time(
@@ -313,8 +320,8 @@ def test_waiting_for_an_end_is_limited_in_time(
 
     async def scene(hub: EventHub) -> None:
         watcher = JobWatcher(hub, lambda job_ids: asyncio.to_thread(jobs.find_ended, job_ids))
-        assert not await watcher.wait_for_end(job, 0.05)
-        waiting = asyncio.ensure_future(watcher.wait_for_end(job, 20))
+        assert not await has_end(watcher, job, 0.05)
+        waiting = asyncio.ensure_future(has_end(watcher, job, 20))
         await turn()
         Announcer(jobs, publisher).announce(jobs.request_cancel(job.id).ending)
         started_at = asyncio.get_running_loop().time()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
@@ -15,7 +16,7 @@ from shared.errors import UnknownJob
 from shared.events import keys
 from shared.events.attempt_events import AttemptEvents
 from shared.events.connection import connect_redis
-from shared.events.event import FROM_THE_START, Event, row_event
+from shared.events.event import FROM_THE_START, Event, follows, is_of_row, row_event
 from shared.events.publisher import EventPublisher
 from shared.events.reader import READ_AT_MOST, StreamReader
 from shared.generation.announce import Announcer
@@ -26,6 +27,7 @@ from shared.status import COMPLETED, QUEUED, STARTING, Ending, JobStatus, Step, 
 from tests.conftest import TEMPLATE
 from tests.support.builders import build_settings, new_job
 from tests.support.channel import RedisClient
+from tests.support.database import Database
 from tests.support.wait import wait_until
 
 Follow = Callable[..., "Future[list[Event]]"]
@@ -59,13 +61,20 @@ def follow(jobs: JobStore, redis_server: EmbeddedRedis) -> Iterator[Follow]:
 def events(publisher: EventPublisher, job: Job) -> AttemptEvents:
     """Give the events of the job's first attempt."""
     publisher.publish_waiting(job.task_id, token=0, attempt=1, max_attempts=3)
-    return AttemptEvents(publisher, job.task_id, token=0, attempt=1, max_attempts=3)
+    return AttemptEvents(
+        publisher, job.task_id, token=0, attempt=1, max_attempts=3, owns_job=lambda: True
+    )
 
 
 def end(job: Job, jobs: JobStore, publisher: EventPublisher) -> None:
     """End the job in its row, and publish the end as an attempt does."""
     ending = replace(jobs.request_cancel(job.id).ending, waited_for=0)
     Announcer(jobs, publisher).announce(ending)
+
+
+def cancelled(progress: int) -> Step:
+    """Return the end of a job that was cancelled after its clients had seen this progress."""
+    return replace(CANCELLED, progress=progress)
 
 
 def end_in_row(jobs: JobStore, job: Job) -> Event:
@@ -95,7 +104,7 @@ def test_a_late_follower_gets_everything_and_then_what_comes(
     events.publish(rendering(50))
     end(job, jobs, publisher)
     followed = following.result(10)
-    assert [event.step for event in followed] == [QUEUED, STARTING, rendering(50), CANCELLED]
+    assert [event.step for event in followed] == [QUEUED, STARTING, rendering(50), cancelled(50)]
     ids = [entry_id for entry_id, _ in redis.xrange(keys.stream(job.task_id))]
     assert [event.id for event in followed] == ids
 
@@ -107,7 +116,7 @@ def test_a_follower_of_an_ended_job_gets_its_whole_story(
     events.publish(STARTING)
     end(job, jobs, publisher)
     steps = [event.step for event in follow(job).result(10)]
-    assert steps == [QUEUED, STARTING, CANCELLED]
+    assert steps == [QUEUED, STARTING, cancelled(5)]
 
 
 def test_a_follower_that_comes_back_goes_on_where_it_was(
@@ -124,7 +133,7 @@ def test_a_follower_that_comes_back_goes_on_where_it_was(
     end(job, jobs, publisher)
     seen, _ = redis.xrange(keys.stream(job.task_id))[2]
     steps = [event.step for event in follow(job, str(seen)).result(10)]
-    assert steps == [rendering(70), CANCELLED][-len(steps) :]
+    assert steps == [rendering(70), cancelled(70)][-len(steps) :]
     assert len(steps) == 2
 
 
@@ -144,11 +153,24 @@ def test_twenty_followers_see_each_event_once_while_connections_are_killed(
         if number % 5 == 0:
             redis.client_kill_filter(_type="normal", skipme=True)
     end(job, jobs, publisher)
-    published = [QUEUED, *(rendering(10 + number) for number in range(45)), CANCELLED]
+    published = [QUEUED, *(rendering(10 + number) for number in range(45)), cancelled(54)]
     for follower in followers:
         followed = follower.result(20)
         assert [event.step for event in followed] == published
         assert len({event.id for event in followed}) == len(published)
+
+
+def test_ids_rise_up_to_an_end_that_comes_from_the_row(
+    jobs: JobStore, job: Job, events: AttemptEvents, follow: Follow, database: Database
+) -> None:
+    """Also where the clock of PostgreSQL is behind that of Redis."""
+    events.publish(STARTING)
+    jobs.request_cancel(job.id)
+    database.update_job(job.id, "finished_at = now() - interval '1 hour'")
+    followed = follow(job).result(10)
+    assert [event.step for event in followed] == [QUEUED, STARTING, CANCELLED]
+    assert all(follows(after.id, before.id) for before, after in pairwise(followed))
+    assert is_of_row(followed[-1].id)
 
 
 def test_the_end_comes_from_the_row_when_the_stream_is_gone(

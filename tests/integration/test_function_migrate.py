@@ -16,9 +16,9 @@ from sqlalchemy import create_engine, text
 from devkit.stack import EmbeddedPostgres
 from functions.migrate import handler
 from functions.stack_answer import MARGIN_SECONDS
-from shared.access.api_keys import ApiKeyStore, Caller
+from shared.access.api_keys import ApiKeyStore
 from shared.database.session import create_unpooled_engine
-from shared.errors import ConfigurationError, InvalidRequest, ServiceUnavailable
+from shared.errors import ConfigurationError, InvalidRequest, SchemaConflict, ServiceUnavailable
 from shared.jobs.migration import MIGRATION_LOCK, newest_revision
 from tests.architecture.test_imports import run
 from tests.support.builders import build_settings
@@ -113,6 +113,23 @@ def test_by_hand_it_answers_with_the_revision(url: str) -> None:
     assert handler({}, Context()) == handler({}, Context()) == {"revision": newest_revision()}
 
 
+def test_by_hand_it_refuses_tables_of_another_application(url: str) -> None:
+    """And leaves its history alone."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num varchar(32))"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0007')"))
+        connection.execute(text("CREATE TABLE products (id int)"))
+    with pytest.raises(SchemaConflict, match=r"the schema public already holds .*: products"):
+        handler({}, Context())
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE products"))
+    assert handler({}, Context()) == {"revision": newest_revision()}
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0007"
+    engine.dispose()
+
+
 def test_by_hand_it_makes_the_first_key(url: str) -> None:
     """In a database that was empty; only the answer holds the key, the log its id."""
     program = (
@@ -127,7 +144,7 @@ def test_by_hand_it_makes_the_first_key(url: str) -> None:
     assert (answer["revision"], answer["workspace_id"]) == (newest_revision(), "default")
     assert answer["name"] == "first"
     keys = ApiKeyStore(create_unpooled_engine(url, "darkroom-test"))
-    assert keys.identify(answer["key"]) == Caller("default", answer["id"])
+    assert keys.find_workspace(answer["key"]) == "default"
     said = "".join([*lines, done.stderr])
     assert answer["id"] in said
     assert answer["key"].removeprefix(f"dk_{answer['id']}_") not in said

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from devkit.lambda_host.sqs_batch import sqs_event_of
+from devkit.lambda_host.event_source import sqs_event_of
 from devkit.stack import EmbeddedRedis, EmbeddedSqs, Stack
 from tests.support.channel import RedisClient
 from tests.support.database import Database

@@ -1,5 +1,7 @@
 """One job through the handler, on real servers, with a scripted provider."""
 
+import errno
+import socket
 from uuid import uuid4
 
 import pytest
@@ -13,7 +15,7 @@ from shared.errors import (
     UnknownJob,
 )
 from shared.events import keys
-from shared.generation.cancel import Canceller
+from shared.generation.announce import Announcer
 from shared.generation.outcome import Completed, Failed, NothingToDo, RetryAfter
 from shared.imaging.provider import ProviderCall
 from shared.jobs.job_store import JobStore
@@ -139,6 +141,26 @@ def test_an_unexpected_error_shows_no_secret(
     assert "s3cret" not in str(redis.get(keys.celery_record(job.task_id)))
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConnectionResetError(), "provider_unavailable"),
+        (TimeoutError(), "provider_unavailable"),
+        (socket.gaierror(-2, "Name or service not known"), "provider_unavailable"),
+        (OSError(errno.ENOSPC, "No space left on device"), "internal"),
+        (PermissionError(errno.EACCES, "Permission denied"), "internal"),
+    ],
+)
+def test_only_errors_of_the_network_are_the_providers(
+    job: Job, hire: Hire, database: Database, error: OSError, code: str
+) -> None:
+    """A full disk of this machine is not: another attempt would not find it better."""
+    outcome = hire(ScriptedProvider(fail(error))).run(job.id)
+    row = database.job(job.id)
+    assert row["error"]["code"] == code
+    assert isinstance(outcome, RetryAfter if code == "provider_unavailable" else Failed)
+
+
 def test_the_soft_limit_of_the_runtime_ends_the_job(
     job: Job, hire: Hire, database: Database
 ) -> None:
@@ -205,7 +227,7 @@ def test_a_worker_that_is_stopping_hands_the_job_back_unpaid(
 def test_cancelling_between_two_steps_ends_the_job(
     job: Job,
     hire: Hire,
-    canceller: Canceller,
+    canceller: Announcer,
     published: Published,
 ) -> None:
     """The next event brings the request back from Redis."""
@@ -246,11 +268,11 @@ def test_a_cancelled_job_is_not_tried_again(job: Job, hire: Hire, jobs: JobStore
 
 
 def test_images_that_were_paid_for_are_kept_although_the_job_is_cancelled(
-    job: Job, hire: Hire, canceller: Canceller, image_store: DiskImageStore
+    job: Job, hire: Hire, canceller: Announcer, image_store: DiskImageStore
 ) -> None:
-    """The bytes are saved before the request takes effect."""
+    """The bytes are saved before the request takes effect; their rows follow."""
     worker = hire(LateProvider(lambda: canceller.cancel(job.id)))
-    assert worker.run(job.id) == Failed("cancelled")
+    assert worker.run(job.id) == Completed(0)
     assert len(image_store.find_saved(job.id)) == 2
 
 

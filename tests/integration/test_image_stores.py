@@ -13,8 +13,8 @@ from moto.server import ThreadedMotoServer
 from shared.adapters.disk_images import DiskImageStore
 from shared.adapters.s3_images import S3ImageStore
 from shared.errors import StorageUnavailable
-from shared.imaging.provider import GeneratedImage, PreviewImage
-from shared.imaging.store import ImageStore
+from shared.imaging.provider import GeneratedImage
+from shared.imaging.store import ImageStore, asset_key, preview_key
 from tests.support.builders import build_settings
 
 BUCKET = "darkroom-images"
@@ -24,11 +24,6 @@ DATA = b"\x89PNG\r\n\x1a\n" + b"x" * 2000
 def build_image(position: int = 0, data: bytes = DATA) -> GeneratedImage:
     """Return an image of a position."""
     return GeneratedImage(position, data, "image/png", 256, 320, 11, "openai", "gpt-image-2")
-
-
-def build_preview(data: bytes) -> PreviewImage:
-    """Return what the picture of position 3 looks like so far."""
-    return PreviewImage(3, data, "image/png", 64, 80)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +62,18 @@ def job_id() -> UUID:
     return uuid4()
 
 
+def test_a_store_lists_the_jobs_that_have_something_in_it(store: ImageStore, job_id: UUID) -> None:
+    """Images or previews; assets are of no job."""
+    others = set(store.list_jobs())  # Of the tests before it: they share a bucket.
+    other_id = uuid4()
+    store.save(job_id, 1, build_image())
+    store.put(preview_key(other_id, 1, 0), DATA, "image/png")
+    store.put(asset_key(uuid4()), DATA, "image/png")
+    assert set(store.list_jobs()) - others == {job_id, other_id}
+    store.delete(job_id)
+    assert set(store.list_jobs()) - others == {other_id}
+
+
 def test_saved_picture_is_described_found_and_loaded(store: ImageStore, job_id: UUID) -> None:
     """Facts and bytes come back exactly."""
     saved = store.save(job_id, 2, build_image(3))
@@ -76,6 +83,8 @@ def test_saved_picture_is_described_found_and_loaded(store: ImageStore, job_id: 
     assert (saved.provider, saved.model) == ("openai", "gpt-image-2")
     assert store.find_saved(job_id) == [saved]
     assert store.load(saved.storage_key) == DATA
+    with store.open(saved.storage_key) as reader:
+        assert reader.read() == DATA
 
 
 def test_saving_the_same_again_changes_nothing(store: ImageStore, job_id: UUID) -> None:
@@ -112,12 +121,12 @@ def test_deleted_pictures_are_gone_with_all_attempts(store: ImageStore, job_id: 
 def test_uploaded_picture_is_kept_until_it_is_deleted(store: ImageStore) -> None:
     """Under a key of its own; no job's deletion touches it."""
     asset_id = uuid4()
-    key = store.save_asset(asset_id, DATA, "image/png")
-    assert key == f"assets/{asset_id}"
+    key = asset_key(asset_id)
+    store.put(key, DATA, "image/png")
     store.delete(uuid4())
     assert store.load(key) == DATA
-    store.delete_asset(asset_id)
-    store.delete_asset(asset_id)
+    store.remove(key)
+    store.remove(key)
     with pytest.raises(StorageUnavailable, match=str(asset_id)):
         store.load(key)
 
@@ -126,16 +135,15 @@ def test_preview_takes_the_place_of_the_one_before_and_is_no_picture(
     store: ImageStore, job_id: UUID
 ) -> None:
     """Each under the key of its attempt and position; deleting it leaves the picture alone."""
-    key = store.save_preview(job_id, 2, build_preview(b"first"))
-    assert key == f"{job_id}/2/3.preview"
-    assert store.save_preview(job_id, 2, build_preview(b"second")) == key
-    other = store.save_preview(job_id, 1, build_preview(b"other"))
+    key, other = preview_key(job_id, 2, 3), preview_key(job_id, 1, 3)
+    for kept, data in ((key, b"first"), (key, b"second"), (other, b"other")):
+        store.put(kept, data, "image/png")
     assert store.find_saved(job_id) == []
     saved = store.save(job_id, 2, build_image(3))
     assert store.find_saved(job_id) == [saved]
     assert (store.load(key), store.load(other)) == (b"second", b"other")
     for _ in range(2):
-        store.delete_previews([key])
+        store.remove(key)
         with pytest.raises(StorageUnavailable):
             store.load(key)
     assert (store.load(other), store.load(saved.storage_key)) == (b"other", DATA)
@@ -143,7 +151,8 @@ def test_preview_takes_the_place_of_the_one_before_and_is_no_picture(
 
 def test_previews_are_deleted_with_their_job(store: ImageStore, job_id: UUID) -> None:
     """Also where there is nothing else of it."""
-    key = store.save_preview(job_id, 1, build_preview(b"mine"))
+    key = preview_key(job_id, 1, 3)
+    store.put(key, b"mine", "image/png")
     store.delete(job_id)
     with pytest.raises(StorageUnavailable):
         store.load(key)
@@ -183,7 +192,8 @@ def test_preview_is_read_by_a_signed_address_that_forbids_keeping_it(
     s3_store: S3ImageStore, job_id: UUID
 ) -> None:
     """As the API redirects to it."""
-    key = s3_store.save_preview(job_id, 1, build_preview(DATA))
+    key = preview_key(job_id, 1, 3)
+    s3_store.put(key, DATA, "image/png")
     headers = {"Content-Type": "image/png", "Cache-Control": "no-store"}
     address = s3_store.find_address(key, headers)
     assert address is not None
@@ -227,8 +237,8 @@ def test_s3_that_is_down_is_storage_unavailable(
     store = S3ImageStore(build_settings(image_bucket=BUCKET))
     asks: list[Callable[[], object]] = [
         lambda: store.save(job_id, 1, build_image()),
-        lambda: store.save_preview(job_id, 1, build_preview(DATA)),
-        lambda: store.delete_previews([f"{job_id}/1/0.preview"]),
+        lambda: store.put(preview_key(job_id, 1, 0), DATA, "image/png"),
+        lambda: store.remove(preview_key(job_id, 1, 0)),
         lambda: store.find_saved(job_id),
         lambda: store.load(f"{job_id}/1/0"),
         lambda: store.delete(job_id),

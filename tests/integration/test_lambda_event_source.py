@@ -12,10 +12,9 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from devkit.environment import with_aws_variables
-from devkit.lambda_host.event_source import SqsEventSource
+from devkit.lambda_host.event_source import SqsEventSource, find_failed_ids
 from devkit.lambda_host.function import LambdaFunction
 from devkit.lambda_host.sandbox import SandboxPool
-from devkit.lambda_host.sqs_batch import find_failed_ids
 from tests.support.lambda_host import OBEY, PATIENCE_SECONDS, Queue, new_queue, sqs_server
 from tests.support.wait import wait_until
 

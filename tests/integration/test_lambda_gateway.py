@@ -307,7 +307,8 @@ def test_a_port_in_use_is_reported_in_one_line(gateway: Gateway) -> None:
     """Exit code 1, and no traceback."""
     address = urlsplit(gateway.address)
     ended = _run(["--port", str(address.port)], {**os.environ, **ENVIRONMENT})
-    assert (ended.returncode, ended.stderr) == (1, f"{address.netloc} is in use\n")
+    line = f"{address.netloc} is in use; API_PORT chooses another port\n"
+    assert (ended.returncode, ended.stderr) == (1, line)
 
 
 def test_a_gateway_without_a_queue_says_so_in_one_line() -> None:
@@ -316,6 +317,12 @@ def test_a_gateway_without_a_queue_says_so_in_one_line() -> None:
     del environment["QUEUE_URL"]
     ended = _run(["--port", "0"], environment)
     assert (ended.returncode, ended.stderr) == (2, "settings: QUEUE_URL is not set\n")
+
+
+def test_a_function_knows_how_many_sandboxes_it_has(start: StartGateway) -> None:
+    """One workspace may stream on half of them."""
+    with start("--concurrency", "5").client() as client:
+        assert obey(client, "describe").json()["api_concurrency"] == "5"
 
 
 def _run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

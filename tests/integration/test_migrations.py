@@ -17,10 +17,11 @@ from devkit.stack import EmbeddedPostgres
 from shared.database.session import LOCK_TIMEOUT_SECONDS as PATIENCE_OF_OTHERS_SECONDS
 from shared.database.session import create_pooled_engine
 from shared.database.statements import fetch_all
-from shared.errors import ServiceUnavailable
+from shared.errors import SchemaConflict, ServiceUnavailable
 from shared.jobs.migration import (
     LOCK_TIMEOUT_SECONDS,
     MIGRATION_LOCK,
+    VERSION_TABLE,
     alembic_config,
     current_revision,
     migrate,
@@ -31,6 +32,20 @@ from tests.support.builders import build_settings
 from tests.support.wait import wait_until
 
 MIGRATE = "import sys; from shared.jobs.migration import migrate; print(migrate(sys.argv[1]))"
+
+AS_IN_THE_FIRST_RELEASE = """
+ALTER TABLE darkroom_alembic_version RENAME CONSTRAINT darkroom_alembic_version_pkc
+    TO alembic_version_pkc;
+ALTER TABLE darkroom_alembic_version RENAME TO alembic_version
+"""
+
+SHOP_HISTORY = """
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO alembic_version VALUES ('{revision}')
+"""
+"""As Alembic keeps it for an application that says nothing else."""
 
 
 @pytest.fixture
@@ -51,7 +66,7 @@ def empty(url: str) -> Engine:
 def older(url: str, empty: Engine) -> str:
     """Give the address of a database whose next migration changes the table of jobs."""
     with empty.begin() as connection:
-        command.upgrade(alembic_config(connection), "0004")
+        command.upgrade(alembic_config(connection), "0005")
     return url
 
 
@@ -76,10 +91,16 @@ def tables_of(engine: Engine) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
+def shop_revision(engine: Engine) -> str:
+    """Return the revision that another application's history is at."""
+    with engine.connect() as connection:
+        return str(connection.scalar(text("SELECT version_num FROM public.alembic_version")))
+
+
 def test_an_empty_database_gets_every_table(url: str, empty: Engine) -> None:
     """And the revision that the code needs; a second run changes nothing."""
     assert migrate(url) == newest_revision() == migrate(url)
-    assert tables_of(empty) == {*WorkerSlots.metadata.tables, "alembic_version"}
+    assert tables_of(empty) == {*WorkerSlots.metadata.tables, VERSION_TABLE}
     with empty.connect() as connection:
         assert current_revision(connection) == newest_revision()
 
@@ -89,9 +110,76 @@ def test_a_database_of_a_newer_release_is_left_as_it_is(url: str, empty: Engine)
     migrate(url)
     tables = tables_of(empty)
     with empty.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE darkroom_alembic_version SET version_num = '9999'"))
     assert migrate(url) == "9999"
     assert tables_of(empty) == tables
+
+
+@pytest.mark.parametrize("revision", ["0005", "head"])
+def test_the_version_table_of_the_first_release_is_renamed(
+    url: str, empty: Engine, revision: str
+) -> None:
+    """Its revision was read from the old one; the name is free for the shop's own history."""
+    with empty.begin() as connection:
+        command.upgrade(alembic_config(connection), revision)
+        connection.execute(text(AS_IN_THE_FIRST_RELEASE))
+        found = current_revision(connection)
+        assert found == (newest_revision() if revision == "head" else revision)
+    assert migrate(url) == newest_revision()
+    assert tables_of(empty) == {*WorkerSlots.metadata.tables, VERSION_TABLE}
+    with empty.begin() as connection:
+        connection.execute(text(SHOP_HISTORY.format(revision="0007")))
+    assert migrate(url) == newest_revision()
+    assert shop_revision(empty) == "0007"
+
+
+@pytest.mark.parametrize("revision", ["ae1027a6acf", "0007"])
+def test_the_history_of_another_application_is_left_alone(
+    url: str, empty: Engine, revision: str
+) -> None:
+    """Whatever its revisions are called; ours is kept beside it."""
+    with empty.begin() as connection:
+        connection.execute(text(SHOP_HISTORY.format(revision=revision)))
+    assert migrate(url) == newest_revision() == migrate(url)
+    assert shop_revision(empty) == revision
+    assert tables_of(empty) == {*WorkerSlots.metadata.tables, VERSION_TABLE, "alembic_version"}
+
+
+def test_tables_of_the_same_names_are_refused_and_kept(url: str, empty: Engine) -> None:
+    """One line names them, and nothing was created."""
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE products (id int); CREATE TABLE users (id int)"))
+    with pytest.raises(
+        SchemaConflict, match=r"the schema public already .*: products, users; give"
+    ):
+        migrate(url)
+    assert tables_of(empty) == {"products", "users"}
+
+
+def test_tables_in_another_schema_are_left_alone(url: str, empty: Engine) -> None:
+    """Also those that the search path would find, and the history there."""
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE products (id int); CREATE TABLE previews (id int)"))
+        connection.execute(text(SHOP_HISTORY.format(revision="0007")))
+        connection.execute(text("CREATE SCHEMA pictures"))
+    beside = f"{url}&options=-csearch_path%3Dpictures%2Cpublic"
+    assert migrate(beside) == newest_revision() == migrate(beside)
+    assert shop_revision(empty) == "0007"
+    assert tables_of(empty) == {"products", "previews", "alembic_version"}
+    with empty.connect() as connection:
+        ours = set(inspect(connection).get_table_names("pictures"))
+    assert ours == {*WorkerSlots.metadata.tables, VERSION_TABLE}
+
+
+@pytest.mark.parametrize("revision", ["9999", "0007"])
+def test_a_revision_without_its_tables_is_refused(url: str, empty: Engine, revision: str) -> None:
+    """It says nothing about the tables; a newer release is believed only where ours stand."""
+    with empty.begin() as connection:
+        connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num varchar(32))"))
+        connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES ('{revision}')"))
+    with pytest.raises(SchemaConflict, match=f"at revision {revision}, but the tables"):
+        migrate(url)
+    assert tables_of(empty) == {VERSION_TABLE}
 
 
 def test_the_migrated_database_is_the_one_that_the_code_describes(url: str, empty: Engine) -> None:
@@ -99,7 +187,12 @@ def test_the_migrated_database_is_the_one_that_the_code_describes(url: str, empt
     migrate(url)
     with empty.connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
+            connection,
+            opts={
+                "compare_type": True,
+                "compare_server_default": True,
+                "include_name": lambda name, *_: name != VERSION_TABLE,
+            },
         )
         assert compare_metadata(context, WorkerSlots.metadata) == []
 
@@ -131,7 +224,7 @@ def test_a_migration_can_be_taken_back(url: str, empty: Engine) -> None:
     migrate(url)
     with empty.begin() as connection:
         command.downgrade(alembic_config(connection), "base")
-    assert tables_of(empty) == {"alembic_version"}
+    assert tables_of(empty) == {VERSION_TABLE}
     with empty.connect() as connection:
         assert current_revision(connection) is None
         left = text("SELECT typname FROM pg_type WHERE typname = 'job_status'")
@@ -196,7 +289,7 @@ def test_a_migration_that_never_gets_its_table_says_so_in_one_line(
     assert "a long transaction used one of its tables at each of 1 tries" in message
     assert "\n" not in message
     with empty.connect() as connection:
-        assert current_revision(connection) == "0004"
+        assert current_revision(connection) == "0005"
     assert migrate(older) == newest_revision()
 
 

@@ -12,10 +12,10 @@ from shared.errors import LeaseLost, PromptRejected, StorageUnavailable, Unknown
 from shared.generation.attempt_previews import PATIENCE_SECONDS
 from shared.generation.outcome import Completed, Failed, NothingToDo
 from shared.imaging.provider import PreviewImage, ProviderCall
-from shared.jobs.attempt_store import AttemptStore
+from shared.jobs.attempt_store import AttemptStore, StoredPreview
 from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim, Job
-from shared.jobs.preview_store import PreviewStore, StoredPreview
+from shared.jobs.release_store import ReleaseRules
 from shared.jobs.views import JobViews
 from tests.support.builders import FaultyImageStore, ScriptedProvider, fail, new_job
 from tests.support.database import Database, Row
@@ -34,13 +34,7 @@ def job(jobs: JobStore) -> Job:
 @pytest.fixture
 def views(engine: Engine) -> JobViews:
     """Give jobs as clients see them."""
-    return JobViews(engine)
-
-
-@pytest.fixture
-def store(engine: Engine) -> PreviewStore:
-    """Give the rows of previews."""
-    return PreviewStore(engine)
+    return JobViews(engine, ReleaseRules("celery", "mock"))
 
 
 def preview(position: int, text: bytes = b"") -> PreviewImage:
@@ -133,11 +127,11 @@ def test_failed_job_shows_no_preview(
 
 
 def test_preview_of_an_attempt_that_was_lost_is_not_shown(
-    job: Job, attempts: AttemptStore, store: PreviewStore, database: Database, views: JobViews
+    job: Job, attempts: AttemptStore, database: Database, views: JobViews
 ) -> None:
     """Neither while the job waits nor beside the next attempt, which takes over its row."""
     first = claim_of(attempts, job)
-    store.note(first, stored(first))
+    attempts.note_preview(first, stored(first))
     (row,) = rows_of(database, job.id)
     assert len(views.get(job.id, "default").previews) == 1
     database.expire_lease(job.id)
@@ -146,25 +140,25 @@ def test_preview_of_an_attempt_that_was_lost_is_not_shown(
     with pytest.raises(UnknownPreview):
         views.get_preview(row["id"])
     with pytest.raises(LeaseLost):
-        store.note(first, stored(first))
-    store.note(second, stored(second))
+        attempts.note_preview(first, stored(first))
+    attempts.note_preview(second, stored(second))
     (row,) = rows_of(database, job.id)
     assert (row["token"], row["number"]) == (second.token, 2)
     assert row["storage_key"] == f"{job.id}/2/0.preview"
-    store.forget(first)
+    attempts.forget_previews(first)
     assert len(rows_of(database, job.id)) == 1
     assert len(views.get(job.id, "default").previews) == 1
 
 
 def test_late_write_of_an_old_attempt_finds_its_successors_row(
-    job: Job, attempts: AttemptStore, store: PreviewStore, database: Database
+    job: Job, attempts: AttemptStore, database: Database
 ) -> None:
     """Where only the row of the preview knows the newer attempt: the second half of the fence."""
     claim = claim_of(attempts, job)
-    store.note(claim, stored(claim))
+    attempts.note_preview(claim, stored(claim))
     database.fetch("UPDATE previews SET token = token + 1 WHERE job_id = %(id)s", id=str(job.id))
     with pytest.raises(LeaseLost):
-        store.note(claim, stored(claim))
+        attempts.note_preview(claim, stored(claim))
     (row,) = rows_of(database, job.id)
     assert (row["token"], row["number"]) == (claim.token + 1, 1)
 
@@ -194,7 +188,7 @@ class NoPreviews(FaultyImageStore):
         self._error = error
         self.asked = 0
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
+    def put(self, storage_key: str, data: bytes, media_type: str) -> None:
         """Fail."""
         self.asked += 1
         raise self._error
@@ -227,12 +221,11 @@ class SilentPreviews(FaultyImageStore):
         self.may_answer = threading.Event()
         self.answered = threading.Event()
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
+    def put(self, storage_key: str, data: bytes, media_type: str) -> None:
         """Answer when it is too late."""
         self.may_answer.wait(20)
-        key = self._store.save_preview(job_id, attempt, preview)
+        self._store.put(storage_key, data, media_type)
         self.answered.set()
-        return key
 
 
 def test_store_that_hangs_delays_the_job_once_and_shortly(

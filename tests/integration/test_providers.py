@@ -8,9 +8,16 @@ import pytest
 from shared.deadline import Deadline
 from shared.errors import AttemptError, SoftTimeLimitReached
 from shared.imaging.provider import ChargeState, ImageProvider, Receipt
-from shared.imaging.providers import mock, openai
+from shared.imaging.providers import flux, gemini, mock, openai
+from shared.imaging.providers.flux import FluxSettings
+from shared.imaging.providers.gemini import GeminiSettings
 from shared.imaging.providers.mock import MockSettings
 from shared.imaging.providers.openai import OpenAISettings
+from tests.support.flux_api import KEY as FLUX_KEY
+from tests.support.flux_api import PRICE as FLUX_PRICE
+from tests.support.flux_api import FluxApi
+from tests.support.gemini_api import KEY as GEMINI_KEY
+from tests.support.gemini_api import PRICE, GeminiApi
 from tests.support.images_api import KEY, MODEL, ImagesApi
 from tests.support.outside import stencil
 from tests.support.provider_suite import REFERENCE, ProviderSuite, Subject, call_of
@@ -80,6 +87,60 @@ class TestOpenAI(ProviderSuite):
         assert [call.reference for call in images_api.calls] == [REFERENCE.data]
 
 
+class TestGemini(ProviderSuite):
+    """The Gemini API."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """Give Gemini, whose server faults in the prompt make misbehave."""
+        with GeminiApi() as api:
+            prices = {"*": PRICE}
+            yield Subject(
+                gemini.PROVIDER,
+                GeminiSettings(
+                    gemini_api_key=GEMINI_KEY, gemini_base_url=api.base_url, gemini_prices=prices
+                ),
+                rejected="a mug <<blocked>>",
+                unavailable="a mug <<error>>",
+                shown="a mug",
+                fewer="a mug <<only:2>>",
+            )
+
+    def test_what_a_preview_raises_ends_the_call(self, subject: Subject) -> None:
+        """It shows none."""
+        shown: list[object] = []
+        subject.provider.generate(subject.call(preview=shown.append))
+        assert shown == []
+
+
+class TestFlux(ProviderSuite):
+    """The API of Black Forest Labs."""
+
+    @pytest.fixture
+    def subject(self) -> Iterator[Subject]:
+        """Give FLUX, whose server faults in the prompt make misbehave."""
+        with FluxApi() as api:
+            yield Subject(
+                flux.PROVIDER,
+                FluxSettings(
+                    flux_api_key=FLUX_KEY,
+                    flux_base_url=api.base_url,
+                    flux_prices={"*": FLUX_PRICE},
+                    flux_poll_seconds=0.02,
+                ),
+                rejected="a mug <<moderated>>",
+                unavailable="a mug <<error>>",
+                shown="a mug",
+                fewer="a mug <<only:2>>",
+            )
+
+    def test_what_a_preview_raises_ends_the_call(self, subject: Subject) -> None:
+        """It shows none."""
+        shown: list[object] = []
+        subject.provider.generate(subject.call(preview=shown.append))
+        assert shown == []
+
+
 class TestOutside(ProviderSuite):
     """A provider that is one file outside Darkroom."""
 
@@ -142,6 +203,16 @@ def test_the_model_of_the_call_is_asked(images_api: ImagesApi) -> None:
     assert not {"stream", "output_format"} & call.body.keys()
 
 
+def test_parameters_that_are_to_be_left_out_are_not_sent(images_api: ImagesApi) -> None:
+    """Whichever they are; a vendor's name before the model changes nothing."""
+    provider = openai_of(images_api, openai_omit=("output_format", "stream"), openai_quality="high")
+    provider.generate(call_of(model=f"vendor/{MODEL}"))
+    [call] = images_api.calls
+    assert call.body["model"] == f"vendor/{MODEL}"
+    assert not {"stream", "output_format", "response_format"} & call.body.keys()
+    assert call.body["quality"] == "high"
+
+
 def test_server_that_is_not_there_was_not_sent_anything() -> None:
     """So nothing was billed."""
     provider = openai.PROVIDER.connect(openai_settings("http://127.0.0.1:9/v1"))
@@ -160,7 +231,7 @@ def test_silence_up_to_the_deadline_is_the_soft_limit(images_api: ImagesApi) -> 
     ("fault", "code", "charge_state"),
     [
         ("corrupt", "corrupt_image", "charged"),
-        ("private-url", "provider_unavailable", "charged"),
+        ("private-url", "unusable_image", "charged"),
         ("html", "empty_result", "unknown"),
         ("empty", "empty_result", "unknown"),
         ("half-body", "provider_unavailable", "unknown"),

@@ -11,11 +11,12 @@ from uuid import UUID
 import pytest
 
 from devkit.stack import EmbeddedRedis
+from shared.breaker import PAUSE_SECONDS
 from shared.events import keys
 from shared.events.attempt_events import BACKLOG_EVENTS, AttemptEvents
 from shared.events.connection import connect_redis
 from shared.events.event import parse_event
-from shared.events.publisher import PAUSE_SECONDS, EventPublisher
+from shared.events.publisher import EventPublisher
 from shared.status import (
     COMPLETED,
     QUEUED,
@@ -37,9 +38,18 @@ FROZEN_SECONDS = 5.0
 """Two tries of a second each, and what a busy machine adds."""
 
 
-def attempt_events(publisher: EventPublisher, token: int = 1, attempt: int = 1) -> AttemptEvents:
-    """Return the events of an attempt of the job."""
-    return AttemptEvents(publisher, TASK, token=token, attempt=attempt, max_attempts=3)
+def attempt_events(
+    publisher: EventPublisher, token: int = 1, attempt: int = 1, *, is_owner: bool = False
+) -> AttemptEvents:
+    """Return the events of an attempt of the job, which owns it or not, as its row says."""
+    return AttemptEvents(
+        publisher,
+        TASK,
+        token=token,
+        attempt=attempt,
+        max_attempts=3,
+        owns_job=lambda: is_owner,
+    )
 
 
 def ending(token: int = 9, step: Step = COMPLETED, code: str = "") -> Ending:
@@ -161,17 +171,13 @@ def test_an_outdated_attempt_publishes_nothing(
 
 
 def test_nothing_follows_the_end(redis: RedisClient, publisher: EventPublisher) -> None:
-    """Not even from a holder of a newer token."""
+    """Not even from a holder of a newer token: its attempt goes on in silence, if it is one."""
     publisher.publish_ending(ending(token=3))
     before = steps(redis), record(redis)
-    newer = attempt_events(publisher, token=9, attempt=3)
-    for delivery in (
-        publisher.publish_ending(ending(token=9, step=failed(0, "x"))),
-        newer.publish(STARTING),
-        newer.publish_waiting(4),
-        newer.publish_released(),
-    ):
-        assert delivery.outcome == "ended"
+    for is_owner, outcome in ((False, "fenced"), (True, "repeated")):
+        newer = attempt_events(publisher, token=9, attempt=3, is_owner=is_owner)
+        assert newer.publish(STARTING).outcome == outcome
+        assert newer.publish_waiting(4).outcome == newer.publish_released().outcome == "ended"
     assert (steps(redis), record(redis)) == before
 
 
@@ -281,18 +287,20 @@ def test_the_last_progress_is_that_of_a_running_attempt(
     redis: RedisClient, publisher: EventPublisher
 ) -> None:
     """A sweep ends a job with the progress that its followers saw."""
-    assert publisher.find_last_progress(TASK) is None
+    assert publisher.find_last_progress(TASK) == 0
     publisher.publish_waiting(TASK, token=0, attempt=1, max_attempts=3)
-    assert publisher.find_last_progress(TASK) is None
+    assert publisher.find_last_progress(TASK) == 0
     attempt_events(publisher).publish(rendering(70))
     assert publisher.find_last_progress(TASK) == 70
+    publisher.publish_waiting(TASK, token=2, attempt=2, max_attempts=3)
+    assert publisher.find_last_progress(TASK) == 0
 
 
 def test_what_redis_missed_is_published_in_order_once_it_is_back(
     redis: RedisClient, publisher: EventPublisher, redis_server: EmbeddedRedis
 ) -> None:
     """A killed and restarted server has forgotten the rest, but misses nothing new."""
-    events = attempt_events(publisher)
+    events = attempt_events(publisher, is_owner=True)
     events.publish(STARTING)
     redis_server.kill()
     assert events.publish(rendering(30)).outcome == "unsent"
@@ -329,7 +337,7 @@ def test_a_server_that_is_down_costs_little_time(
     for _ in range(BACKLOG_EVENTS + 5):
         assert events.publish(STARTING).outcome == "unsent"
     publisher.request_cancel(TASK)
-    assert publisher.find_last_progress(TASK) is None
+    assert publisher.find_last_progress(TASK) == 0
     assert time.monotonic() - started_at < 2
 
 

@@ -1,6 +1,6 @@
 """The release step, on PostgreSQL: how many jobs get envelopes, in which order, at what cost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
@@ -15,41 +15,19 @@ from shared.jobs.model import Claim
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from shared.status import waiting
 from tests.support.builders import UNPAID, ListDispatcher, new_job
-from tests.support.database import Database
+from tests.support.database import Database, Insert
 from tests.support.wait import wait_until
 
 SLOTS = 2
 RULES = ReleaseRules("celery", "mock")
 
-Insert = Callable[..., UUID]
-
 
 @pytest.fixture
 def store(engine: Engine, database: Database) -> ReleaseStore:
     """Give the store, with one worker of two slots."""
-    database.fetch("DELETE FROM workspace_limits")
     store = ReleaseStore(engine, RULES)
     store.note_worker("host:1", SLOTS, "0", 600)
     return store
-
-
-@pytest.fixture
-def insert(database: Database) -> Insert:
-    """Give what inserts a waiting job, younger than those before, in a workspace by its name."""
-    ages = iter(range(1000, 0, -1))
-
-    def make(workspace: str = "default", **columns: object) -> UUID:
-        database.fetch(
-            "INSERT INTO workspaces (id, name) VALUES (%(id)s, 'x') ON CONFLICT DO NOTHING",
-            id=workspace,
-        )
-        job_id, _ = database.insert_job(workspace_id=workspace, **columns)
-        database.update_job(
-            job_id, "created_at = now() - make_interval(secs => %(age)s)", age=next(ages)
-        )
-        return job_id
-
-    return make
 
 
 def released(store: ReleaseStore) -> list[UUID]:
@@ -195,6 +173,51 @@ def test_a_submission_counts_what_another_has_just_released(
         assert accepting.result(timeout=10).envelope is None
 
 
+def test_due_retries_of_a_limited_workspace_hide_no_others(
+    store: ReleaseStore, insert: Insert, database: Database
+) -> None:
+    """However many they are, and however long they are due."""
+    database.fetch(
+        "INSERT INTO workspaces (id, name) VALUES ('busy', 'x');"
+        "INSERT INTO workspace_limits (workspace_id, running_jobs) VALUES ('busy', 0);"
+        "INSERT INTO generation_jobs (workspace_id, params, attempt, next_attempt_at)"
+        " SELECT 'busy', '{}', 1, '2020-01-01Z' FROM generate_series(1, 600)"
+    )
+    retry = insert(attempt=1, next_attempt_at="2020-01-02Z")
+    fresh = insert()
+    assert released(store) == [retry, fresh]
+
+
+def test_workspaces_that_may_run_nothing_hide_no_others(
+    store: ReleaseStore, insert: Insert, database: Database
+) -> None:
+    """More of them than one statement looks at; one release finds what lies behind."""
+    database.fetch(
+        "INSERT INTO workspaces (id, name) SELECT 'a' || n, 'x' FROM generate_series(1, 300) n;"
+        "INSERT INTO workspace_limits (workspace_id, paused_at)"
+        " SELECT id, now() FROM workspaces WHERE id LIKE 'a%%';"
+        "INSERT INTO generation_jobs (workspace_id, params)"
+        " SELECT id, '{}' FROM workspaces WHERE id LIKE 'a%%'"
+    )
+    job = insert("z")
+    assert released(store) == [job]
+
+
+def test_one_release_looks_at_all_workspaces(
+    store: ReleaseStore, insert: Insert, database: Database
+) -> None:
+    """It goes on while there is room, also if the release before ended between two of them."""
+    database.fetch(
+        "INSERT INTO workspaces (id, name) SELECT 'a' || n, 'x' FROM generate_series(1, 300) n;"
+        "INSERT INTO generation_jobs (workspace_id, params)"
+        " SELECT id, '{}' FROM workspaces WHERE id LIKE 'a%%'"
+    )
+    store.note_worker("host:1", 200, "0", 600)
+    dispatcher = ListDispatcher()
+    assert Releaser(store, dispatcher).release() == 300
+    assert not store.has_more
+
+
 def test_several_releases_at_once_release_each_job_once(
     store: ReleaseStore, insert: Insert
 ) -> None:
@@ -214,6 +237,19 @@ def test_a_locked_row_is_passed_over(
         cursor.execute("SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(first),))
         assert released(store) == [second]
     assert released(store) == [first]
+
+
+def test_locked_rows_at_the_head_stop_no_job_behind_them(
+    store: ReleaseStore, insert: Insert, database: Database
+) -> None:
+    """As many as there is room for are released all the same."""
+    jobs = [insert() for _ in range(10)]
+    with database.transaction() as cursor:
+        cursor.execute(
+            "SELECT 1 FROM generation_jobs WHERE id = ANY(%s::uuid[]) FOR UPDATE",
+            ([str(job_id) for job_id in jobs[:5]],),
+        )
+        assert released(store) == jobs[5:9]
 
 
 def test_withdrawn_jobs_wait_again_unless_they_run(

@@ -1,7 +1,10 @@
 """Connections to PostgreSQL: one unit of work each, bounded, replaced when dead."""
 
+import os
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -9,7 +12,9 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from devkit.stack import EmbeddedPostgres, private_folder
+from shared.database.bounds import PAUSE_SECONDS, STATEMENT_SECONDS
 from shared.database.session import (
+    CONNECT_TIMEOUT_SECONDS,
     IDLE_SECONDS_BEFORE_CHECK,
     create_pooled_engine,
     create_unpooled_engine,
@@ -183,3 +188,94 @@ def test_a_statement_that_is_wrong_is_not_service_unavailable(engine: Engine) ->
     for wrong in ("SELECT no_such_column FROM workspaces", "SELECT 1/0"):
         with pytest.raises(SQLAlchemyError):
             fetch_all(engine, wrong, {})
+
+
+@pytest.fixture
+def hanging(postgres: EmbeddedPostgres, engine: Engine) -> Iterator[Engine]:
+    """Give connections, one of them just used, to a server that has stopped to answer."""
+    fetch_all(engine, "SELECT 1", {})
+    postgres.pause()
+    try:
+        yield engine
+    finally:
+        resume(postgres, engine)
+
+
+def resume(postgres: EmbeddedPostgres, engine: Engine) -> None:
+    """Let a server answer again, and wait until it is used."""
+    postgres.resume()
+
+    def answers() -> bool:
+        try:
+            return bool(fetch_all(engine, "SELECT 1", {}))
+        except ServiceUnavailable:
+            return False
+
+    wait_until(answers, CONNECT_TIMEOUT_SECONDS + PAUSE_SECONDS + 1, "PostgreSQL to be used again")
+
+
+def seconds_to_fail(engine: Engine) -> float:
+    """Return how long a statement takes to say that PostgreSQL is unavailable."""
+    began_at = time.monotonic()
+    with pytest.raises(ServiceUnavailable):
+        fetch_all(engine, "SELECT 1", {})
+    return time.monotonic() - began_at
+
+
+def test_a_server_that_hangs_is_given_up(hanging: Engine, postgres: EmbeddedPostgres) -> None:
+    """The statement within its bound, the next connection within its timeout, others at once."""
+    assert seconds_to_fail(hanging) < STATEMENT_SECONDS + 1
+    assert seconds_to_fail(hanging) < CONNECT_TIMEOUT_SECONDS + 1
+    assert seconds_to_fail(hanging) < 0.5
+    resume(postgres, hanging)
+
+
+def test_one_connection_is_tried_at_a_time_while_a_server_hangs(hanging: Engine) -> None:
+    """The others fail at once: requests do not wait one behind the other."""
+    for _ in range(2):
+        seconds_to_fail(hanging)
+    with ThreadPoolExecutor(8) as pool:
+        seconds = sorted(pool.map(lambda _number: seconds_to_fail(hanging), range(8)))
+    assert seconds[-2] < 1
+
+
+def test_a_transaction_on_a_server_that_hangs_is_given_up(
+    engine: Engine, postgres: EmbeddedPostgres
+) -> None:
+    """Its commit has no timeout of the server either."""
+    paused_at = []
+
+    def commit() -> None:
+        with get_db_context(engine) as session:
+            session.execute(select(func.now()))
+            postgres.pause()
+            paused_at.append(time.monotonic())
+
+    try:
+        with pytest.raises(ServiceUnavailable):
+            commit()
+    finally:
+        resume(postgres, engine)
+    assert time.monotonic() - paused_at[0] < 2 * STATEMENT_SECONDS + 1
+
+
+def test_a_forked_child_is_bounded_too(engine: Engine, postgres: EmbeddedPostgres) -> None:
+    """It has none of the threads of its parent."""
+    fetch_all(engine, "SELECT 1", {})
+    pid = os.fork()
+    if not pid:
+        engine.dispose(close=False)
+        fetch_all(engine, "SELECT 1", {})
+        os.kill(os.getpid(), signal.SIGSTOP)
+        try:
+            fetch_all(engine, "SELECT 1", {})
+        except ServiceUnavailable:
+            os._exit(0)
+        os._exit(1)
+    os.waitpid(pid, os.WUNTRACED)
+    postgres.pause()
+    try:
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: os.waitpid(pid, os.WNOHANG) == (pid, 0), 12, "the child to give up")
+    finally:
+        resume(postgres, engine)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg2
 import pytest
@@ -87,6 +88,32 @@ def test_stack_gives_settings_of_servers_that_answer() -> None:
         with Redis.from_url(environment["REDIS_URL"]) as redis:
             assert redis.ping()
         assert environment["QUEUE_URL"] in queues
+
+
+def test_sqs_serves_its_own_key_alone() -> None:
+    """And no page of a browser; what is refused changes nothing."""
+    given = {"DATABASE_URL": "postgresql://a@b/c", "REDIS_URL": "redis://d"}
+    with embedded_stack(given, StackOptions(with_sqs=True)) as stack:
+        assert stack.sqs is not None
+        url, key = stack.sqs.url, stack.environment["AWS_ACCESS_KEY_ID"]
+        signed = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/sqs/aws4_request"
+        page = {"Authorization": signed, "Origin": "http://evil.example"}
+        rebound = {"Authorization": signed, "Host": "evil.example"}
+        for headers in ({}, {"Authorization": signed.replace(key, "AKIA")}, page, rebound):
+            for method, path in (
+                ("POST", "/moto-api/reset"),
+                ("GET", "/moto-api/data.json"),
+                ("GET", "/?Action=ListQueues"),
+                ("OPTIONS", "/"),
+            ):
+                refused = httpx.request(method, f"{url}{path}", headers=headers)
+                assert refused.status_code == 403
+                assert not [name for name in refused.headers if name.startswith("access-control")]
+        with closing(stack.sqs.client()) as client:
+            assert len(client.list_queues()["QueueUrls"]) == 2
+        files = (stack.sqs.folder / "key").stat()
+        assert files.st_mode & 0o077 == 0
+        assert key not in " ".join(psutil.Process(stack.sqs.pid).cmdline())
 
 
 def test_stack_leaves_no_process_and_no_folder() -> None:

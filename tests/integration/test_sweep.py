@@ -2,21 +2,24 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
 
 from devkit.stack import EmbeddedRedis
+from shared.adapters.disk_images import DiskImageStore
+from shared.breaker import PAUSE_SECONDS
 from shared.events import keys
 from shared.events.attempt_events import AttemptEvents
 from shared.events.event import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
-from shared.generation.cancel import Canceller
-from shared.generation.release import PAUSE_SECONDS, Releaser
+from shared.generation.release import Releaser
+from shared.generation.saved_images import SavedImages
 from shared.generation.submit import Submitter
-from shared.generation.sweep import Sweeper, SweepReport
+from shared.generation.sweep import BATCH, Sweeper, SweepReport
 from shared.imaging.request import GenerationRequest
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
@@ -45,6 +48,7 @@ def sweeper(
     dispatcher: ListDispatcher,
     jobs: JobStore,
     releases: ReleaseStore,
+    tmp_path: Path,
 ) -> Sweeper:
     """Give the sweep."""
     return Sweeper(
@@ -52,6 +56,7 @@ def sweeper(
         publisher,
         Announcer(jobs, publisher),
         Releaser(releases, dispatcher),
+        SavedImages(lambda: DiskImageStore(tmp_path), RecoveryStore(engine)),
         time_limit_seconds=100,
     )
 
@@ -70,7 +75,14 @@ def running(jobs: JobStore, attempts: AttemptStore, publisher: EventPublisher) -
     """Give a job in its first attempt, at 70."""
     claim = attempts.claim(jobs.insert(new_job()).id)
     assert isinstance(claim, Claim)
-    events = AttemptEvents(publisher, claim.task_id, token=claim.token, attempt=1, max_attempts=3)
+    events = AttemptEvents(
+        publisher,
+        claim.task_id,
+        token=claim.token,
+        attempt=1,
+        max_attempts=3,
+        owns_job=lambda: True,
+    )
     events.publish(rendering(70))
     return claim
 
@@ -252,6 +264,22 @@ def test_several_sweeps_at_once_do_everything_once(
     assert sorted(sent[0] for sent in dispatcher.sent) == sorted(lost)
 
 
+def test_a_sweep_works_until_nothing_is_left(
+    sweeper: Sweeper, jobs: JobStore, attempts: AttemptStore, database: Database
+) -> None:
+    """However much it is: those after a loss of many machines wait for no second sweep."""
+    for _ in range(BATCH + 5):
+        assert isinstance(attempts.claim(jobs.insert(new_job()).id), Claim)
+        ended = jobs.request_cancel(jobs.insert(new_job()).id)
+        database.update_job(ended.id, "finished_at = now() - interval '1 minute'")
+    database.fetch(
+        "UPDATE generation_jobs SET lease_until = now() - interval '1 second'"
+        " WHERE status = 'PROCESSING'"
+    )
+    report = sweeper.sweep()
+    assert (report.revived, report.announced, report.skipped) == (BATCH + 5, BATCH + 5, 0)
+
+
 def test_cancelling_publishes_the_end(
     jobs: JobStore,
     running: Claim,
@@ -260,7 +288,7 @@ def test_cancelling_publishes_the_end(
     submit: Callable[[], UUID],
 ) -> None:
     """A queued job ends at once; a running one is noted where its next event looks."""
-    canceller = Canceller(jobs, publisher, Announcer(jobs, publisher))
+    canceller = Announcer(jobs, publisher)
     queued = canceller.cancel(submit())
     assert steps(redis, queued.task_id) == [QUEUED, Step(JobStatus.FAILED, 0, "Cancelled")]
     assert jobs.get(queued.id).announced_at is not None

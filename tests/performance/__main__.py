@@ -4,6 +4,7 @@ from tests.performance.bundles import measure_bundles, measure_cold_starts, why_
 from tests.performance.imports import measure_api_imports, measure_imports
 from tests.performance.memory import measure_memory
 from tests.performance.round_trips import measure_job
+from tests.performance.statements import measure_statements
 from tests.performance.streams import compare_streams
 from tests.performance.submissions import compare_submissions
 from tests.performance.worker import compare_workers
@@ -31,6 +32,12 @@ def main() -> None:
         flush=True,
     )
     print(f"    {compare_streams().describe()}", flush=True)
+    print(
+        "statements among 1,000,000 ended and 100,000 waiting jobs (target: at most a few hundred"
+        " pages and 10 ms)",
+        flush=True,
+    )
+    print(f"    {measure_statements().describe()}", flush=True)
     print("bundles of the functions, unzipped and compiled", flush=True)
     print(f"    {measure_bundles().describe()}", flush=True)
     print("cold start of functions.worker, against a bare handler in the same image", flush=True)

@@ -15,8 +15,8 @@ SAM = PROJECT / ".venv-sam/bin/sam"
 BUILT = PROJECT / ".aws-sam/build"
 SETTINGS = ["Environment=local", "AiMockMode=true", "Architecture=x86_64"]
 PAIRS = 5
-PROVIDERS = ("openai", "httpx2", "httpcore2", "h11", "jiter", "anyio", "sniffio", "truststore")
-"""The OpenAI SDK with what nothing else in the worker's bundle needs."""
+PROVIDERS = ("httpx", "httpcore", "h11", "anyio", "certifi")
+"""The HTTP client with what nothing else in the worker's bundle needs."""
 DRAWING = ("PIL", "pillow")
 
 _BARE_TEMPLATE = {

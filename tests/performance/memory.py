@@ -46,7 +46,9 @@ def measure_memory(slots: int = 4) -> WorkerMemory:
         images = str(ground.folder / "images")
         environment = ground.environment(**api.environment, IMAGE_DIR=images)
         services = ground.open_services(environment)
-        worker = ground.add_runtime("celery", environment, concurrency=slots)
+        worker = ground.add(
+            RuntimeProcess("celery", environment, ground.folder / "celery.log", slots)
+        )
         ground.start()
         idle = _measure(worker)
         for _ in range(JOBS_A_SLOT):

@@ -5,8 +5,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 NANOSECONDS_OF_MS = 1_000_000
@@ -20,7 +20,7 @@ class Window:
     end: int
 
 
-class _Helper:
+class _Helper(AbstractContextManager["_Helper"]):
     """A module that runs in a process of its own and talks over its standard streams."""
 
     def __init__(self, module: str, first_line: Any) -> None:
@@ -48,12 +48,7 @@ class _Helper:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
         self._process.communicate()

@@ -37,8 +37,7 @@ class WebProcess(ChildProcess):
         }
         self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
-    def launch(self) -> None:
-        """Begin to start; returns at once."""
+    def _begin(self) -> None:
         command = [sys.executable, "-m", "tests.performance.collecting", self.name]
         self._spawn(command, self._environment, _PROJECT)
 

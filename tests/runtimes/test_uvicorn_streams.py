@@ -4,13 +4,16 @@ import signal
 import socket
 from contextlib import ExitStack, closing
 from functools import partial
+from io import BytesIO
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psutil
+from PIL import Image
 
+from local.open_files import streams_of_a_workspace
 from local.web.sizes import THREADS
-from tests.support.api import Api
+from tests.support.api import OTHER_WORKSPACE, Api, ApiWithFewFiles
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
@@ -19,6 +22,9 @@ AT_ONCE = 100
 
 POOLED = THREADS + 2
 """Connections that the API's threads keep, to Redis and to PostgreSQL each."""
+
+READERS = 40
+PICTURE_LEAST_BYTES = 2_000_000
 
 HUB = 2
 """One that listens and one that reads, whatever the number of clients."""
@@ -57,6 +63,36 @@ def test_a_thousand_clients_come_and_go_and_leave_nothing(celery_runtime: Runtim
         wait_until(lambda: process.num_fds() <= files, 15, "files to be closed")
         slots = runtime.redis_client
         wait_until(lambda: slots.zcard("open_streams:default") == 0, 15, "slots to be free")
+
+
+def test_streams_of_one_workspace_leave_connections_to_others(celery_runtime: Runtime) -> None:
+    """However few files the process may open; those beyond are to come again."""
+    runtime, files = celery_runtime, ApiWithFewFiles.files
+    with runtime.api_with_few_files() as api, runtime.paused(), ExitStack() as undo:
+        job = api.submit("a mug")
+        for _ in range(files):
+            undo.enter_context(closing(open_stream(api, job["urls"]["events"])))
+        assert runtime.redis_client.zcard("open_streams:default") == streams_of_a_workspace(files)
+        with api.client_of(OTHER_WORKSPACE) as stranger:
+            assert stranger.get("/v1/generations").status_code == 200
+        assert psutil.Process(api.process.pid).num_fds() < files
+
+
+def test_readers_of_a_picture_who_stall_hold_a_piece_each(celery_runtime: Runtime) -> None:
+    """Not the whole of it."""
+    api = celery_runtime.api
+    buffer = BytesIO()
+    Image.effect_noise((1_700, 1_700), 100).save(buffer, "PNG")
+    headers = {"Content-Type": "image/png"}
+    asset = api.client.post("/v1/assets", content=buffer.getvalue(), headers=headers).json()
+    assert asset["size_bytes"] > PICTURE_LEAST_BYTES
+    process = psutil.Process(api.process.pid)
+    before = process.memory_info().rss
+    with ExitStack() as undo:
+        for _ in range(READERS):
+            undo.enter_context(closing(open_stream(api, asset["url"])))
+        assert api.client.get("/healthz").status_code == 200
+        assert process.memory_info().rss - before < READERS * PICTURE_LEAST_BYTES / 3
 
 
 def test_a_stopping_api_sends_its_clients_away_at_once(celery_runtime: Runtime) -> None:

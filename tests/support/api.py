@@ -1,7 +1,8 @@
 """The HTTP API of a runtime as a test sees it: requests in, answers and events out, and faults."""
 
 import json
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,8 +42,10 @@ OPEN = {
     "IMAGE_TOKEN_SECONDS": "1",
     "MAX_OPEN_JOBS": "3",
     "MAX_STREAMS": "2",
+    "MAX_REQUESTS_PER_MINUTE": "5",
+    "MAX_ASSETS": "4",
 }
-"""As on a laptop, without keys; and with limits that a test can reach."""
+"""As on a laptop, without keys; and with limits that a test can reach. Keys count where sent."""
 
 PAGE = {"EVENT_WINDOW_SECONDS": "4"}
 """As on a laptop, without keys; and with the limits that are the defaults."""
@@ -73,6 +76,16 @@ class ReceivedEvent:
         return self.step["status"] in ("completed", "failed")
 
 
+class ApiWithFewFiles(ApiProcess):
+    """An API that may open few files, also in its children."""
+
+    files = 256
+
+    def _spawn(self, command: Sequence[str | Path], *rest: Any) -> None:
+        limited = f'ulimit -n {self.files} && exec "$@"'
+        super()._spawn(["/bin/sh", "-c", limited, "sh", *command], *rest)
+
+
 class Api:
     """One API process, with keys for two workspaces.
 
@@ -80,6 +93,7 @@ class Api:
         name: Of the runtime.
         environment: Of the runtime's own processes.
         settings: What is different for the API.
+        kind: Of its process.
     """
 
     def __init__(
@@ -88,12 +102,13 @@ class Api:
         environment: Mapping[str, str],
         settings: Mapping[str, str],
         log_path: Path,
+        kind: type[ApiProcess] = ApiProcess,
     ) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
         self.log = LogFile(log_path)
-        environment = {**environment, **settings, "API_PORT": str(port)}
-        self.process = ApiProcess(name, environment, log_path)
+        environment = {**environment, **settings, "API_PORT": str(self._port)}
+        self.process = kind(name, environment, log_path)
         self.keys: Mapping[str, str] = {}
         if "REQUIRE_API_KEYS" in settings:
             self.keys = _make_keys(environment["DATABASE_URL"])
@@ -162,8 +177,16 @@ class Api:
                 received += self._take(url, last_id, cut_after)
             except httpx.TransportError:
                 # The API is being restarted.
-                wait_until(lambda: self.process.is_running, PATIENCE_SECONDS, "the API to run")
+                wait_until(self._accepts, PATIENCE_SECONDS, "the API to take connections")
         return received
+
+    def _accepts(self) -> bool:
+        """Return whether a connection is taken; asks no process, which another thread may kill."""
+        try:
+            socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def _take(self, url: str, after: str | None, at_most: int) -> list[ReceivedEvent]:
         received: list[ReceivedEvent] = []

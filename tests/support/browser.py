@@ -127,7 +127,7 @@ class Tab:
 
     def card(self, prompt: str) -> Locator:
         """Return the card of a job, once it is there; its title has no tags."""
-        title = parse_script(prompt).prompt
+        title = parse_script(prompt)[0]
         card = self.page.get_by_role("article", name=title, exact=True)
         expect(card).to_be_visible()
         return card

@@ -1,6 +1,6 @@
 """An S3 bucket to keep images in, from moto's server in a thread of this process."""
 
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import Any, Self
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ _KEY = "embedded"
 """The same as of the embedded SQS: one process uses both."""
 
 
-class Bucket:
+class Bucket(AbstractContextManager["Bucket"]):
     """One bucket, empty at first, in a server of its own.
 
     Its name is its own too: all of moto's servers in a process share what they hold.
@@ -36,12 +36,7 @@ class Bucket:
         self.client.create_bucket(Bucket=self.name)
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.client.close()
         self._server.stop()
 

@@ -8,7 +8,6 @@ from shared.errors import ServiceUnavailable, StorageUnavailable
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
-    PreviewImage,
     ProviderAnswer,
     ProviderCall,
 )
@@ -43,6 +42,8 @@ def new_job(*, n: int = 1, max_attempts: int = 3, **owners: str) -> NewJob:
         product_id=owners.get("product_id"),
         params=params,
         max_attempts=max_attempts,
+        provider=owners.get("provider"),
+        model=owners.get("model"),
     )
 
 
@@ -139,25 +140,17 @@ class FaultyImageStore:
             raise StorageUnavailable("the store is unavailable")
         return self._store.save(job_id, attempt, image)
 
-    def save_preview(self, job_id: UUID, attempt: int, preview: PreviewImage) -> str:
-        """Save it."""
-        return self._store.save_preview(job_id, attempt, preview)
+    def put(self, storage_key: str, data: bytes, media_type: str) -> None:
+        """Keep it."""
+        self._store.put(storage_key, data, media_type)
 
-    def delete_previews(self, storage_keys: Sequence[str]) -> None:
-        """Delete what was saved."""
-        self._store.delete_previews(storage_keys)
+    def remove(self, *storage_keys: str) -> None:
+        """Delete what was kept."""
+        self._store.remove(*storage_keys)
 
     def find_saved(self, job_id: UUID) -> list[StoredImage]:
         """Find what was saved."""
         return self._store.find_saved(job_id)
-
-    def save_asset(self, asset_id: UUID, data: bytes, media_type: str) -> str:
-        """Keep an uploaded picture."""
-        return self._store.save_asset(asset_id, data, media_type)
-
-    def delete_asset(self, asset_id: UUID) -> None:
-        """Delete an uploaded picture."""
-        self._store.delete_asset(asset_id)
 
     def load(self, storage_key: str) -> bytes:
         """Load what was saved."""

@@ -1,14 +1,14 @@
 """The Redis channel of a job as any subscriber sees it."""
 
 import time
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 RedisClient = Any
 """A `redis.Redis`, whose types say of every answer that it may have to be awaited."""
 
 
-class ChannelReader:
+class ChannelReader(AbstractContextManager["ChannelReader"]):
     """Collects the messages of one channel, byte for byte, from the moment it is entered."""
 
     def __init__(self, redis: RedisClient, channel: str) -> None:
@@ -23,12 +23,7 @@ class ChannelReader:
         assert message["type"] == "subscribe"
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._pubsub.close()
 
     def read(self, count: int, within: float = 5) -> list[str]:

@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from threading import Thread
 from typing import IO, Any, Self
 
 import httpx
+import psycopg2
 from httpx_sse import connect_sse
 
 from devkit.stack.server import free_port
@@ -29,8 +30,8 @@ BUILD_SECONDS = 600.0
 PLUGIN = os.environ.get("COMPOSE", "docker compose")
 PROGRAM = "docker-compose"
 FILE = "docker-compose.yml"
-PORTS_FILE = "tests/docker/ports.yml"
-"""Publishes Redis and PostgreSQL to this machine."""
+OVERRIDE_FILE = "tests/docker/override.yml"
+"""Publishes Redis and PostgreSQL to this machine, and looks after health more often."""
 
 TIMINGS = {
     "LEASE_SECONDS": "6",
@@ -89,20 +90,22 @@ class Compose:
     Args:
         name: Of the project; the names of its network and volumes begin with it.
         command: The plugin, or the older program.
-        files: Read in this order. No other is, nor the developer's own `.env`.
     """
 
-    def __init__(self, name: str, command: str = PLUGIN, files: Sequence[str] = (FILE,)) -> None:
+    def __init__(self, name: str, command: str = PLUGIN) -> None:
         self.name = name
         self.url = f"http://localhost:{(port := free_port())}"
         self.flower_url = f"http://localhost:{(flower_port := free_port())}"
         self.image = f"darkroom:{name}"
         self._command = [
             *(*shlex.split(command), "--project-name", name, "--env-file", "docker/not-given"),
-            *(word for file in files for word in ("--file", file)),
+            # The developer's own `.env` and other files are not read.
+            *(word for file in (FILE, OVERRIDE_FILE) for word in ("--file", file)),
         ]
+        self._ports = {"postgres": free_port(), "redis": free_port()}
         self._environment = {
             **TIMINGS,
+            **{f"TEST_{name.upper()}_PORT": str(port) for name, port in self._ports.items()},
             "DARKROOM_IMAGE": self.image,
             "API_PORT": str(port),
             "FLOWER_PORT": str(flower_port),
@@ -132,10 +135,10 @@ class Compose:
 
     @property
     def outer_addresses(self) -> dict[str, str]:
-        """Their addresses for this process, where `PORTS_FILE` is among the files."""
+        """Their addresses for this process."""
         return {
-            "DATABASE_URL": self._database_url(self.run("port", "postgres", "5432").strip()),
-            "REDIS_URL": f"redis://{self.run('port', 'redis', '6379').strip()}/0",
+            "DATABASE_URL": self._database_url(f"127.0.0.1:{self._ports['postgres']}"),
+            "REDIS_URL": f"redis://127.0.0.1:{self._ports['redis']}/0",
         }
 
     def _database_url(self, address: str) -> str:
@@ -199,11 +202,13 @@ class Compose:
             wait_until(partial(self.is_healthy, service), PATIENCE_SECONDS, f"{service} to be well")
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        """Return what a query finds, read in the database's own container."""
+        """Return what a query finds, with the types of JSON."""
         query = f"SELECT coalesce(json_agg(found), '[]') FROM ({sql}) AS found"
-        printed = self.exec("postgres", "psql", "-U", "darkroom", "-tA", "-c", query)
-        found: list[dict[str, Any]] = json.loads(printed)
-        return found
+        address = self.outer_addresses["DATABASE_URL"]
+        with closing(psycopg2.connect(address)) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            ((found,),) = cursor.fetchall()
+        return list(found)
 
     def row(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Return the row of a job."""

@@ -1,6 +1,6 @@
 """The database as a test sees it: plain SQL in connections of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,6 +9,7 @@ import psycopg2
 from psycopg2.extras import RealDictCursor
 
 Row = dict[str, Any]
+Insert = Callable[..., UUID]
 
 
 class Database:
@@ -30,6 +31,12 @@ class Database:
             return [dict(row) for row in cursor.fetchall()] if cursor.description else []
 
     @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """Yield a cursor, each of whose statements is committed."""
+        with self._connection.cursor() as cursor:
+            yield cursor
+
+    @contextmanager
     def transaction(self) -> Iterator[Any]:
         """Yield a cursor of another connection; what it did is rolled back at the end."""
         with closing(psycopg2.connect(self.url)) as connection:
@@ -37,6 +44,13 @@ class Database:
                 yield cursor
             # Closing alone would free the locks a moment later.
             connection.rollback()
+
+    @contextmanager
+    def locked(self, job_id: UUID) -> Iterator[None]:
+        """Hold the lock of a job's row in another session for the length of the block."""
+        with self.transaction() as cursor:
+            cursor.execute("SELECT FROM generation_jobs WHERE id = %s FOR UPDATE", (str(job_id),))
+            yield
 
     def job(self, job_id: UUID) -> Row:
         """Return the row of a job."""
@@ -96,5 +110,6 @@ class Database:
             "DELETE FROM generation_jobs; DELETE FROM assets; DELETE FROM products;"
             " DELETE FROM users; DELETE FROM api_keys; DELETE FROM workers;"
             " DELETE FROM idempotency_keys; DELETE FROM paused_providers;"
+            " DELETE FROM workspace_limits; DELETE FROM submission_windows;"
             " DELETE FROM workspaces WHERE id <> 'default'"
         )

@@ -9,7 +9,17 @@ from shared.errors import ConfigurationError
 from shared.secret_files import has_password
 from shared.settings import ClientSettings, Settings, load_settings
 
-FOREIGN = ("AWS_", "CELERY_", "FLOWER_", "MALLOC_", "PYTHON", "TZ", "NO_PROXY", "HTTPS_PROXY")
+FOREIGN = (
+    "AWS_",
+    "CELERY_",
+    "FLOWER_",
+    "MALLOC_",
+    "PYTHON",
+    "TZ",
+    "TMPDIR",
+    "NO_PROXY",
+    "HTTPS_PROXY",
+)
 """How the names of variables begin that our processes have and other software reads."""
 
 AGREEING = (

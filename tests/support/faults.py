@@ -11,6 +11,7 @@ from redis import Redis
 from devkit.runtimes import RuntimeProcess
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import Claim, Job
+from shared.jobs.workspace_limits import LimitStore
 from tests.support.api import KEYED, Api
 from tests.support.runtime import SLOTS, Runtime
 from tests.support.wait import wait_until
@@ -79,10 +80,30 @@ def claim_on_lost_machine(runtime: Runtime, job: Job) -> Claim:
 @contextlib.contextmanager
 def other_settings(runtime: Runtime, **settings: str) -> Iterator[None]:
     """Run the runtime's processes with other settings for the length of the block."""
+    with _other_process(runtime, SLOTS, settings):
+        yield
+
+
+@contextlib.contextmanager
+def one_slot(runtime: Runtime) -> Iterator[None]:
+    """Run one job at a time for the block, by a process that has run one before."""
+    with _other_process(runtime, 1, {"MOCK_STEP_SECONDS": "0"}):
+
+        def has_one() -> bool:
+            room = runtime.services.releases.find_room()
+            return room is not None and room.slots == 1
+
+        wait_until(has_one, 20, "the slots of the process before to be forgotten")
+        runtime.finish(runtime.submit("a mug"))
+        yield
+
+
+@contextlib.contextmanager
+def _other_process(runtime: Runtime, slots: int, settings: Mapping[str, str]) -> Iterator[None]:
     usual = runtime.process
     usual.kill()
-    environment = {**runtime.environment, **settings}
-    runtime.process = RuntimeProcess(usual.runtime, environment, runtime.log_path, SLOTS)
+    environment = runtime.environment_with(settings)
+    runtime.process = RuntimeProcess(usual.runtime, environment, runtime.log_path, slots)
     try:
         runtime.start()
         yield
@@ -98,7 +119,7 @@ def other_api(
     """Run one more API, with other settings, for the length of the block."""
     folder = runtime.log_path.parent
     log_path = folder / f"other-api-{len(list(folder.glob('other-api-*')))}.log"
-    api = Api(runtime.process.runtime, {**runtime.environment, **settings}, kind, log_path)
+    api = Api(runtime.process.runtime, runtime.environment_with(settings), kind, log_path)
     try:
         yield api
     finally:
@@ -121,10 +142,23 @@ def stopping(runtime: Runtime) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def paused_provider(runtime: Runtime) -> Iterator[None]:
-    """Let jobs wait in their rows for the body."""
+def paused_provider(runtime: Runtime, name: str = "mock") -> Iterator[None]:
+    """Let the jobs of a provider wait in their rows for the body."""
     with runtime.database() as cursor:
-        cursor.execute("INSERT INTO paused_providers (provider) VALUES ('mock')")
-    yield
-    with runtime.database() as cursor:
-        cursor.execute("DELETE FROM paused_providers")
+        cursor.execute("INSERT INTO paused_providers (provider) VALUES (%s)", (name,))
+    try:
+        yield
+    finally:
+        with runtime.database() as cursor:
+            cursor.execute("DELETE FROM paused_providers")
+
+
+@contextlib.contextmanager
+def limited(runtime: Runtime, **limits: int | list[str]) -> Iterator[None]:
+    """Give the workspace `default` limits of its own for the body."""
+    store = LimitStore(runtime.services.engine)
+    store.set("default", limits)
+    try:
+        yield
+    finally:
+        store.set("default", dict.fromkeys(limits))

@@ -22,6 +22,7 @@ from pydantic_core import PydanticUndefined
 
 from cli.app import app
 from cli.doctor.command import RULES
+from shared.imaging.providers.declaration import ANY
 from shared.imaging.providers.mock_scripts import SCRIPTS, ScriptTag
 from shared.imaging.providers.registry import BUILT_IN
 from shared.imaging.request import ImageOrder
@@ -79,15 +80,18 @@ def settings_table(_text: str) -> list[str]:
 def _show(default: Any) -> str:
     if default is PydanticUndefined or default in (None, ()):
         return ""
+    if isinstance(default, tuple):
+        return f"`{','.join(map(str, default))}`"
     return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
 def scripts_table(_text: str) -> list[str]:
     """Return the table of all tags that the mock provider obeys."""
-    lines = ["| tag | what happens | the number | without one |", "|---|---|---|---|"]
+    lines = ["| tag | what happens | `error.code` | the number | without one |", "|---" * 5 + "|"]
     for tag in SCRIPTS:
         unit = f"{tag.unit}, at most {tag.most:g}" if tag.unit else ""
-        lines.append(f"| `{tag.example}` | {tag.meaning} | {unit} | {_default_of(tag)} |")
+        code = f"`{tag.code}`" if tag.code else ""
+        lines.append(f"| `{tag.example}` | {tag.meaning} | {code} | {unit} | {_default_of(tag)} |")
     return lines
 
 
@@ -121,17 +125,25 @@ def provider_errors_table(_text: str) -> list[str]:
 
 def models_table(_text: str) -> list[str]:
     """Return what the models of all providers offer."""
-    lines = [
-        "| provider | model | sizes | images a call | previews | reference picture |",
-        "|---|---|---|---|---|---|",
-    ]
+    names = ("quality", "background", "output_format", "moderation")
+    head = ("provider", "model", "sizes", "images a call", "previews", "reference picture", *names)
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for provider in BUILT_IN:
         for offer in provider.offers:
-            reference = "yes" if offer.takes_reference else "no"
-            counts = f"{offer.images_max} | {offer.previews_max or 'no'} | {reference}"
-            sizes = ", ".join(offer.sizes)
-            lines.append(f"| {provider.name} | `{offer.model}` | {sizes} | {counts} |")
+            free = () if offer.free_sizes is None else (str(offer.free_sizes),)
+            cells = (
+                *(provider.name, f"`{offer.model}`", ", ".join((*offer.sizes, *free))),
+                *(str(offer.images_max), str(offer.previews_max or "no")),
+                "yes" if offer.takes_reference else "no",
+                *(_choices(offer.qualities), _choices(offer.backgrounds)),
+                *(_choices(offer.output_formats), _choices(offer.moderations)),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _choices(values: Sequence[str]) -> str:
+    return ("any" if tuple(values) == ANY else ", ".join(values)) or "no"
 
 
 def units_table(_text: str) -> list[str]:

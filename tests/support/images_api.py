@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from email import message_from_bytes
 from email.policy import HTTP
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from PIL import Image
+
+from tests.support.loopback_server import LoopbackServer, read_whole
 
 KEY = "sk-tests"
 MODEL = "gpt-image-2.5-flare"
@@ -60,43 +61,32 @@ class Call:
         return self.body.get("image")
 
 
-class ImagesApi:
+class ImagesApi(LoopbackServer):
     """The server, in threads of this process, on a loopback port.
 
     Args:
         picture: Makes the bytes of an answer from width, height and shade.
+
+    Attributes:
+        honours_keys: Whether the repetition of a request, known by its key, is not billed again.
+        billed: How many pictures were billed.
     """
 
     def __init__(self, picture: Callable[[int, int, int], bytes] | None = None) -> None:
         self.picture = picture or png
         self.calls: list[Call] = []
+        self.honours_keys = False
+        self.billed = 0
+        self._keys: set[str] = set()
         self._lock = threading.Lock()
         self._seen: Counter[str] = Counter()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
-        self.stopped = threading.Event()
+        super().__init__(_handler_of(self))
         self.may_go_on = threading.Event()
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.stopped.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     @property
     def base_url(self) -> str:
         """The value for OPENAI_BASE_URL."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self.url}/v1"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -128,6 +118,10 @@ class ImagesApi:
             self._seen[call.prompt] += 1
             found = _FAULT.search(call.prompt)
             if found is None or self._seen[call.prompt] > int(found.group(2) or 1):
+                key = call.headers.get("idempotency-key", call.request_id)
+                if not (self.honours_keys and key in self._keys):
+                    self.billed += call.n
+                self._keys.add(key)
                 return None
             return found.group(1)
 
@@ -154,6 +148,13 @@ def png(width_px: int, height_px: int, shade: int = 120) -> bytes:
     buffer = BytesIO()
     Image.new("RGB", (width_px, height_px), (shade, 90, 60)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def width_of(data: bytes) -> int:
+    """Return the width of a picture, which is decoded to its last pixel."""
+    with Image.open(BytesIO(data)) as picture:
+        picture.load()
+        return picture.width
 
 
 def partial_png(width_px: int, height_px: int, number: int) -> bytes:
@@ -191,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _read_body(self) -> dict[str, Any]:
-        data = self.rfile.read(int(self.headers["content-length"]))
+        data = read_whole(self)
         if self.path.endswith("/images/generations"):
             body: dict[str, Any] = json.loads(data)
             return body
@@ -209,7 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
     # -- answers ---------------------------------------------------------------------------
 
     def _answer(self, body: Mapping[str, Any], count: int | None = None) -> None:
-        width, height = map(int, body["size"].split("x"))
+        size = "1024x1024" if body["size"] == "auto" else body["size"]
+        width, height = map(int, size.split("x"))
         if body.get("stream"):
             self._stream(body, width, height)
             return

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def serve_http(http_event: dict[str, Any], context: Any) -> Any:
 def mark(event: dict[str, Any], _context: object) -> None:
     """Stand in for a scheduled function: one line in a file for each invocation."""
     with Path(os.environ["MARK_FILE"]).open("a") as file:
-        file.write(f"{os.getpid()} {event['detail-type']}\n")
+        file.write(f"{os.getpid()} {event.get('detail-type') or event['work']}\n")
 
 
 def _describe(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def _describe(event: dict[str, Any], context: Any) -> dict[str, Any]:
         "function": context.function_name,
         "arn": context.invoked_function_arn,
         "size": len(event.get("padding", "")),
+        "api_concurrency": os.environ.get("API_CONCURRENCY"),
         "padding": "x" * event.get("answer_bytes", 0),
     }
 
@@ -111,6 +113,15 @@ def _leave(event: dict[str, Any], _context: object) -> dict[str, Any]:
     return record
 
 
+def _forge(event: dict[str, Any], _context: object) -> int:
+    """Answer another invocation than this one, and return the status."""
+    host, _, key = os.environ["AWS_LAMBDA_RUNTIME_API"].partition("/")
+    connection = HTTPConnection(host)
+    path = f"/{key}/2018-06-01/runtime/invocation/{event['request_id']}/response"
+    connection.request("POST", path, b'"forged"')
+    return connection.getresponse().status
+
+
 def _keep(event: dict[str, Any], _context: object) -> None:
     Path(event["file"]).write_text(json.dumps(event["record"]))
 
@@ -123,6 +134,7 @@ _COMMANDS: dict[str, Callable[[dict[str, Any], Any], Any]] = {
     "exit": _exit,
     "print": _print,
     "tick": _tick,
+    "forge": _forge,
     "leave": _leave,
     "keep": _keep,
 }

@@ -66,7 +66,7 @@ class CalledSandbox:
 
     def invoke(self, payload: Mapping[str, Any]) -> Outcome:
         """Run the function once."""
-        result: Outcome = self._portal.call(self._sandbox.invoke, payload)
+        result: Outcome = self._portal.call(self._sandbox.invoke, json.dumps(payload).encode())
         return result
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from shared.access.stream_slots import StreamSlots
 from shared.api.gate import LATER
-from shared.api.live_delivery import LiveDelivery, StreamTimings
+from shared.api.sse_streaming import LiveDelivery, StreamTimings
 from shared.events.event import Event
 from shared.generation.follow import EventFollower
 from shared.generation.watch import JobWatcher
@@ -92,23 +92,23 @@ class Played:
 
     def __init__(self, timings: StreamTimings | None = None) -> None:
         self.watcher, self.slots = ScriptedWatcher(), CountedSlots()
+        self.revoked: set[str] = set()
         self.delivery = LiveDelivery(
             cast(JobWatcher, self.watcher),
             cast(EventFollower, None),
             cast(StreamSlots, self.slots),
-            _run,
+            1_000,
+            self.revoked.intersection,
             timings,
         )
 
-    async def open(self, job: Job, connection: Connection) -> "asyncio.Task[None]":
+    async def open(
+        self, job: Job, connection: Connection, key_id: str | None = None
+    ) -> "asyncio.Task[None]":
         """Open a stream of a running job; its task ends with the response."""
-        response: Any = await self.delivery.respond(job, "0-0")
+        response: Any = await self.delivery.respond(job, "0-0", None, key_id)
         later: list[Any] = []
         await response({LATER: later}, connection.receive, connection.send)
         task = asyncio.ensure_future(later.pop()(connection.receive, connection.send))
         await asyncio.sleep(0)
         return cast("asyncio.Task[None]", task)
-
-
-async def _run(work: Callable[..., Any], *args: Any) -> Any:
-    return work(*args)

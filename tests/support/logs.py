@@ -17,7 +17,10 @@ class LogFile:
         self._unchecked: list[str] = []
 
     def lines(self) -> list[Mapping[str, Any]]:
-        """Return the JSON lines so far; each line that begins like JSON has to be JSON."""
+        """Return the JSON lines so far, without those of metrics.
+
+        Each line that begins like JSON has to be JSON.
+        """
         self._read_on()
         return self._lines
 
@@ -25,6 +28,10 @@ class LogFile:
         """Return the lines so far that are no JSON."""
         self._read_on()
         return self._other_lines
+
+    def text(self) -> str:
+        """Return the whole file."""
+        return self._path.read_text(errors="replace")
 
     def take_unchecked_text(self) -> str:
         """Return what was logged since the last time this was asked."""
@@ -40,6 +47,7 @@ class LogFile:
         for line in whole.decode(errors="replace").splitlines():
             self._unchecked.append(line)
             if line.startswith("{"):
-                self._lines.append(json.loads(line))
+                read = json.loads(line)
+                self._lines += [] if "_aws" in read else [read]
             else:
                 self._other_lines.append(line)

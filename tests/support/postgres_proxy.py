@@ -2,8 +2,8 @@
 
 import socket
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -11,7 +11,7 @@ READY_FOR_QUERY = b"Z\x00\x00\x00\x05I"
 """PostgreSQL, Message Formats: the server is idle, so the statement has been committed."""
 
 
-class LossyProxy:
+class LossyProxy(AbstractContextManager["LossyProxy"]):
     """Passes everything on, but the first answer to a statement that holds the given bytes.
 
     The statement takes effect; then the client's connection is closed instead of answered.
@@ -33,12 +33,7 @@ class LossyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 

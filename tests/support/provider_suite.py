@@ -20,9 +20,9 @@ from shared.errors import (
     ProviderUnavailable,
     SoftTimeLimitReached,
 )
-from shared.imaging.decoding import measure
-from shared.imaging.offers import Offer
-from shared.imaging.params import ImageParams
+from shared.imaging.models import OfferedModel
+from shared.imaging.params import ImageOptions, ImageParams
+from shared.imaging.pictures import measure
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -32,7 +32,7 @@ from shared.imaging.provider import (
     Receipt,
     Reference,
 )
-from shared.imaging.providers.declaration import ProviderSettings
+from shared.imaging.providers.declaration import Offer, ProviderSettings
 from shared.imaging.providers.registry import AnyProvider, secret_names
 from shared.imaging.service import ImageService
 from tests.support.images_api import png
@@ -79,11 +79,7 @@ def call_of(prompt: str = "a mug", n: int = 1, **fields: Any) -> ProviderCall:
     values: dict[str, Any] = {
         "job_id": uuid4(),
         "model": "mock-1",
-        "prompt": prompt,
-        "style": "studio-white",
-        "width_px": 1024,
-        "height_px": 1024,
-        "seed": 7,
+        "params": ImageParams(prompt=prompt, n=n, seed=fields.pop("seed", 7)),
         "positions": tuple(range(n)),
         "attempt": 1,
         "step": lambda _share: None,
@@ -203,15 +199,17 @@ class ProviderSuite:
         """As soon as they are there, in the units and at the price that are declared."""
         billed: list[tuple[ChargeState, Receipt | None]] = []
         job_id = uuid4()
-        answer = ImageService(subject.provider, subject.offer.model).process_generation(
+        model = OfferedModel(subject.declaration.name, subject.offer)
+        answer = ImageService({model.provider: subject.provider}).process_generation(
             job_id,
             ImageParams.from_row({"prompt": "a mug", "size": SIZE, "n": 2}, job_id),
+            model=model,
             positions=(0, 1),
             deadline=Deadline(20),
             on_progress=lambda _progress: None,
             on_bill=lambda state, receipt: billed.append((state, receipt)),
         )
-        assert billed in ([], [(answer.charge_state, answer.receipt)])
+        assert billed[-1:] in ([], [(answer.charge_state, answer.receipt)])
         receipt = answer.receipt
         assert (receipt is None) == (answer.charge_state is ChargeState.NONE)
         if receipt is not None:
@@ -221,9 +219,9 @@ class ProviderSuite:
 
     def test_the_model_that_is_asked_offers_something(self, subject: Subject) -> None:
         """And a size that no model has is refused before it is sent."""
-        subject.offer.check(SIZE, 1)
+        subject.offer.check(ImageOptions(prompt="a mug", size=SIZE))
         with pytest.raises(InvalidRequest, match=f"size: {subject.offer.model} offers"):
-            subject.offer.check("7x7", 1)
+            subject.offer.check(ImageOptions(prompt="a mug", size="9999x9999"))
 
     def test_settings_bear_the_name_of_the_provider(self, subject: Subject) -> None:
         """Each is described, and each secret may come from a file."""

@@ -21,12 +21,13 @@ import psycopg2.extras
 from redis import Redis
 
 from devkit.harness import harness
+from devkit.runtimes import RuntimeProcess
 from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, StackOptions
 from shared.imaging.request import GenerationRequest
 from shared.jobs.job_store import NewJob
 from shared.jobs.model import Job
 from shared.status import JobStatus, Step, rendering
-from tests.support.api import KEYED, OPEN, PAGE, Api
+from tests.support.api import KEYED, OPEN, PAGE, SMALL, Api, ApiWithFewFiles
 from tests.support.channel_tap import ChannelTap
 from tests.support.logs import LogFile
 from tests.support.queues import CeleryQueue, SqsQueue
@@ -76,10 +77,10 @@ class Runtime:
         self._undo = contextlib.ExitStack()
         ground = self._undo.enter_context(harness(_OPTIONS[name]))
         self._stack = ground.stack
-        self.environment = ground.environment(**timings, IMAGE_DIR=str(self.image_dir))
+        self.environment = ground.environment(**self._own(timings), IMAGE_DIR=str(self.image_dir))
         self.services = ground.open_services(self.environment)
         self.settings = self.services.settings
-        self.process = ground.add_runtime(name, self.environment, self.log_path, SLOTS)
+        self.process = ground.add(RuntimeProcess(name, self.environment, self.log_path, SLOTS))
         self.log = LogFile(self.log_path)
         self.queue = CeleryQueue(self.settings) if name == "celery" else SqsQueue(self._stack)
         self.channel = ChannelTap(self.settings.redis_url)
@@ -88,15 +89,23 @@ class Runtime:
             note_waits(cursor)
         ground.start()
 
+    def environment_with(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of a process with own settings; SQS serves its own key alone."""
+        return {**self.environment, **self._own(settings)}
+
+    def _own(self, settings: Mapping[str, str]) -> dict[str, str]:
+        dropped = () if self._stack.sqs is None else ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        return {name: value for name, value in settings.items() if name not in dropped}
+
     # -- jobs in ---------------------------------------------------------------------------
 
     def submit(self, prompt: str, **request: Any) -> Job:
         """Submit a job through the Python API."""
-        return self.services.submit(GenerationRequest(prompt=prompt, **{**_SMALL, **request}))
+        return self.services.submit(GenerationRequest(prompt=prompt, **{**SMALL, **request}))
 
     def accept(self, prompt: str, **request: Any) -> Job:
         """Commit a job's row and nothing else, as a process that dies right after does."""
-        wanted = GenerationRequest(prompt=prompt, **{**_SMALL, **request})
+        wanted = GenerationRequest(prompt=prompt, **{**SMALL, **request})
         params, attempts = wanted.params().as_row(), self.settings.max_attempts
         return self.services.jobs.insert(NewJob(wanted.workspace_id, None, None, params, attempts))
 
@@ -128,6 +137,14 @@ class Runtime:
     def page_api(self) -> Api:
         """The HTTP API as on a laptop: without keys, and with the limits of the defaults."""
         return self._api("page", PAGE)
+
+    @contextlib.contextmanager
+    def api_with_few_files(self) -> Iterator[Api]:
+        """Give an HTTP API with keys that may open few files, for the length of a block."""
+        log_path = self._folder / "few-files-api.log"
+        api = Api(self._name, self.environment, KEYED, log_path, ApiWithFewFiles)
+        with contextlib.closing(api):
+            yield api
 
     def _api(self, kind: str, settings: Mapping[str, str]) -> Api:
         if kind not in self._apis:
@@ -270,12 +287,13 @@ class Runtime:
         self.process.stop()
 
     @contextlib.contextmanager
-    def locked_row(self, job: Job) -> Iterator[None]:
-        """Hold a lock on the job's row: every writer waits, for lock_timeout at most."""
+    def locked_row(self, *jobs: Job) -> Iterator[None]:
+        """Hold a lock on the rows of jobs: every writer waits, for lock_timeout at most."""
         with contextlib.closing(psycopg2.connect(self.postgres.url)) as connection:
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT 1 FROM generation_jobs WHERE id = %s FOR UPDATE", (str(job.id),)
+                    "SELECT 1 FROM generation_jobs WHERE id = ANY(%s::uuid[]) FOR UPDATE",
+                    ([str(job.id) for job in jobs],),
                 )
             yield
             connection.rollback()
@@ -348,8 +366,9 @@ class Runtime:
                 process.start()
 
     def forget_jobs(self) -> None:
-        """Delete all jobs, their keys and envelopes, and all assets: the next test finds none."""
+        """Delete all jobs, their keys and envelopes, assets, webhooks: the next test has none."""
         with self.database() as cursor:
+            cursor.execute("DELETE FROM webhooks")
             cursor.execute("DELETE FROM generation_jobs")
             cursor.execute("DELETE FROM assets")
         shutil.rmtree(self.image_dir / "assets", ignore_errors=True)
@@ -365,9 +384,6 @@ class Runtime:
         self.channel.close()
         self._connection.close()
         self._undo.close()
-
-
-_SMALL = {"size": "256x256", "seed": 7}
 
 
 def _answers(connection: Any) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.compose import FILE, PORTS_FILE, Compose, run
+from tests.support.compose import Compose, run
 
 PROJECT = Path(__file__).parents[2]
 SAM = PROJECT / ".venv-sam/bin/sam"
@@ -154,7 +154,7 @@ def _json_lines(done: "subprocess.CompletedProcess[str]") -> Iterator[Mapping[st
 @contextmanager
 def running_ground(template: Path) -> Iterator[Ground]:
     """Give servers of a project of their own, removed at the end."""
-    compose = Compose(f"darkroom-sam-{os.getpid()}", files=(FILE, PORTS_FILE))
+    compose = Compose(f"darkroom-sam-{os.getpid()}")
     ground = Ground(compose, template)
     try:
         ground.start()

@@ -21,6 +21,7 @@ PAGES = (PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md")))
 KINDS = {
     "http": "tests/contract/test_snippets.py",
     "browser": "tests/browser/test_snippets.py",
+    "webhooks": "tests/contract/test_webhooks.py",
     "make": "tests/runtimes/test_snippets.py",
     "servers": "tests/runtimes/test_snippets.py",
     "python": "tests/runtimes/test_snippets.py",

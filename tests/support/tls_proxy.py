@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import ssl
 import threading
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,8 +18,11 @@ from cryptography.x509.oid import NameOID
 
 _CHUNK_BYTES = 1 << 16
 
+_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+"""PostgreSQL, "Message Formats": a client asks for TLS before it begins."""
 
-class TlsProxy:
+
+class TlsProxy(AbstractContextManager["TlsProxy"]):
     """Accepts TLS on a loopback port and passes everything on to a Unix socket.
 
     A connection ends when either side ends it, and at once while the server is down.
@@ -26,11 +30,13 @@ class TlsProxy:
     Args:
         server: The server's socket.
         folder: Where the certificates are kept.
+        is_asked_first: Whether clients ask for TLS as those of PostgreSQL do.
     """
 
-    def __init__(self, server: Path, folder: Path) -> None:
+    def __init__(self, server: Path, folder: Path, *, is_asked_first: bool = False) -> None:
         self._server = str(server)
-        self.ca_file, self._context = _make_certificates(folder)
+        self._is_asked_first = is_asked_first
+        self.ca_file, self._context = make_certificates(folder)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.port = 0
@@ -40,20 +46,16 @@ class TlsProxy:
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
         return self
 
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     async def _listen(self) -> None:
+        context = None if self._is_asked_first else self._context
         self._listener = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, ssl=self._context
+            self._serve, "127.0.0.1", self.port, ssl=context
         )
         self.port = self._listener.sockets[0].getsockname()[1]
 
@@ -66,6 +68,10 @@ class TlsProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError):
+            if self._is_asked_first:
+                assert await reader.readexactly(len(_SSL_REQUEST)) == _SSL_REQUEST
+                writer.write(b"S")
+                await writer.start_tls(self._context)
             server_reader, server_writer = await asyncio.open_unix_connection(self._server)
             with contextlib.closing(server_writer):
                 ways = [
@@ -84,7 +90,19 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
-def _make_certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
+def verified_url(url: str, proxy: TlsProxy, ca_file: Path, host: str = "localhost") -> str:
+    """Return the address of a database behind the proxy, whose certificate is to be checked.
+
+    Whatever the host is called, it is this machine.
+    """
+    given = urlsplit(url)
+    account = f"{given.username}:{given.password}"
+    where = f"{host}:{proxy.port}{given.path}?hostaddr=127.0.0.1"
+    return f"postgresql://{account}@{where}&sslmode=verify-full&sslrootcert={ca_file}"
+
+
+def make_certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a CA and a certificate of localhost; return the CA's file and a server's context."""
     folder.mkdir(parents=True, exist_ok=True)
     ca_file, server_file = folder / "ca.pem", folder / "server.pem"
     ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))

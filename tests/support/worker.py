@@ -10,19 +10,19 @@ from shared.events import keys
 from shared.events.event import parse_event
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
-from shared.generation.attempt_previews import PreviewKeeper
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
 from shared.generation.handler import GenerationHandler, RuntimeTraits
 from shared.generation.lease import LeaseKeeper
 from shared.generation.outcome import Outcome
+from shared.imaging.models import Models, OfferedModel
 from shared.imaging.provider import ImageProvider
+from shared.imaging.providers.declaration import Offer
 from shared.imaging.service import ImageService
 from shared.imaging.store import ImageStore
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job
-from shared.jobs.preview_store import PreviewStore
 from shared.jobs.retry import RetryPolicy
 from tests.support.channel import RedisClient
 from tests.support.database import Database
@@ -74,8 +74,8 @@ class Worker:
             attempts,
             publisher,
             LeaseKeeper(attempts, lease_seconds, MainThreadInterrupt()),
-            PreviewKeeper(image_store, PreviewStore(engine)),
-            ImageService(provider, "scripted-1"),
+            Models([OfferedModel("scripted", Offer("scripted-1"))]),
+            ImageService({"scripted": provider}),
             image_store,
             charges,
             AttemptEnding(attempts, announcer, RetryPolicy(0, 0), charges),

@@ -9,6 +9,7 @@ from shared.errors import ChargeUnknown, CostLimitReached
 from shared.generation.charges import ChargePolicy
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState
+from shared.imaging.providers.declaration import unknown_price
 from shared.jobs.model import EarlierCalls
 
 
@@ -34,17 +35,17 @@ def test_the_request_decides_before_the_setting(
     policy, params = ChargePolicy(setting), params_of(**conditions)
     assert policy.allows_another(params, ChargeState.UNKNOWN) is accepts
     if accepts:
-        policy.check_call(params, EarlierCalls(unknown=1), missing=3)
+        policy.check_call(params, EarlierCalls(unknown=1), missing=3, price_of=unknown_price)
     else:
         with pytest.raises(ChargeUnknown):
-            policy.check_call(params, EarlierCalls(unknown=1), missing=3)
+            policy.check_call(params, EarlierCalls(unknown=1), missing=3, price_of=unknown_price)
 
 
 @pytest.mark.parametrize("charge_state", [ChargeState.NONE, ChargeState.CHARGED])
 def test_a_known_bill_allows_another_call(charge_state: ChargeState) -> None:
     """Only an unknown one may not."""
     assert ChargePolicy("fail").allows_another(params_of(), charge_state)
-    ChargePolicy("fail").check_call(params_of(), EarlierCalls(), missing=3)
+    ChargePolicy("fail").check_call(params_of(), EarlierCalls(), missing=3, price_of=unknown_price)
 
 
 @pytest.mark.parametrize(
@@ -63,15 +64,17 @@ def test_next_call_stays_within_what_the_request_allows(
     most: int | None, unknown_calls: int, spent: int, missing: int, exceeds: bool
 ) -> None:
     """With all that was spent; a call in doubt counts as one for everything."""
-    policy = ChargePolicy("retry", lambda _size, images: 100 * images)
+    policy, price_of = ChargePolicy("retry"), lambda _size, images: 100 * images
     params, earlier = params_of(max_cost=most), EarlierCalls(unknown_calls, spent)
     if exceeds:
         with pytest.raises(CostLimitReached):
-            policy.check_call(params, earlier, missing)
+            policy.check_call(params, earlier, missing, price_of)
     else:
-        policy.check_call(params, earlier, missing)
+        policy.check_call(params, earlier, missing, price_of)
 
 
 def test_a_limit_stops_no_call_that_has_no_price() -> None:
     """As in mock mode."""
-    ChargePolicy("retry").check_call(params_of(max_cost=0), EarlierCalls(), missing=3)
+    ChargePolicy("retry").check_call(
+        params_of(max_cost=0), EarlierCalls(), missing=3, price_of=unknown_price
+    )

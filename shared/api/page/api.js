@@ -63,22 +63,5 @@ function noteReachable(trouble) {
   }
 }
 
-const statusOf = (job) => options.statuses.find(({ status }) => status === job.status);
+export const statusOf = (job) => options.statuses.find(({ status }) => status === job.status);
 export const isEnded = (job) => statusOf(job).is_final;
-export const styleTitle = (id) => options.styles.find((style) => style.id === id)?.title ?? id;
-export const errorTitle = (code) => options.errors.find((error) => error.code === code)?.title ?? String(code);
-
-/** Returns the status of a job in words. */
-export function statusTitle(job) {
-  if (job.retry) return "Waiting to retry";
-  return job.error?.code === "cancelled" ? "Cancelled" : statusOf(job).title;
-}
-
-/** Returns the prompt without the tags that the mock provider obeys, and the names of these tags. */
-export function splitPrompt(prompt) {
-  const names = options.scripts.map(({ tag }) => tag.match(/[a-z-]+/)[0]);
-  if (!names.length) return { text: prompt, tags: [] };
-  const pattern = new RegExp(`\\[\\[((?:${names.join("|")})(?::[^\\[\\]]*)?)\\]\\]`, "g");
-  const tags = [...prompt.matchAll(pattern)].map(([, tag]) => tag);
-  return { text: tags.length ? prompt.replace(pattern, " ").replace(/\s+/g, " ").trim() : prompt, tags };
-}

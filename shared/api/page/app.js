@@ -1,4 +1,4 @@
-/** Darkroom's page: the list of jobs, the API key, and the clock that keeps everything going. */
+/** Darkroom's page: the list of jobs (each painted by `card.js`), the API key, and the clock. */
 
 import { api, clock, isEnded, options, session } from "./api.js";
 import { paintClock } from "./card.js";

@@ -1,6 +1,10 @@
-/** The card of a job: paints what the API says of it. */
+/**
+ * The card of a job: paints what the API says of it.
+ *
+ * The titles of statuses stand in `shared/status.py`, and the markup in `index.html`.
+ */
 
-import { errorTitle, here, isEnded, serverNow, splitPrompt, statusTitle, styleTitle } from "./api.js";
+import { here, isEnded, options, serverNow, statusOf } from "./api.js";
 import { announce, build, byId, plural, relativeTime, shorten, show } from "./dom.js";
 import { paintReceipt } from "./receipt.js";
 
@@ -52,6 +56,24 @@ export function paint(view, before = null) {
   if (before && statusTitle(before) !== word) announce(job.id, `${shorten(title, 60)}: ${word}. ${job.retry?.reason ?? ""}`);
 }
 
+const styleTitle = (id) => options.styles.find((style) => style.id === id)?.title ?? id;
+const errorTitle = (code) => options.errors.find((error) => error.code === code)?.title ?? String(code);
+
+/** Returns the status of a job in words. */
+function statusTitle(job) {
+  if (job.retry) return "Waiting to retry";
+  return job.error?.code === "cancelled" ? "Cancelled" : statusOf(job).title;
+}
+
+/** Returns the prompt without the tags that the mock provider obeys, and the names of these tags. */
+function splitPrompt(prompt) {
+  const names = options.scripts.map(({ tag }) => tag.match(/[a-z-]+/)[0]);
+  if (!names.length) return { text: prompt, tags: [] };
+  const pattern = new RegExp(`\\[\\[((?:${names.join("|")})(?::[^\\[\\]]*)?)\\]\\]`, "g");
+  const tags = [...prompt.matchAll(pattern)].map(([, tag]) => tag);
+  return { text: tags.length ? prompt.replace(pattern, " ").replace(/\s+/g, " ").trim() : prompt, tags };
+}
+
 function factsOf(job) {
   const facts = [styleTitle(job.style), job.size.replace("x", " × "), plural(job.n, "image")];
   if (job.attempt > 1) facts.push(isEnded(job) ? plural(job.attempt, "attempt") : `attempt ${job.attempt} of ${job.max_attempts}`);
@@ -89,7 +111,7 @@ function paintFrames(view, title) {
   const framesOf = `${job.images.map((image) => image.id)}/${count}`;
   if (view.framesOf !== framesOf) {
     view.framesOf = framesOf;
-    parts.frames.dataset.columns = COLUMNS[Math.min(count, 10)];
+    parts.frames.style.setProperty("--columns", COLUMNS[Math.min(count, 10)]);
     parts.frames.hidden = count === 0;
     parts.frames.replaceChildren(...Array.from({ length: count }, (_, index) => buildFrame(view, index, title)));
   }

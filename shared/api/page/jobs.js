@@ -1,8 +1,8 @@
 /**
- * The jobs on the page. Each is followed to its end by its event stream, or else by polling.
+ * The jobs on the page; `card.js` paints one. Each is followed to its end by its event stream, or else by polling.
  *
- * Events move the bar. GET returns everything else: images, previews, reasons and ends. So an event that ends a
- * job, makes it wait, or may bring a preview is followed by a GET.
+ * A stream with `detail=full` brings the job itself before the last of its new events. Only if it is missing are an
+ * end and its images requested.
  */
 
 import { api, backoff, clock, here, isEnded } from "./api.js";
@@ -11,7 +11,6 @@ import { byId } from "./dom.js";
 
 const STREAMS_MAX = 3; // of this tab. Browsers allow 6 connections to one host over HTTP/1.1,
 const SLOTS = 4; //       so all tabs together leave two for requests.
-const PREVIEW_MILLISECONDS = 800; // between two requests for the previews of one job
 const ADDRESSES_MILLISECONDS = 45 * 60_000; // after which a job is requested for new addresses of its images
 
 export const views = new Map(); // job id -> view: the job, its card, its stream
@@ -116,11 +115,13 @@ async function openStream(view) {
   if (!release) return; // the job is polled
   if (view.stream || isEnded(view.job) || document.hidden || !views.has(view.job.id)) return release();
   const url = here(view.job.urls.events);
+  url.searchParams.set("detail", "full");
   if (view.lastId) url.searchParams.set("last_event_id", view.lastId);
   const source = new EventSource(url);
   view.stream = { source, release };
   source.addEventListener("open", () => { view.updatedAt = Date.now(); });
   source.addEventListener("message", (event) => onEvent(view, event));
+  source.addEventListener("job", (event) => apply(view, JSON.parse(event.data)));
   source.addEventListener("error", () => {
     // It reconnects by itself unless it was refused: the token expired, nothing follows, too many streams.
     if (source.readyState !== EventSource.CLOSED) return;
@@ -137,12 +138,13 @@ export function closeStream(view) {
   view.stream = null;
 }
 
-/** Takes one event: `{status, progress, message}`. */
+/** Takes one event: `{status, progress, message}`. It says nothing new if the job came just before it. */
 function onEvent(view, event) {
   const { status, progress, message } = JSON.parse(event.data);
   const before = view.job;
   if (isEnded(before)) return;
   Object.assign(view, { lastId: event.lastEventId || view.lastId, events: view.events + 1, updatedAt: Date.now(), failures: 0 });
+  if (before.status === status && before.progress === progress && before.message === message) return;
   view.job = { ...before, progress, message };
   if (isEnded({ status })) {
     view.isOver = true; // no more events follow; GET returns how it ended, and is repeated until it does
@@ -152,25 +154,7 @@ function onEvent(view, event) {
   }
   paint(view, before);
   paintLamp();
-  // A job whose progress is back at 0 waits for its next attempt: GET returns why, and until when.
-  if (view.isOver || (progress === 0 && (before.progress > 0 || before.attempt > 0))) refresh(view);
-  else lookForPreviews(view);
-}
-
-/**
- * Requests the previews that a step of the image may have brought: at the first step of an attempt, and from then
- * on if that one found any.
- */
-function lookForPreviews(view) {
-  const { progress, previews } = view.job;
-  if (progress <= 10) view.hasLooked = false;
-  else if (progress < 90 && !view.lookTimer && (!view.hasLooked || previews.length)) {
-    view.hasLooked = true;
-    view.lookTimer = setTimeout(() => {
-      view.lookTimer = 0;
-      if (!isEnded(view.job) && !view.isOver) refresh(view);
-    }, Math.max(0, view.askedAt + PREVIEW_MILLISECONDS - Date.now()));
-  }
+  if (view.isOver) refresh(view);
 }
 
 /** Decides, once a second, which job has a stream and which one is polled. */

@@ -5,9 +5,7 @@ import { plural } from "./dom.js";
 const CHARGES = { charged: "charged", none: "not charged", unknown: "may have been charged" };
 const OUTCOMES = { lost: "lost with its worker" };
 
-// An attempt is written as `unknown` when it begins. If its worker is killed, that is never corrected, but the
-// mock provider charges nothing.
-const chargeState = ({ provider, charge_state: state }) => (provider === "mock" ? "none" : state);
+const isFree = ({ provider }) => provider === "mock";
 
 /** Returns micro-dollars as dollars, with as many decimals as they need. */
 function dollars(microdollars) {
@@ -16,19 +14,20 @@ function dollars(microdollars) {
 }
 
 function chargeOf(line) {
-  const state = chargeState(line);
+  const state = line.charge_state;
   if (state !== "charged") return CHARGES[state];
   return line.price_microdollars === null ? "charged, price not known" : `charged ${dollars(line.price_microdollars)}`;
 }
 
 function totalOf(lines) {
-  const charged = lines.filter((line) => chargeState(line) === "charged");
+  const charged = lines.filter((line) => line.charge_state === "charged");
   const prices = charged.map((line) => line.price_microdollars).filter((price) => price !== null);
-  const unknown = lines.filter((line) => chargeState(line) === "unknown").length;
+  const unknown = lines.filter((line) => line.charge_state === "unknown").length;
   const texts = [];
   if (prices.length) texts.push(`charged ${dollars(prices.reduce((sum, price) => sum + price, 0))}`);
   if (prices.length < charged.length) texts.push(prices.length ? "more at a price not known" : "charged, price not known");
   if (unknown) texts.push(`${unknown === 1 ? "one call" : plural(unknown, "call")} may have been charged`);
+  if (!texts.length && lines.every(isFree)) return "not charged (mock mode)";
   return texts.join("; ") || "not charged";
 }
 

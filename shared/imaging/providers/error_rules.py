@@ -5,9 +5,10 @@ them. A call that was sent and not answered in order may have been billed: its c
 `unknown`. A refusal (4xx) costs nothing.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from time import time
 from typing import Any
 
@@ -59,18 +60,24 @@ NO_ANSWER = ErrorRule(
 )
 CONNECT_TIMEOUT = ErrorRule(errors.ProviderTimeout, "no connection in time")
 ANSWER_TIMEOUT = ErrorRule(errors.ProviderTimeout, "no answer in time", _UNKNOWN)
+SAID = ErrorRule(errors.ProviderUnavailable, "200 with an error instead of an image", _UNKNOWN)
 EMPTY = ErrorRule(errors.EmptyResult, "200 without an image, or not JSON", _UNKNOWN)
-CORRUPT = ErrorRule(errors.CorruptImage, "bytes that do not decode", _CHARGED)
+CORRUPT = ErrorRule(errors.CorruptImage, "an image that is cut short", _CHARGED)
+UNUSABLE = ErrorRule(
+    errors.UnusableImage,
+    "no base64; no image, or one too large; an address that leads nowhere, or must not be fetched",
+    _CHARGED,
+)
 NOT_FETCHED = ErrorRule(
-    errors.ProviderUnavailable, "the address of an image that cannot be fetched", _CHARGED
+    errors.ProviderUnavailable, "the address of an image that cannot be fetched now", _CHARGED
 )
 FETCH_TIMEOUT = ErrorRule(
     errors.ProviderTimeout, "the address of an image that does not answer", _CHARGED
 )
 
 AROUND_HTTP = (
-    *(NOT_CONNECTED, NO_ANSWER, CONNECT_TIMEOUT, ANSWER_TIMEOUT, EMPTY, CORRUPT),
-    *(NOT_FETCHED, FETCH_TIMEOUT),
+    *(NOT_CONNECTED, NO_ANSWER, CONNECT_TIMEOUT, ANSWER_TIMEOUT, SAID, EMPTY),
+    *(CORRUPT, UNUSABLE, NOT_FETCHED, FETCH_TIMEOUT),
 )
 """What happens around a status: before it, instead of it, and after 200."""
 
@@ -86,11 +93,17 @@ def find_rule(
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
-    text = headers.get("retry-after", "")
-    for read in (float, lambda text: parsedate_to_datetime(text).timestamp() - time()):
+    """Read Retry-After-Ms, else Retry-After: seconds, or a date (RFC 9110, section 10.2.3)."""
+    readers: tuple[tuple[str, Callable[[str], float]], ...] = (
+        ("retry-after-ms", lambda text: float(text) / 1000),
+        ("retry-after", float),
+        ("retry-after", lambda text: parsedate_to_datetime(text).timestamp() - time()),
+    )
+    for name, read in readers:
         try:
-            return max(0.0, read(text))
-        except ValueError:
+            seconds = max(0.0, read(headers.get(name, "")))
+        except (ValueError, OverflowError):
             continue
+        if isfinite(seconds):
+            return seconds
     return None

@@ -6,14 +6,15 @@ on demand: see `mock_scripts`.
 
 import signal
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Self
 
 from pydantic import Field, model_validator
 
+from shared import errors
 from shared.deadline import Deadline, shielded
-from shared.errors import PromptRejected, ProviderUnavailable, RateLimited
-from shared.imaging.offers import Offer
+from shared.imaging.params import AUTO, SIZE_NAMES
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -21,9 +22,9 @@ from shared.imaging.provider import (
     ProviderAnswer,
     ProviderCall,
 )
-from shared.imaging.providers.declaration import ProviderDeclaration, ProviderSettings
+from shared.imaging.providers.declaration import ANY, Offer, ProviderDeclaration, ProviderSettings
 from shared.imaging.providers.error_rules import ErrorRule
-from shared.imaging.providers.mock_scripts import Script, parse_script
+from shared.imaging.providers.mock_scripts import parse_script
 
 STEPS = 4
 
@@ -32,9 +33,33 @@ _PREVIEW_SHARES = (8, 4, 2)
 
 _HANG_PIECE_SECONDS = 0.05
 
-_REJECTED = ErrorRule(PromptRejected, "`[[reject]]`")
-_RATE_LIMITED = ErrorRule(RateLimited, "`[[rate-limit]]`")
-_UNAVAILABLE = ErrorRule(ProviderUnavailable, "`[[fail]]`")
+_REJECTED = ErrorRule(errors.PromptRejected, "`[[reject]]`")
+_RATE_LIMITED = ErrorRule(errors.RateLimited, "`[[rate-limit]]`, `[[rate-limited]]`")
+_UNAVAILABLE = ErrorRule(errors.ProviderUnavailable, "`[[fail]]`")
+
+_RULES = {
+    "rate-limited": _RATE_LIMITED,
+    "overloaded": ErrorRule(errors.ProviderOverloaded, "`[[overloaded]]`"),
+    "timeout": ErrorRule(errors.ProviderTimeout, "`[[timeout]]`"),
+    "quota": ErrorRule(errors.QuotaExceeded, "`[[quota]]`"),
+    "bad-key": ErrorRule(errors.ProviderRefusedKey, "`[[bad-key]]`"),
+    "bad-request": ErrorRule(errors.RequestRejected, "`[[bad-request]]`"),
+    "output-rejected": ErrorRule(errors.OutputRejected, "`[[output-rejected]]`"),
+    "empty": ErrorRule(errors.EmptyResult, "`[[empty]]`"),
+    "corrupt": ErrorRule(errors.CorruptImage, "`[[corrupt]]`"),
+    "unusable": ErrorRule(errors.UnusableImage, "`[[unusable]]`"),
+}
+
+_OTHERS: Mapping[str, type[errors.DarkroomError]] = {
+    "charge-unknown": errors.ChargeUnknown,
+    "cost-limit": errors.CostLimitReached,
+    "storage": errors.StorageUnavailable,
+    "database": errors.ServiceUnavailable,
+    "invalid": errors.InvalidRequest,
+    "internal": errors.UnexpectedError,
+    "cancelled": errors.JobCancelled,
+}
+"""What no provider ends with, by the tags that stand in for the part that does."""
 
 
 class MockSettings(ProviderSettings):
@@ -68,18 +93,26 @@ class MockProvider:
 
     def generate(self, call: ProviderCall) -> ProviderAnswer:
         """Draw the images of `call.positions`; see `ImageProvider.generate`."""
-        script = parse_script(call.prompt) if self._obeys_scripts else Script(call.prompt)
+        script: Mapping[str, float] = {}
+        prompt = call.params.prompt
+        if self._obeys_scripts:
+            prompt, script = parse_script(prompt)
         if "reject" in script:
             raise _REJECTED.error(
                 "The mock provider rejects this prompt", provider_code="content_policy_violation"
             )
+        coming = call.positions[: max(0, len(call.positions) - int(script.get("short", 0)))]
         images: tuple[GeneratedImage, ...] = ()
         for step in range(1, STEPS + 1):
-            _pause(self._step_seconds + script.number("slow") / STEPS, call.deadline)
+            _pause(self._step_seconds + script.get("slow", 0) / STEPS, call.deadline)
             if step == STEPS:
-                images = _draw_images(call, script)
+                images = tuple(
+                    call.finished(_draw(call, prompt, position), PROVIDER.name)
+                    for position in coming
+                )
             elif "preview" in script:
-                _show_previews(call, script.prompt, _PREVIEW_SHARES[step - 1])
+                for position in call.positions:
+                    call.preview(_draw(call, prompt, position, _PREVIEW_SHARES[step - 1]))
             call.step(step / STEPS)
             if step == 1:
                 _stall(script)
@@ -91,55 +124,45 @@ class MockProvider:
 PROVIDER = ProviderDeclaration(
     name="mock",
     settings=MockSettings,
-    offers=(Offer("mock-1", previews_max=3),),
+    offers=(
+        Offer(
+            "mock-1",
+            (*SIZE_NAMES, AUTO),
+            previews_max=3,
+            qualities=ANY,
+            backgrounds=("opaque", "transparent"),
+            output_formats=("png", "jpeg", "webp"),
+            moderations=("low",),
+        ),
+        Offer("mock-mini", ("256x256", "512x512"), images_max=2, takes_reference=False),
+    ),
     default_model=lambda _settings: "mock-1",
     build=MockProvider,
-    price=lambda _settings, _model, _size, _images: 0,
-    errors=(_REJECTED, _RATE_LIMITED, _UNAVAILABLE),
+    price=lambda *_order, **_quality: 0,
+    errors=(_REJECTED, _UNAVAILABLE, *_RULES.values()),
+    is_free=True,
 )
 
 
-def _draw_images(call: ProviderCall, script: Script) -> tuple[GeneratedImage, ...]:
-    coming = len(call.positions) - int(script.number("short"))
-    return tuple(
-        GeneratedImage(
-            position=position,
-            data=_print_of(call, script.prompt, position),
-            media_type="image/png",
-            width_px=call.width_px,
-            height_px=call.height_px,
-            seed=call.seed_of(position),
-            provider=PROVIDER.name,
-            model=call.model,
-        )
-        for position in call.positions[: max(0, coming)]
-    )
-
-
-def _show_previews(call: ProviderCall, prompt: str, share: int) -> None:
-    size = (call.width_px // share, call.height_px // share)
-    for position in call.positions:
-        data = _print_of(call, prompt, position, share)
-        call.preview(PreviewImage(position, data, "image/png", *size))
-
-
-def _print_of(call: ProviderCall, prompt: str, position: int, share: int = 1) -> bytes:
+def _draw(call: ProviderCall, prompt: str, position: int, share: int = 1) -> PreviewImage:
     # Imported here because a worker with a real provider never needs the drawing library.
-    from shared.imaging.mock_print import MockPrint, draw_png
+    from shared.imaging.mock_print import MockPrint, draw_png, finish
 
     call.deadline.check()
-    return draw_png(
-        MockPrint(
-            prompt,
-            call.style,
-            call.width_px // share,
-            call.height_px // share,
-            call.seed_of(position),
-            position,
-            call.attempt,
-            call.reference.data if call.reference else None,
-        )
+    width_px, height_px = (side // share for side in call.params.size_px)
+    reference = call.reference.data if call.reference else None
+    seed = call.seed_of(position)
+    wanted = MockPrint(
+        prompt, call.params.style, width_px, height_px, seed, position, call.attempt, reference
     )
+    options = call.params
+    data = finish(
+        draw_png(wanted),
+        kind := options.output_format or "png",
+        options.output_compression,
+        is_transparent=options.background == "transparent",
+    )
+    return PreviewImage(position, data, f"image/{kind}", width_px, height_px)
 
 
 def _pause(seconds: float, deadline: Deadline) -> None:
@@ -148,27 +171,32 @@ def _pause(seconds: float, deadline: Deadline) -> None:
     deadline.check()
 
 
-def _stall(script: Script) -> None:
-    ends_at = time.monotonic() + script.number("hang")
+def _stall(script: Mapping[str, float]) -> None:
+    ends_at = time.monotonic() + script.get("hang", 0)
     while time.monotonic() < ends_at:
         time.sleep(_HANG_PIECE_SECONDS)
     if "block" in script:
         # As in a library that blocks in C, no signal handler runs before the end.
         with shielded():
-            time.sleep(script.number("block"))
+            time.sleep(script.get("block", 0))
 
 
-def _misbehave(script: Script, attempt: int) -> None:
-    if attempt <= script.number("crash"):
+def _misbehave(script: Mapping[str, float], attempt: int) -> None:
+    if attempt <= script.get("crash", 0):
         signal.raise_signal(signal.SIGKILL)
     if attempt == 1 and "rate-limit" in script:
-        seconds = script.number("rate-limit")
+        seconds = script.get("rate-limit", 0)
         raise _RATE_LIMITED.error(
             f"The mock provider asks to come back in {seconds:g} s",
             retry_after_seconds=seconds,
             provider_code="rate_limit_exceeded",
         )
-    if attempt <= script.number("fail"):
+    for name, attempts in script.items():
+        if attempt <= attempts and name in _RULES:
+            raise _RULES[name].error(f"The mock provider acts out [[{name}]]", provider_code=name)
+        if attempt <= attempts and name in _OTHERS:
+            raise _OTHERS[name](f"The mock provider acts out [[{name}]]")
+    if attempt <= script.get("fail", 0):
         raise _UNAVAILABLE.error(
             f"The mock provider is unavailable in attempt {attempt}", provider_code="server_error"
         )

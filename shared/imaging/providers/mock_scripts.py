@@ -11,8 +11,7 @@ becomes the nearest bound. Text that is not a plain decimal number becomes the d
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 DAY_SECONDS = 86_400.0
 
@@ -25,6 +24,7 @@ class ScriptTag:
     """One kind of tag, for the mock, and for docs and clients that list them.
 
     Attributes:
+        code: Of the error that its attempts end with; empty for a tag that only takes time.
         default: The number meant where none is given; infinity means for ever, or always.
         most: The largest number; the least is 0.
         unit: What the number counts; empty where the tag takes none.
@@ -35,6 +35,7 @@ class ScriptTag:
     default: float = 1
     most: float = 1
     unit: str = ""
+    code: str = ""
 
     @property
     def example(self) -> str:
@@ -43,43 +44,60 @@ class ScriptTag:
         return f"[[{self.name}]]" if is_bare else f"[[{self.name}:{self.default:g}]]"
 
 
+def _error(name: str, meaning: str, code: str) -> ScriptTag:
+    return ScriptTag(name, f"{meaning}, after step 2", math.inf, 1000, "attempts", code)
+
+
 SCRIPTS: tuple[ScriptTag, ...] = (
-    ScriptTag("fail", "Provider unavailable, after step 2", 1, 1000, "attempts"),
-    ScriptTag("rate-limit", "Attempt 1 is rate limited, after step 2", 1, DAY_SECONDS, "seconds"),
-    ScriptTag("reject", "Prompt rejected, before step 1"),
-    ScriptTag("hang", "Sleeps in Python, after step 1", math.inf, DAY_SECONDS, "seconds"),
-    ScriptTag("block", "Blocks in C, after step 1", DAY_SECONDS, DAY_SECONDS, "seconds"),
-    ScriptTag("crash", "Kills its own process, after step 2", math.inf, 1000, "attempts"),
+    ScriptTag(
+        "fail", "Provider unavailable, after step 2", 1, 1000, "attempts", "provider_unavailable"
+    ),
+    ScriptTag(
+        "rate-limit",
+        "Attempt 1 is rate limited, after step 2",
+        *(1, DAY_SECONDS, "seconds", "rate_limited"),
+    ),
+    ScriptTag("reject", "Prompt rejected, before step 1", code="prompt_rejected"),
+    ScriptTag(
+        "hang",
+        "Sleeps in Python, after step 1",
+        *(math.inf, DAY_SECONDS, "seconds", "soft_time_limit"),
+    ),
+    ScriptTag(
+        "block", "Blocks in C, after step 1", DAY_SECONDS, DAY_SECONDS, "seconds", "time_limit"
+    ),
+    ScriptTag(
+        "crash",
+        "Kills its own process, after step 2",
+        *(math.inf, 1000, "attempts", "worker_lost"),
+    ),
     ScriptTag("slow", "Takes longer, spread over the steps", 5, DAY_SECONDS, "seconds"),
-    ScriptTag("short", "The last images never come", 1, 1000, "images"),
+    ScriptTag("short", "The last images never come", 1, 1000, "images", "images_missing"),
     ScriptTag("preview", "Shows a preview of each picture, with steps 1 to 3"),
+    _error("rate-limited", "Rate limited", "rate_limited"),
+    _error("overloaded", "Provider overloaded", "provider_overloaded"),
+    _error("timeout", "Provider too slow", "provider_timeout"),
+    _error("quota", "Account used up", "quota_exceeded"),
+    _error("bad-key", "API key refused", "provider_authentication"),
+    _error("bad-request", "Request not accepted", "request_rejected"),
+    _error("output-rejected", "Images withheld", "output_rejected"),
+    _error("empty", "No image in the response", "empty_result"),
+    _error("corrupt", "Image cut short", "corrupt_image"),
+    _error("unusable", "Image that cannot be used", "unusable_image"),
+    _error("charge-unknown", "As if a call may have been billed", "charge_unknown"),
+    _error("cost-limit", "As if another call cost too much", "cost_limit"),
+    _error("storage", "Image store unavailable", "storage_unavailable"),
+    _error("database", "Server unavailable", "service_unavailable"),
+    _error("invalid", "As if the row made no sense", "invalid_request"),
+    _error("internal", "Unexpected error", "internal"),
+    _error("cancelled", "As if cancelled", "cancelled"),
 )
 
 _TAGS_BY_NAME = {tag.name: tag for tag in SCRIPTS}
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What the tags of one prompt ask for.
-
-    Attributes:
-        prompt: The prompt without its tags.
-        numbers: The number of each tag that is there, by its name.
-    """
-
-    prompt: str
-    numbers: Mapping[str, float] = field(default_factory=dict)
-
-    def __contains__(self, tag: str) -> bool:
-        return tag in self.numbers
-
-    def number(self, tag: str) -> float:
-        """Return the number of a tag; 0 if the tag is absent."""
-        return self.numbers.get(tag, 0.0)
-
-
-def parse_script(prompt: str) -> Script:
-    """Return the script that a prompt's tags make up; tags of unknown name stay in the prompt."""
+def parse_script(prompt: str) -> tuple[str, dict[str, float]]:
+    """Return a prompt without its tags, and the number of each tag that it has, by name."""
     numbers: dict[str, float] = {}
 
     def take(match: re.Match[str]) -> str:
@@ -90,7 +108,7 @@ def parse_script(prompt: str) -> Script:
         return " "
 
     text = _TAG.sub(take, prompt)
-    return Script(" ".join(text.split()), numbers) if numbers else Script(prompt)
+    return (" ".join(text.split()) if numbers else prompt), numbers
 
 
 def _read_number(tag: ScriptTag, text: str | None) -> float:

@@ -6,17 +6,22 @@ A provider outside Darkroom is registered by the setting IMAGE_PROVIDER_MODULES 
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import SecretStr
 
-from shared.errors import ConfigurationError
-from shared.imaging.providers import mock, openai
+from shared.errors import ConfigurationError, one_line
+from shared.imaging.providers import flux, gemini, mock, openai
 from shared.imaging.providers.declaration import ProviderDeclaration
 
 AnyProvider = ProviderDeclaration[Any]
 
-BUILT_IN: tuple[AnyProvider, ...] = (mock.PROVIDER, openai.PROVIDER)
+BUILT_IN: tuple[AnyProvider, ...] = (
+    mock.PROVIDER,
+    openai.PROVIDER,
+    gemini.PROVIDER,
+    flux.PROVIDER,
+)
 
 
 @cache
@@ -38,7 +43,8 @@ def outside(modules: Iterable[str]) -> list[AnyProvider]:
             provider = import_module(module).PROVIDER
             name = provider.name
         except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigurationError(f"{refused} declares no provider: {error}") from error
+            line = one_line(f"{refused} declares no provider: {error}")
+            raise ConfigurationError(line) from error
         if name in {other.name for other in (*BUILT_IN, *found)}:
             raise ConfigurationError(f"{refused} declares {name!r}, which is taken")
         found.append(provider)
@@ -53,4 +59,9 @@ def join_settings(providers: Iterable[AnyProvider], *bases: type) -> type[Any]:
 def secret_names(providers: Iterable[AnyProvider] = BUILT_IN) -> tuple[str, ...]:
     """Return the settings of these providers that are secrets."""
     fields = join_settings(providers).model_fields.items()
-    return tuple(name for name, field in fields if field.annotation == SecretStr | None)
+    return tuple(name for name, field in fields if _is_secret(field.annotation))
+
+
+def _is_secret(annotation: object) -> bool:
+    """Return whether a setting is a secret, checked further or not; it may be absent."""
+    return SecretStr in {getattr(each, "__origin__", each) for each in get_args(annotation)}

@@ -2,11 +2,19 @@
 
 from alembic import context
 
+from shared.jobs.migration import VERSION_TABLE, current_schema
 from shared.jobs.queue_tables import WorkerSlots
+from shared.jobs.webhook_tables import Webhook
 
+METADATA = {table.metadata for table in (WorkerSlots, Webhook)}
+"""One, that of their base: imported, a module adds its tables to it."""
+
+_connection = context.config.attributes["connection"]
 context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=WorkerSlots.metadata,
+    connection=_connection,
+    version_table=VERSION_TABLE,
+    version_table_schema=current_schema(_connection),
+    target_metadata=list(METADATA),
     compare_server_default=True,
 )
 with context.begin_transaction():

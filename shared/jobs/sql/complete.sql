@@ -1,12 +1,13 @@
 -- Completes a job: its row, the line of its ledger and the rows of its images, all or nothing.
 -- Returns the end; no row: the token is outdated. Repeated, it changes nothing and returns the
--- same.
+-- same. Only a running job has a `lease_until`: by its status the planner would look for it among
+-- those that run, and visit all that have run since the oldest open transaction began.
 WITH ended AS (
     UPDATE generation_jobs SET
         status = 'COMPLETED', progress = %(progress)s, message = %(message)s,
         result = %(result)s, error = NULL, finished_at = now(),
         lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-    WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
+    WHERE id = %(id)s AND lease_token = %(token)s AND lease_until IS NOT NULL
     RETURNING finished_at
 ), closed AS (
     UPDATE generation_attempts SET

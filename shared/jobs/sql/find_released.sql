@@ -2,7 +2,7 @@
 -- its jobs that run.
 SELECT id, envelope_id, dispatches, extract(epoch FROM now() - dispatched_at)::float AS age,
     (SELECT count(*) FROM generation_jobs
-        WHERE status = 'PROCESSING' AND coalesce(released_to, %(runtime)s) = %(runtime)s
+        WHERE status = 'PROCESSING' AND time_limit_at > now() AND coalesce(released_to, %(runtime)s) = %(runtime)s
     ) AS running
 FROM generation_jobs
 WHERE status = 'PENDING' AND dispatched_at < now() - make_interval(secs => %(older_than)s)

@@ -4,3 +4,4 @@ DELETE FROM idempotency_keys WHERE (workspace_id, key) IN (
     WHERE created_at < now() - make_interval(secs => %(kept_seconds)s)
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
+RETURNING 1

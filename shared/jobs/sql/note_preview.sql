@@ -6,7 +6,7 @@ INSERT INTO previews AS known
 SELECT %(preview_id)s, job.id, %(position)s, %(token)s, %(storage_key)s, %(media_type)s,
     %(width_px)s, %(height_px)s
 FROM generation_jobs job
-WHERE job.id = %(id)s AND job.lease_token = %(token)s AND job.status = 'PROCESSING'
+WHERE job.id = %(id)s AND job.lease_token = %(token)s AND job.lease_until IS NOT NULL
 ON CONFLICT (job_id, position) DO UPDATE SET
     token = excluded.token, number = known.number + 1, storage_key = excluded.storage_key,
     media_type = excluded.media_type, width_px = excluded.width_px,

@@ -6,7 +6,7 @@ WITH released AS (
         attempt = attempt - 1, dispatched_at = NULL,
         started_at = CASE WHEN attempt > 1 THEN started_at END,
         lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-    WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
+    WHERE id = %(id)s AND lease_token = %(token)s AND lease_until IS NOT NULL
         AND cancel_requested_at IS NULL
     RETURNING id
 )

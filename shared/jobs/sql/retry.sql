@@ -7,7 +7,7 @@ WITH ended AS (
         error = %(error)s, next_attempt_at = now() + make_interval(secs => %(delay)s),
         dispatched_at = NULL, dispatches = 0,
         lease_until = NULL, lease_owner = NULL, time_limit_at = NULL
-    WHERE id = %(id)s AND lease_token = %(token)s AND status = 'PROCESSING'
+    WHERE id = %(id)s AND lease_token = %(token)s AND lease_until IS NOT NULL
         AND cancel_requested_at IS NULL
     RETURNING next_attempt_at
 ), closed AS (

@@ -11,7 +11,6 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 
 from shared.errors import PromptRejected, ProviderUnavailable
-from shared.imaging.offers import Offer
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -20,7 +19,7 @@ from shared.imaging.provider import (
     ProviderCall,
     Receipt,
 )
-from shared.imaging.providers.declaration import ProviderDeclaration, ProviderSettings
+from shared.imaging.providers.declaration import Offer, ProviderDeclaration, ProviderSettings
 from shared.imaging.providers.error_rules import ErrorRule
 
 STEPS = 4
@@ -48,23 +47,23 @@ class StencilProvider:
     def generate(self, call: ProviderCall) -> ProviderAnswer:
         """Paint the images of `call.positions`."""
         call.deadline.check()
-        if "<<refused>>" in call.prompt:
+        if "<<refused>>" in call.params.prompt:
             raise _REFUSED.error("The paint shop refuses this prompt", provider_code="taste")
-        if "<<busy>>" in call.prompt and call.attempt == 1:
+        if "<<busy>>" in call.params.prompt and call.attempt == 1:
             raise _BUSY.error("The paint shop is closed", provider_code="closed")
         for step in range(1, STEPS):
             for position in call.positions:
                 paint = self._paint(call, position, step)
-                call.preview(PreviewImage(position, paint, "image/png", call.width_px, 8))
+                call.preview(PreviewImage(position, paint, "image/png", call.params.size_px[0], 8))
             call.step(step / STEPS)
-        coming = call.positions[: -2 if "<<fewer>>" in call.prompt else None]
+        coming = call.positions[: -2 if "<<fewer>>" in call.params.prompt else None]
         offer = PROVIDER.offer(self._settings, call.model)
         receipt = Receipt(
             PROVIDER.name,
             call.model,
             f"paint-{call.job_id}-{call.attempt}",
             {"litres": len(coming)},
-            offer.price_of(call.size, len(coming)),
+            offer.price_of(call.params.size, len(coming)),
         )
         call.bill(ChargeState.CHARGED, receipt)
         images = tuple(self._image(call, position) for position in coming)
@@ -72,24 +71,18 @@ class StencilProvider:
         return ProviderAnswer(images, ChargeState.CHARGED, receipt)
 
     def _image(self, call: ProviderCall, position: int) -> GeneratedImage:
-        image = GeneratedImage(
-            position=position,
-            data=self._paint(call, position),
-            media_type="image/png",
-            width_px=call.width_px,
-            height_px=call.height_px,
-            seed=call.seed_of(position),
-            provider=PROVIDER.name,
-            model=call.model,
+        paint = PreviewImage(
+            position, self._paint(call, position), "image/png", *call.params.size_px
         )
+        image = call.finished(paint, PROVIDER.name)
         call.keep(image)
         return image
 
     def _paint(self, call: ProviderCall, position: int, step: int = STEPS) -> bytes:
         reference = 0 if call.reference is None else zlib.crc32(call.reference.data)
         shade = (self._settings.stencil_shade + position + reference + 10 * step) % 256
-        height_px = call.height_px if step == STEPS else 8
-        return _png(call.width_px, height_px, shade)
+        width_px, height_px = call.params.size_px
+        return _png(width_px, height_px if step == STEPS else 8, shade)
 
 
 def _png(width_px: int, height_px: int, shade: int) -> bytes:

@@ -91,6 +91,16 @@ def test_job_without_pictures_has_none(store: DiskImageStore) -> None:
     assert store.find_saved(JOB_ID) == []
 
 
+def test_folder_that_cannot_be_read_is_not_an_empty_one(
+    store: DiskImageStore, folder: Path
+) -> None:
+    """It may hold pictures that were paid for."""
+    folder.parent.parent.mkdir(parents=True)
+    folder.parent.write_text("a file where the job's folder would be")
+    with pytest.raises(StorageUnavailable, match="could not read image"):
+        store.find_saved(JOB_ID)
+
+
 @pytest.mark.parametrize("missing", ["0", "0.json"])
 def test_half_a_picture_is_no_picture(store: DiskImageStore, folder: Path, missing: str) -> None:
     """A writer killed between facts and bytes has saved nothing; saving again heals it."""

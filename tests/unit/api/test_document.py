@@ -10,18 +10,19 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from shared.api.app import create_app
-from shared.api.context import Threads
-from shared.api.delivery import EventDelivery
-from shared.api.gate import Gate
+from shared.api.openai.openai_errors import OpenAIErrors
 from shared.api.problem_codes import PROBLEMS
+from shared.api.sse import EventDelivery
 from shared.imaging.request import ImageOrder
 from shared.wiring import Services
 from tests.support.builders import build_settings
 
 OPERATIONS = """
     createGeneration listGenerations getGeneration cancelGeneration deleteGeneration
-    followGeneration createAsset getAsset getAssetContent deleteAsset getImage getPreview
-    listStyles listOptions getHealth getReadiness
+    followGeneration createAsset getAsset getAssetContent listAssets deleteAsset getImage getPreview
+    listOptions getHealth getReadiness
+    createWebhook listWebhooks getWebhook changeWebhook deleteWebhook listDeliveries resendDelivery
+    retryGeneration
 """
 """Names of functions in generated clients: they never change."""
 
@@ -29,9 +30,9 @@ OPERATIONS = """
 def document_of(**settings: Any) -> dict[str, Any]:
     """Return the document of an application, which is connected to nothing."""
     services = Services(build_settings(**settings))
-    gate = create_app(services, cast(EventDelivery, None), Threads(1))
-    assert isinstance(gate, Gate)
-    document: dict[str, Any] = cast(FastAPI, gate.app).openapi()
+    guarded = create_app(services, cast(EventDelivery, None))
+    assert isinstance(guarded, OpenAIErrors)
+    document: dict[str, Any] = cast(FastAPI, guarded.app.app).openapi()
     return document
 
 
@@ -98,8 +99,13 @@ def test_requests_have_true_examples(document: dict[str, Any]) -> None:
         ("deleteAsset", "409", "An open job needs the asset."),
         ("deleteGeneration", "409", "The job has not ended."),
         ("createAsset", "415", "The type of the body is not accepted."),
-        ("createGeneration", "429", "The workspace has too many open jobs."),
-        ("followGeneration", "429", "The workspace has too many open event streams."),
+        (
+            "createGeneration",
+            "429",
+            "The workspace has too many open jobs, or "
+            "the workspace has submitted too many jobs in a minute, or "
+            "the API key has sent too many requests in a minute.",
+        ),
     ],
 )
 def test_a_problem_is_described_as_its_route_has_it(
@@ -124,7 +130,6 @@ def test_words_with_few_values_are_enumerations(document: dict[str, Any]) -> Non
     for name, word in {
         "ErrorCode": "prompt_rejected",
         "ProblemCode": "job_running",
-        "Size": "1024x1024",
         "Style": "lifestyle",
         "JobStatus": "completed",
     }.items():

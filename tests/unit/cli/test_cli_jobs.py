@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cli.client_app import age_of
 from cli.generate import metadata_of
-from cli.jobs import age_of
 from shared.errors import InvalidRequest
 
 NOW = datetime(2026, 11, 23, 19, 0, tzinfo=UTC)

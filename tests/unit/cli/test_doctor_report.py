@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from cli.doctor.facts import Facts
 from cli.doctor.recovery import recovery_times
 from cli.doctor.report import json_of, lines_of, verdict_of
-from cli.doctor.rule import NotChecked, Observation, Rule
+from cli.doctor.rule import Facts, NotChecked, Observation, Rule
 from tests.support.builders import build_settings
 
 FACTS = Facts("refused", versions={"python": "3.13.1", "celery": "5.6.3"})
@@ -33,7 +32,7 @@ UNKNOWN = finding_of(unknown="no server was named")
 def report(*findings: Any, is_verbose: bool = False) -> list[str]:
     """Return the lines of a report, each with single spaces."""
     times = list(recovery_times(build_settings()))[:1]
-    lines = lines_of(FACTS, findings, times, is_verbose=is_verbose)
+    lines = lines_of(findings, times, FACTS.versions, is_verbose=is_verbose)
     return [" ".join(line.split()) for line in lines]
 
 
@@ -80,14 +79,14 @@ def test_everything_is_printed_on_request() -> None:
 def test_machines_read_json() -> None:
     """The same, with a verdict of one word."""
     times = list(recovery_times(build_settings()))
-    read = json.loads(json_of(FACTS, [HOLDS, BROKEN, UNKNOWN], times))
+    read = json.loads(json_of([HOLDS, BROKEN, UNKNOWN], times, FACTS.versions))
     assert (read["verdict"], read["versions"]) == ("broken", FACTS.versions)
     assert [one["state"] for one in read["rules"]] == ["holds", "broken", "not checked"]
     assert read["rules"][1]["faults"] == ["too much"]
     assert read["rules"][1]["mend"] == "Change them."
     assert read["rules"][2]["not_checked"] == "no server was named"
     assert len(read["recovery"]) == len(times)
-    assert json.loads(json_of(FACTS, [HOLDS], []))["verdict"] == "ok"
+    assert json.loads(json_of([HOLDS], [], {}))["verdict"] == "ok"
 
 
 def test_recovery_is_computed_from_the_settings() -> None:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from cli.doctor.command import RULES, STAND_INS, gather
-from cli.doctor.facts import Facts
+from cli.doctor.rule import Facts
 from cli.doctor.servers import PostgresFacts, QueueFacts, RedisFacts
 from shared.errors import ConfigurationError
 from shared.settings import Settings
@@ -46,11 +46,13 @@ BREAKS = [
     Break("settings", "LEASE_SECONDS must be less than TIME_LIMIT", {"LEASE_SECONDS": "3000"}),
     Break("settings", "EVENT_WINDOW_SECONDS", {"EVENT_WINDOW_SECONDS": "30"}),
     Break("settings", "stay below the broker's visibility timeout", {"TIME_LIMIT": "3000"}),
+    Break("settings", "SIGNING_KEY must have at least 32 bytes", {"SIGNING_KEY": "k" * 31}),
     Break("settings", "AI_MOCK_MODE", {"ENVIRONMENT": "staging"}),
     Break("lease", "too late for a lease of 10 s", {"LEASE_SECONDS": "10"}),
     Break("sweep", "more than LEASE_SECONDS", {"SWEEP_SECONDS": "300"}),
     Break("dispatch-grace", "dispatch every waiting job again", {"DISPATCH_GRACE_SECONDS": "1"}),
     Break("event-lifetime", "may be silent for", {"EVENT_TTL_SECONDS": "600"}),
+    Break("open-files", "keeps 1488 streams", {"MAX_STREAMS": "1489"}),
     Break("celery-version", "5.7.0 ends when Redis restarts", versions={"celery": "5.7.0"}),
     Break("celery-version", "never consumes again", versions={"celery": "5.6.2"}),
     Break("celery-limits", "SOFT_TIME_LIMIT is", celery={"task_soft_time_limit": 1}),
@@ -71,6 +73,8 @@ BREAKS = [
     Break("postgresql", "older than 14", postgres={"version": 12}),
     Break("postgresql", "this code needs", postgres={"revision": "0001"}),
     Break("postgresql-connections", "4 free connections", postgres={"free_connections": 4}),
+    Break("postgresql-sessions", "do not hold", postgres={"shares_sessions": True}),
+    Break("postgresql-transactions", "2.0 h", postgres={"oldest_transaction_seconds": 7200.0}),
     Break("clocks", "the clock of PostgreSQL", postgres={"skew_seconds": 6.0}),
     Break("clocks", "the clock of Redis", redis={"skew_seconds": -60.0}),
     Break("redis-cluster", "several slots", redis={"is_cluster": True}),
@@ -90,9 +94,10 @@ def known() -> Facts:
     assert isinstance(facts.settings, Settings)
     return replace(
         facts,
-        postgres=PostgresFacts(17, facts.versions["schema"], 97, 0.0),
+        postgres=PostgresFacts(17, facts.versions["schema"], 97, 0.0, False, 0.0),
         redis=RedisFacts("noeviction", 256 * 1024**2, True, 0, False, 0.0),
         queue=QueueFacts(visibility_seconds=6 * facts.settings.time_limit, max_receives=20),
+        open_files=4_096,
     )
 
 
@@ -121,7 +126,7 @@ def broken_facts(known: Facts, broken: Break) -> Facts:
 def test_every_rule_holds_on_defaults(known: Facts) -> None:
     """What breaks a rule below is the change."""
     findings = [rule.examine(broken_facts(known, Break("", ""))) for rule in RULES]
-    assert [(f.rule.name, f.faults, f.not_checked) for f in findings if f.state != "holds"] == []
+    assert [(f.name, f.faults, f.not_checked) for f in findings if f.state != "holds"] == []
 
 
 @pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: f"{broken.rule}: {broken.fault}")
@@ -143,6 +148,6 @@ def test_refused_settings_leave_the_rest_unchecked() -> None:
     """Nothing is reported of values that no process would run with."""
     with patch.dict(os.environ, {"SOFT_TIME_LIMIT": "3000"}, clear=True):
         findings = [rule.examine(gather()) for rule in RULES]
-    states = {finding.rule.name: finding.state for finding in findings}
+    states = {finding.name: finding.state for finding in findings}
     assert {states.pop("settings"), states.pop("celery-version")} == {"broken", "holds"}
     assert set(states.values()) == {"not checked"}

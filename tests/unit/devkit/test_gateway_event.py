@@ -9,8 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from devkit.lambda_host.gateway.event import http_event_of, is_text
-from devkit.lambda_host.gateway.response import http_response_of
+from devkit.lambda_host.http_payload import http_event_of, http_response_of, is_text
 
 RECEIVED_AT = datetime(2026, 3, 12, 19, 3, 58, 390000, tzinfo=UTC)
 HEADERS = ((b"host", b"api.example.org:8000"), (b"user-agent", b"curl/8"))

@@ -8,14 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from devkit.parity.compare import compare, find_deviations, find_differences
-from devkit.parity.history import History, normalise
+from cli.parity import as_markdown, verdict
+from devkit.parity.compare import compare, find_deviations, find_differences, normalise
+from devkit.parity.history import History
 from devkit.parity.play import play_together
-from devkit.parity.report import as_markdown, details, verdict
 from devkit.parity.scenarios import SCENARIOS, Expected, Scenario, select_scenarios
 from shared.errors import ConfigurationError
 from shared.imaging.request import GenerationRequest
-from shared.status import COMPLETED, QUEUED, STARTING, JobStatus
+from shared.status import COMPLETED, QUEUED, STARTING
 
 DIGEST = "a" * 64
 PLAIN = SCENARIOS[0]
@@ -55,8 +55,13 @@ def history(runtime: str = "celery", second: int = 0) -> History:
 
 def kinds_that_differ(left: History, right: History) -> list[str]:
     """Return the kinds of record in which two histories differ."""
-    stories = {"celery": normalise(left), "lambda": normalise(right)}
-    return [difference.kind for difference in find_differences(stories)]
+    lines = find_differences({"celery": left, "lambda": right})
+    marks = ("--- ", ", celery")
+    return [
+        line.removeprefix(marks[0]).removesuffix(marks[1])
+        for line in lines
+        if line.startswith(marks[0])
+    ]
 
 
 def test_histories_that_differ_by_nature_alone_are_equal() -> None:
@@ -76,6 +81,7 @@ def test_histories_that_differ_by_nature_alone_are_equal() -> None:
         ("attempts", {"attempts": []}),
         ("images", {"images": []}),
         ("image bytes", {"digests": ["b" * 64]}),
+        ("order of attempts", {"order": ["other", "job"]}),
     ],
 )
 def test_planted_difference_is_found(kind: str, planted: dict[str, Any]) -> None:
@@ -140,7 +146,7 @@ def test_history_as_it_must_be_has_no_deviation() -> None:
     [
         ({"messages": [*history().messages, *history().messages]}, "last messages"),
         ({"expiring": {"task_events:x": False}}, "keys without TTL"),
-        ({"digests": ["b" * 64]}, "images whose bytes are theirs"),
+        ({"digests": ["b" * 64]}, "right image bytes"),
         ({"attempts": []}, "attempts"),
     ],
 )
@@ -150,34 +156,46 @@ def test_deviation_from_what_must_be_is_named(planted: dict[str, Any], named: st
     assert [line for line in deviations if line.startswith(named)]
 
 
+def test_a_job_that_waited_behind_too_many_others_is_named() -> None:
+    """Fewer than allowed are as good."""
+    expected = replace(PLAIN.expected, ahead=2)
+    assert find_deviations(expected, replace(history(), ahead=1)) == []
+    deviations = find_deviations(expected, replace(history(), ahead=3))
+    assert deviations == ["others ahead must be 2, not 3"]
+
+
 def test_wrong_end_is_named() -> None:
     """Status, error code and images are what the scenario says."""
-    expected = Expected(JobStatus.FAILED, "cancelled", attempts=1)
+    expected = Expected("cancelled", attempts=1)
     deviations = find_deviations(expected, history())
     assert "status must be FAILED, not COMPLETED" in deviations
     assert "error code must be cancelled, not None" in deviations
 
 
-def test_report_says_where_the_runtimes_part() -> None:
-    """The details show both sides; the table and the last line say that something differs."""
+def test_faults_say_where_the_runtimes_part() -> None:
+    """They show both sides; the table and the last line say that something differs."""
     other = replace(history("lambda"), digests=["b" * 64])
     comparison = compare(PLAIN, {"celery": history(), "lambda": other})
-    assert not comparison.is_good
-    lines = list(details(comparison))
-    assert f"    celery  {DIGEST}" in lines
-    assert f"    lambda  {'b' * 64}" in lines
-    assert as_markdown([comparison]).endswith("| no |")
-    assert verdict([comparison]) == "1 of 1 scenario with differences"
+    assert comparison.faults == [
+        "lambda: right image bytes must be 1, not 0",
+        "--- image bytes, celery",
+        "+++ image bytes, lambda",
+        "@@ -1 +1 @@",
+        f"-{DIGEST}",
+        f"+{'b' * 64}",
+    ]
+    assert as_markdown([comparison.row]).endswith("| no |")
+    assert verdict(1, 1) == "1 of 1 scenario with differences"
 
 
-def test_report_of_equal_histories_is_short() -> None:
+def test_table_of_equal_histories_is_short() -> None:
     """The table has a header, a rule and a line for the scenario."""
     comparison = compare(PLAIN, {"celery": history(), "lambda": history("lambda")})
-    assert as_markdown([comparison]).splitlines()[2] == (
+    assert as_markdown([comparison.row]).splitlines()[2] == (
         "| A job completes | pending 0, processing 5, completed 100 | 1 saved "
         "| 1 attempt, 3 messages | 1 attempt, 3 messages | yes |"
     )
-    assert verdict([comparison, comparison]) == "2 scenarios, no difference"
+    assert verdict(2, 0) == "2 scenarios, no difference"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)

@@ -3,10 +3,13 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
+
 from shared.events.event import (
     Event,
     completed_record,
     failed_record,
+    parse_entries,
     parse_event,
     row_event,
     running_record,
@@ -29,6 +32,25 @@ def test_what_was_published_is_read_back() -> None:
     """The step as it was, under the id of its entry."""
     for step in (QUEUED, rendering(30), COMPLETED, failed(30, 'né "像"')):
         assert parse_event("5-1", step.as_json()) == Event("5-1", step)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"status": "processing", "progress": 1e999, "message": ""}',
+        '{"status": "processing", "progress": NaN, "message": ""}',
+        '{"status": "processing", "progress": [], "message": ""}',
+        '{"status": "done", "progress": 1, "message": ""}',
+    ],
+)
+def test_an_entry_that_is_no_event_stops_no_reader(data: str) -> None:
+    """Whatever Python's parser and its numbers raise."""
+    good = QUEUED.as_json()
+    entries = [("1-0", {"event": data}), ("2-0", {}), ("3-0", {"event": good})]
+    assert parse_entries(entries) == [Event("3-0", QUEUED)]
 
 
 def test_the_last_event_knows_that_it_is() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from shared.deadline import Deadline
 from shared.errors import ImagesMissing, LeaseLost, UnexpectedError
+from shared.imaging.models import OfferedModel
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import (
     ChargeState,
@@ -15,6 +16,7 @@ from shared.imaging.provider import (
     ProviderAnswer,
     ProviderCall,
 )
+from shared.imaging.providers.declaration import Offer
 from shared.imaging.service import ImageService
 from tests.support.provider_suite import call_of
 
@@ -22,6 +24,9 @@ JOB_ID = UUID(int=9)
 PNG = b"\x89PNG\r\n\x1a\nrest"
 JPEG = b"\xff\xd8\xff\xe0rest"
 WEBP = b"RIFF\x00\x00\x00\x00WEBPrest"
+
+
+FAKE = OfferedModel("fake", Offer("fake-1"))
 
 
 def build_image(position: int, data: bytes = PNG, media_type: str = "image/png") -> GeneratedImage:
@@ -66,9 +71,10 @@ def process(
 ) -> ProviderAnswer:
     """Run the service on two images of a mug."""
     params = {"prompt": "a mug", "size": "512x512", "style": "outdoor", "n": 2, "seed": 40}
-    return ImageService(provider, "fake-1").process_generation(
+    return ImageService({"fake": provider}).process_generation(
         JOB_ID,
         ImageParams.from_row(params, JOB_ID),
+        model=FAKE,
         positions=positions,
         attempt=attempt,
         deadline=Deadline(60),
@@ -81,9 +87,8 @@ def test_provider_is_asked_for_what_the_params_say() -> None:
     provider = FakeProvider(build_image(0), build_image(1))
     answer = process(provider, attempt=2)
     (call,) = provider.calls
-    assert (call.job_id, call.model, call.prompt) == (JOB_ID, "fake-1", "a mug")
-    assert (call.style, call.size) == ("outdoor", "512x512")
-    assert (call.width_px, call.height_px, call.seed) == (512, 512, 40)
+    assert (call.job_id, call.model, call.params.prompt) == (JOB_ID, "fake-1", "a mug")
+    assert (call.params.style, call.params.size_px, call.params.seed) == ("outdoor", (512, 512), 40)
     assert (call.positions, call.attempt) == ((0, 1), 2)
     assert [image.position for image in answer.images] == [0, 1]
     assert answer.charge_state is ChargeState.CHARGED
@@ -187,9 +192,10 @@ def test_only_whole_previews_that_were_asked_for_are_handed_on() -> None:
     )
     shown: list[PreviewImage] = []
     provider = FakeProvider(build_image(0), previews=(*others, good))
-    ImageService(provider, "fake-1").process_generation(
+    ImageService({"fake": provider}).process_generation(
         JOB_ID,
         ImageParams.from_row({"prompt": "a mug", "n": 2}, JOB_ID),
+        model=FAKE,
         positions=(0, 1),
         deadline=Deadline(60),
         on_progress=lambda _progress: None,
@@ -206,9 +212,10 @@ def test_what_on_preview_raises_ends_the_call() -> None:
 
     provider = FakeProvider(build_image(0), previews=(PreviewImage(0, PNG, "image/png", 64, 64),))
     with pytest.raises(LeaseLost):
-        ImageService(provider, "fake-1").process_generation(
+        ImageService({"fake": provider}).process_generation(
             JOB_ID,
             ImageParams.from_row({"prompt": "a mug"}, JOB_ID),
+            model=FAKE,
             positions=(0,),
             deadline=Deadline(60),
             on_progress=lambda _progress: None,

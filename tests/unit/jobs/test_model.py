@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.jobs.model import Claim, Job, LostJob, ending_of, judge_lost
+from shared.jobs.model import Claim, Job, LostJob, ending_of
 from shared.status import COMPLETED, Ending, JobStatus, Step, failed
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -26,6 +26,8 @@ JOB = Job(
     error={"code": "internal"},
     attempt=2,
     max_attempts=3,
+    priority=0,
+    start_by=None,
     next_attempt_at=None,
     lease_token=4,
     cancel_requested_at=None,
@@ -54,16 +56,16 @@ def test_the_verdict_on_a_lost_job(
 ) -> None:
     """Only a worker's death leads to another attempt, and only while there is one."""
     lost = replace(LOST, attempt=attempt, is_cancelled=is_cancelled, reached_time_limit=at_limit)
-    verdict = judge_lost(lost, 330)
-    assert (verdict.error.code, verdict.revives) == (code, revives)
+    error = lost.judge(330)
+    assert (error.code, lost.revives_after(error)) == (code, revives)
 
 
 def test_the_verdicts_name_the_limit_and_the_attempt() -> None:
     """The row says what happened to which attempt."""
-    lost = judge_lost(replace(LOST, attempt=2), 330)
-    limited = judge_lost(replace(LOST, reached_time_limit=True), 330)
-    assert str(lost.error) == "The worker was lost during attempt 2"
-    assert str(limited.error) == "Killed at the time limit of 330 s"
+    lost = replace(LOST, attempt=2).judge(330)
+    limited = replace(LOST, reached_time_limit=True).judge(330)
+    assert str(lost) == "The worker was lost during attempt 2"
+    assert str(limited) == "Killed at the time limit of 330 s"
 
 
 def test_a_claim_knows_whether_it_is_the_last() -> None:

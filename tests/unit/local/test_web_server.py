@@ -34,5 +34,5 @@ def test_an_api_that_must_sign_addresses_does_not_start_without_a_key() -> None:
     )
     assert (done.returncode, done.stderr) == (
         2,
-        "settings: SIGNING_KEY of at least 32 characters must be set where API keys are required\n",
+        "settings: SIGNING_KEY of at least 32 bytes must be set where API keys are required\n",
     )

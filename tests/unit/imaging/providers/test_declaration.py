@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigurationError, InvalidRequest
-from shared.imaging.providers import mock, openai
+from shared.imaging.providers import mock
 from shared.imaging.providers.mock import MockSettings
 from shared.imaging.providers.openai import OpenAISettings
 from shared.imaging.providers.registry import BUILT_IN, registered, secret_names
@@ -16,7 +16,7 @@ OUTSIDE = Path(__file__).parents[3] / "support" / "outside"
 
 SOURCE = """
 from pydantic import Field
-from shared.imaging.offers import Offer
+from shared.imaging.providers.declaration import Offer
 from shared.imaging.providers.declaration import ProviderDeclaration, ProviderSettings
 
 class OwnSettings(ProviderSettings):
@@ -82,8 +82,9 @@ def test_a_provider_that_is_not_registered_is_refused(
 ) -> None:
     """The mock is chosen by AI_MOCK_MODE alone."""
     environment.setenv("IMAGE_PROVIDER", name)
+    known = ", ".join(sorted({*registered()} - {"mock"}))
     with pytest.raises(
-        ConfigurationError, match=r"^settings: IMAGE_PROVIDER must be one of openai$"
+        ConfigurationError, match=rf"^settings: IMAGE_PROVIDER must be one of {known}$"
     ):
         load_settings()
 
@@ -132,11 +133,11 @@ def test_settings_that_were_read_without_a_provider_are_not_its() -> None:
 
 def test_secrets_are_known_by_their_type() -> None:
     """Whatever lists secrets takes them from here."""
-    assert secret_names() == ("openai_api_key",)
+    assert "openai_api_key" in secret_names()
     assert secret_names([mock.PROVIDER]) == ()
 
 
 def test_every_provider_of_darkroom_is_registered_under_its_name() -> None:
-    """And no other."""
-    assert registered() == {"mock": mock.PROVIDER, "openai": openai.PROVIDER}
+    """In the order of the list."""
+    assert [*registered()] == [provider.name for provider in BUILT_IN]
     assert tuple(registered().values()) == BUILT_IN

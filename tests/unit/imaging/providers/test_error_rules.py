@@ -71,6 +71,14 @@ def test_retry_after_may_be_seconds(text: str | None, seconds: float | None) -> 
     assert retry_after_seconds({} if text is None else {"retry-after": text}) == seconds
 
 
+def test_retry_after_may_be_milliseconds() -> None:
+    """They are exacter, and count first; no number lets a job wait for ever."""
+    both = {"retry-after-ms": "1500", "retry-after": "2"}
+    assert retry_after_seconds(both) == 1.5
+    assert retry_after_seconds({**both, "retry-after-ms": "soon"}) == 2
+    assert retry_after_seconds({"retry-after": "inf"}) is None
+
+
 def test_retry_after_may_be_a_date() -> None:
     """One in the past asks for no wait."""
     now = datetime.now(UTC)

@@ -4,9 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from io import BytesIO
+from typing import Any
 from uuid import UUID
 
 import pytest
+from PIL import Image
 
 from shared.deadline import Deadline
 from shared.errors import (
@@ -18,10 +21,13 @@ from shared.errors import (
     SoftTimeLimitReached,
 )
 from shared.imaging.mock_print import MockPrint, draw_png
+from shared.imaging.models import OfferedModel
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState, PreviewImage, ProviderAnswer, ProviderCall
+from shared.imaging.providers.declaration import Offer
 from shared.imaging.providers.mock import MockProvider, MockSettings
 from shared.imaging.service import ImageService
+from tests.support.provider_suite import call_of
 
 JOB_ID = UUID(int=4)
 QUICK = MockSettings(mock_step_seconds=0)
@@ -31,6 +37,7 @@ import signal, sys, time
 from uuid import UUID
 from shared.deadline import Deadline
 from shared.imaging.providers.mock import MockProvider, MockSettings
+from shared.imaging.params import ImageParams
 from shared.imaging.provider import ProviderCall
 
 class Struck(Exception):
@@ -44,7 +51,13 @@ def step(share):
 
 def generate(prompt, attempt=1):
     call = ProviderCall(
-        UUID(int=4), "mock-1", prompt, "minimal", 256, 256, 5, (0,), attempt, step, Deadline(60)
+        UUID(int=4),
+        "mock-1",
+        ImageParams(prompt=prompt, style="minimal", size="256x256", seed=5),
+        (0,),
+        attempt,
+        step,
+        Deadline(60),
     )
     return MockProvider(MockSettings(mock_step_seconds=0)).generate(call)
 """
@@ -68,11 +81,7 @@ class Run:
         self._call = ProviderCall(
             job_id=JOB_ID,
             model="mock-1",
-            prompt=prompt,
-            style="minimal",
-            width_px=256,
-            height_px=256,
-            seed=5,
+            params=ImageParams(prompt=prompt, style="minimal", size="256x256", seed=5),
             positions=tuple(range(n)),
             attempt=attempt,
             step=self.shares.append,
@@ -251,9 +260,10 @@ def test_short_leaves_out_the_last_images(tag: str, positions: list[int]) -> Non
 def test_short_of_all_images_is_images_missing() -> None:
     """Through the service, an answer without images is an error that says so."""
     with pytest.raises(ImagesMissing, match=r"1 of 1 images"):
-        ImageService(MockProvider(QUICK), "mock-1").process_generation(
+        ImageService({"mock": MockProvider(QUICK)}).process_generation(
             JOB_ID,
             ImageParams.from_row({"prompt": "a mug [[short:5]]", "size": "256x256"}, JOB_ID),
+            model=OfferedModel("mock", Offer("mock-1")),
             positions=(0,),
             deadline=Deadline(60),
             on_progress=lambda _progress: None,
@@ -288,7 +298,7 @@ def test_what_step_raises_ends_the_call() -> None:
         raise LeaseLost("gone")
 
     call = ProviderCall(
-        JOB_ID, "mock-1", "a mug", "minimal", 256, 256, 5, (0,), 1, lose_lease, Deadline(60)
+        JOB_ID, "mock-1", ImageParams(prompt="a mug", seed=5), (0,), 1, lose_lease, Deadline(60)
     )
     with pytest.raises(LeaseLost):
         MockProvider(QUICK).generate(call)
@@ -301,3 +311,25 @@ def test_worker_path_does_not_import_the_drawing_library() -> None:
         "print([name for name in ('PIL', 'shared.imaging.request') if name in sys.modules])"
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "media_type", "mode"),
+    [
+        ({}, "image/png", "P"),
+        ({"background": "transparent"}, "image/png", "RGBA"),
+        ({"output_format": "jpeg", "output_compression": 10}, "image/jpeg", "RGB"),
+        ({"output_format": "webp", "background": "transparent"}, "image/webp", "RGBA"),
+        ({"size": "auto"}, "image/png", "P"),
+    ],
+)
+def test_images_have_the_form_that_was_asked_for(
+    options: dict[str, Any], media_type: str, mode: str
+) -> None:
+    """Transparent where the print is light; the model's own size is the default one."""
+    call = call_of(params=ImageParams(prompt="a mug", seed=7, **{"size": "256x256", **options}))
+    [image] = MockProvider(QUICK).generate(call).images
+    assert image.media_type == media_type
+    with Image.open(BytesIO(image.data)) as picture:
+        assert (picture.get_format_mimetype(), picture.mode) == (media_type, mode)
+        assert picture.width == (1024 if "size" in options else 256)

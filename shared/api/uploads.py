@@ -1,0 +1,106 @@
+"""Bodies that hold a picture: on disk while they arrive, then in memory one at a time.
+
+Where a body arrives whole, as under Lambda, it is in memory before; API Gateway bounds it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from shared.errors import LimitReached
+
+SPOOL_BYTES = 64 * 1024
+"""What a body may hold in memory while it arrives."""
+
+UPLOAD_SECONDS = 120.0
+"""How long a body may take: 4 MiB at 35 kB a second."""
+
+UPLOADS_MAX = 32
+"""Uploads of a workspace that one process receives and keeps waiting."""
+
+RETRY_AFTER_SECONDS = 2
+
+
+class TooManyUploads(LimitReached, code="too_many_uploads"):
+    """The workspace has as many uploads under way as one process takes."""
+
+    policy = "uploads"
+
+
+class Uploads:
+    """The uploads of one process.
+
+    Args:
+        seconds: How long a body may take.
+    """
+
+    def __init__(self, seconds: float = UPLOAD_SECONDS) -> None:
+        self._seconds = seconds
+        # One at a time: a picture of 50 million pixels takes half a gigabyte to decode.
+        self._decoding = asyncio.Semaphore(1)
+        self._open: dict[str, list[Upload]] = {}
+
+    @asynccontextmanager
+    async def receive(self, request: Request, workspace_id: str) -> AsyncIterator["Upload"]:
+        """Receive the body of a request, for the length of a block.
+
+        Raises:
+            TooManyUploads: The workspace has as many as it may.
+            HTTPException: The body takes too long (408).
+        """
+        others = self._open.setdefault(workspace_id, [])
+        if len(others) >= UPLOADS_MAX:
+            raise TooManyUploads(UPLOADS_MAX, RETRY_AFTER_SECONDS)
+        turn = others[0].turn if others else asyncio.Lock()
+        with SpooledTemporaryFile(SPOOL_BYTES) as file:
+            upload = Upload(file, turn, self._decoding)
+            others.append(upload)
+            try:
+                await self._fill(file, request)
+                yield upload
+            finally:
+                others.remove(upload)
+                if not others:
+                    self._open.pop(workspace_id, None)
+
+    async def _fill(self, file: IO[bytes], request: Request) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                async for piece in request.stream():
+                    file.write(piece)
+        except TimeoutError:
+            line = f"the body must arrive within {self._seconds:g} s"
+            raise HTTPException(408, line, {"Connection": "close"}) from None
+
+
+class Upload:
+    """One body, which `load` brings into memory.
+
+    Attributes:
+        turn: Held by the one upload of its workspace that is decoded or next to be.
+    """
+
+    def __init__(self, file: IO[bytes], turn: asyncio.Lock, decoding: asyncio.Semaphore) -> None:
+        self.turn = turn
+        self._file, self._decoding = file, decoding
+
+    @asynccontextmanager
+    async def load(self) -> AsyncIterator[bytes]:
+        """Give the body once it is its turn, which ends with the block.
+
+        Workspaces take turns: one with many uploads delays that of another by one at most.
+        """
+        async with self.turn, self._decoding:
+            self._file.seek(0)
+            yield await asyncio.to_thread(self._file.read)
+
+    def replace(self, data: bytes) -> None:
+        """Keep this instead of the body: the part of it that is still needed."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(data)

@@ -1,0 +1,83 @@
+"""What operators ask of all workspaces: who waits, who works, what fails, what it costs.
+
+Read by the commands of operators; one statement for each question, in any runtime.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine
+
+from shared.database.statements import Statements
+
+FAILURE_GROUPS = ("code", "provider", "model", "workspace")
+COST_GROUPS = ("workspace", "provider", "model")
+
+STUCK_SECONDS = 120.0
+"""Longer than any lease and two sweeps of the defaults."""
+
+STUCK_MAX = 100
+PAGE = 500
+
+Rows = list[Mapping[str, Any]]
+
+
+class Overview:
+    """Answers the questions. Every method raises ServiceUnavailable without PostgreSQL."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._run = Statements(engine, __file__)
+
+    def queue(self) -> Rows:
+        """Return the open jobs of each workspace that has any, the most first."""
+        return _rows(self._run("show_queue", {}))
+
+    def workers(self) -> Rows:
+        """Return the workers of both runtimes, those that count first."""
+        return _rows(self._run("list_workers", {}))
+
+    def failures(self, seconds: float, by: Sequence[str]) -> Rows:
+        """Return how many jobs have failed within so many seconds, by some of FAILURE_GROUPS."""
+        rows = _rows(self._run("count_failures", {"seconds": seconds, "by": list(by)}))
+        return _without(rows, set(FAILURE_GROUPS) - set(by))
+
+    def failed(
+        self,
+        seconds: float,
+        *,
+        code: str | None = None,
+        provider: str | None = None,
+        workspace_id: str | None = None,
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the jobs that failed within so many seconds and were not retried, oldest first.
+
+        Those that were cancelled only with their `code`.
+        """
+        filters = {"code": code, "provider": provider, "workspace_id": workspace_id}
+        page: dict[str, Any] = {
+            "seconds": seconds,
+            "limit": PAGE,
+            "after_time": None,
+            "after_id": None,
+        }
+        while rows := _rows(self._run("list_failed", {**filters, **page})):
+            yield from rows
+            last = rows[-1]
+            page |= {"after_time": last["finished_at"], "after_id": str(last["id"])}
+
+    def costs(self, seconds: float, by: Sequence[str]) -> Rows:
+        """Return what attempts have cost within so many seconds, by some of COST_GROUPS."""
+        rows = _rows(self._run("sum_costs", {"seconds": seconds, "by": list(by)}))
+        return _without(rows, set(COST_GROUPS) - set(by))
+
+    def stuck(self) -> Rows:
+        """Return jobs that recovery should have moved on by now, the longest first."""
+        return _rows(self._run("find_stuck", {"seconds": STUCK_SECONDS, "limit": STUCK_MAX}))
+
+
+def _rows(found: Sequence[Any]) -> Rows:
+    return [dict(row._mapping) for row in found]
+
+
+def _without(rows: Rows, names: set[str]) -> Rows:
+    return [{name: row[name] for name in row if name not in names} for row in rows]

@@ -1,0 +1,7 @@
+-- Reads the limits of a workspace, or of all that have some of their own (NULL) or are paused.
+SELECT workspace_id, open_jobs, running_jobs, submissions_per_minute, models, paused_at
+FROM workspace_limits
+WHERE workspace_id = %(workspace_id)s OR %(workspace_id)s IS NULL AND coalesce(
+    open_jobs::text, running_jobs::text, submissions_per_minute::text, models::text, paused_at::text
+) IS NOT NULL
+ORDER BY workspace_id

@@ -1,0 +1,2 @@
+-- Deletes all rejected envelopes.
+DELETE FROM rejected_envelopes RETURNING 1

@@ -1,0 +1,29 @@
+"""The limits of workspaces and keys, a part of `shared.settings`."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from shared.setting_types import STRICT
+
+
+class LimitSettings(BaseSettings):
+    """What one workspace, or one API key, may ask of the service."""
+
+    model_config = STRICT
+
+    max_open_jobs: int = Field(500, ge=1, description="Unfinished jobs that a workspace may have.")
+    max_running_jobs: int | None = Field(
+        None, ge=1, description="Jobs that a workspace may run at once; empty for any number."
+    )
+    max_submissions_per_minute: int | None = Field(
+        None, ge=1, description="Jobs that a workspace may submit a minute; empty for any number."
+    )
+    max_streams: int = Field(
+        1_000, ge=1, description="Open event streams, and requests that wait, of a workspace."
+    )
+    max_assets: int | None = Field(
+        None, ge=1, description="Uploaded pictures that a workspace may keep; empty for any number."
+    )
+    max_requests_per_minute: int | None = Field(
+        None, ge=1, description="Requests that an API key may send a minute; empty for any number."
+    )

@@ -1,0 +1,1 @@
+"""What Prometheus reads: numbers of all jobs from PostgreSQL, as text over HTTP."""
