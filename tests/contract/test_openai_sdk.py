@@ -99,6 +99,8 @@ def test_sdk_chooses_the_form_of_the_images(runtime: Runtime, sdk: openai.OpenAI
     )  # fmt: skip
     assert (answer.output_format, answer.background) == ("webp", "transparent")
     assert jobs_of(runtime)[0]["output_compression"] == 50
+    sdk.images.generate(prompt="a mug", size="256x256", output_format="png", output_compression=100)
+    assert jobs_of(runtime)[0]["output_compression"] is None
     with pytest.raises(openai.BadRequestError) as caught:
         sdk.images.generate(prompt="a mug", output_format="jpeg", background="transparent")
     assert (caught.value.code, caught.value.param) == ("invalid_value", "background")

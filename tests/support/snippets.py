@@ -171,7 +171,7 @@ class Shell:
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
-        assert done.returncode == code, f"{place}: {command}: {done.stdout}"
+        assert done.returncode == code, f"{place}: {command}: {done.returncode}: {done.stdout}"
         found = _ID.search(done.stdout)
         if found and not uses_id:
             self._id = next(filter(None, found.groups()))

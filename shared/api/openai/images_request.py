@@ -104,6 +104,12 @@ def _order_of(given: Mapping[str, Any]) -> ImageOrder:
     for name in _INTEGERS & fields.keys():
         if isinstance(fields[name], str) and fields[name].isdecimal():
             fields[name] = int(fields[name])
+    # OpenAI's default, and the only value that it takes with PNG.
+    if fields.get("output_compression") == 100 and fields.get("output_format") not in (
+        "jpeg",
+        "webp",
+    ):
+        del fields["output_compression"]
     with _naming_fields():
         return ImageOrder.model_validate(fields)
 
