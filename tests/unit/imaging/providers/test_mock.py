@@ -48,6 +48,9 @@ def strike(number, frame):
 
 def step(share):
     print(share, flush=True)
+    signal.setitimer(signal.ITIMER_REAL, seconds_after_step)
+
+seconds_after_step = 0
 
 def generate(prompt, attempt=1):
     call = ProviderCall(
@@ -198,7 +201,7 @@ def test_hang_ignores_the_deadline() -> None:
 def test_hang_is_ended_by_a_signal() -> None:
     """A handler that raises gets through between two short sleeps."""
     done = run_python(
-        "signal.signal(signal.SIGALRM, strike); signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
+        "signal.signal(signal.SIGALRM, strike); seconds_after_step = 0.1\n"
         "try:\n    generate('[[hang]]')\nexcept Struck:\n    print('struck')\n"
     )
     assert done.stdout.splitlines() == ["0.25", "struck"], done.stderr
@@ -207,17 +210,26 @@ def test_hang_is_ended_by_a_signal() -> None:
 def test_pause_is_ended_by_a_signal() -> None:
     """An ordinary wait of the mock does not hold back the soft limit."""
     done = run_python(
-        "signal.signal(signal.SIGALRM, strike); signal.setitimer(signal.ITIMER_REAL, 0.2)\n"
-        "try:\n    generate('[[slow:80]]')\nexcept Struck:\n    print('struck')\n"
+        "signal.signal(signal.SIGALRM, strike)\n"
+        "try:\n    signal.setitimer(signal.ITIMER_REAL, 0.2); generate('[[slow:80]]')\n"
+        "except Struck:\n    print('struck')\n"
     )
     assert done.stdout.splitlines() == ["struck"], done.stderr
 
 
 def test_block_holds_back_a_signal_until_it_returns() -> None:
-    """The handler of an alarm at 0.1 s runs only after the block of 0.5 s."""
+    """The handler of a signal that comes within the block runs only after all of it."""
     done = run_python(
+        "import re, threading; main = threading.main_thread()\n"
+        "def is_masked():\n"
+        "    status = open(f'/proc/self/task/{main.native_id}/status').read()\n"
+        "    mask = int(re.search(r'SigBlk:\\s*(\\w+)', status).group(1), 16)\n"
+        "    return bool(mask >> (signal.SIGALRM - 1) & 1)\n"
+        "def send():\n"
+        "    while not is_masked(): time.sleep(0.005)\n"
+        "    signal.pthread_kill(main.ident, signal.SIGALRM)\n"
         "signal.signal(signal.SIGALRM, strike); started_at = time.monotonic()\n"
-        "signal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+        "threading.Thread(target=send, daemon=True).start()\n"
         "try:\n    generate('[[block:0.5]]')\nexcept Struck:\n"
         "    print('late' if time.monotonic() - started_at >= 0.5 else 'early')\n"
     )
