@@ -1,9 +1,26 @@
-"""The file that a runtime logs to, read as it grows."""
+"""The file that a runtime logs to, read as it grows; and what may stand in it."""
 
+import ast
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).parents[2]
+LEVELS = frozenset({"debug", "info", "warning", "error", "exception"})
+
+
+def logged_by(*sources: str) -> frozenset[str]:
+    """Return the events that modules log; a source is a module, or a folder with all its own."""
+    found = set[str]()
+    for source in sources:
+        path = ROOT / source
+        for module in path.rglob("*.py") if path.is_dir() else (path,):
+            for node in ast.walk(ast.parse(module.read_text())):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr=level), args=[ast.Constant(event), *_]):
+                        found.update({str(event)} if level in LEVELS else ())
+    return frozenset(found)
 
 
 class LogFile:
