@@ -127,7 +127,7 @@ def vacuum(cursor: Any) -> None:
     def is_done() -> bool:
         cursor.execute("VACUUM ANALYZE")
         cursor.execute(unseen)
-        return cursor.rowcount == 0
+        return bool(cursor.rowcount == 0)
 
     wait_until(is_done, 60, "nearly all pages are visible to all")
 
