@@ -23,7 +23,7 @@ FAILURE_EXIT_CODE = 1
 USAGE_EXIT_CODE = 2
 """Settings or arguments are to be changed; typer ends with the same code."""
 
-_USAGE_PROBLEMS = frozenset({"invalid_request", "unauthorized"})
+_USAGE_PROBLEMS = frozenset({"invalid_request", "unauthorized", "insufficient_scope"})
 
 
 class ApiProblem(DarkroomError):

@@ -10,7 +10,7 @@ import typer
 from cli.client_app import JsonOption
 from cli.operator import SinceOption, seconds_since
 from cli.output import say
-from cli.rows import Row, database, say_items, say_rows
+from cli.rows import Row, audited, database, say_items, say_rows
 from shared.errors import InvalidRequest, UnknownJob
 
 failed_app = typer.Typer(
@@ -101,7 +101,8 @@ def _retry_each(job_ids: list[UUID], pause_seconds: float) -> list[Row]:
     with build_services(settings) as services, refusals_named():
         for job_id in job_ids:
             try:
-                job = services.submitter.retry(job_id, Terms()).job
+                with audited(services.engine, "retry", f"job {job_id}"):
+                    job = services.submitter.retry(job_id, Terms()).job
             except (InvalidRequest, UnknownJob) as error:
                 # Deleted since, or its product was: the others can still be retried.
                 say(f"darkroom: job {job_id} is left out: {error}", err=True)

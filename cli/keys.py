@@ -1,7 +1,5 @@
 """`darkroom keys`: the API keys of DATABASE_URL, made, listed and revoked."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +7,12 @@ import typer
 
 from cli.client_app import JsonOption
 from cli.output import say
-from cli.rows import database, say_object, say_rows
+from cli.rows import audited, database, say_object, say_rows
+from shared.access.scopes import OWN_SCOPES, Scope
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from shared.access.api_keys import ApiKeyStore
 
 keys_app = typer.Typer(
@@ -23,6 +24,7 @@ keys_app = typer.Typer(
 _COLUMNS = {
     "id": "ID",
     "workspace_id": "WORKSPACE",
+    "scopes": "SCOPES",
     "created_at": "CREATED",
     "revoked_at": "REVOKED",
     "name": "NAME",
@@ -36,11 +38,24 @@ def create(
     create_workspace: Annotated[
         bool, typer.Option("--create-workspace", help="Make the workspace if there is none.")
     ] = False,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(help="What it may be used for, each; all but `admin` if not given."),
+    ] = None,
     is_json: JsonOption = False,
 ) -> None:
-    """Make a key and print it, this once."""
-    with _store() as store:
-        key, text = store.create(workspace, name, makes_workspace=create_workspace)
+    """Make a key and print it, this once.
+
+    `submit` makes jobs and uploads pictures, `read` shows them, `cancel` cancels and deletes them.
+    `admin` opens the operator page and its routes, over all workspaces.
+    """
+    scopes = scope or OWN_SCOPES
+    with database("keys") as engine:
+        target = f"workspace {workspace}"
+        with audited(engine, "create key", target, name=name, scopes=[*scopes]):
+            key, text = _store(engine).create(
+                workspace, name, makes_workspace=create_workspace, scopes=scopes
+            )
     if is_json:
         say_object({**key.as_dict(), "key": text})
         return
@@ -56,8 +71,8 @@ def list_keys(
     is_json: JsonOption = False,
 ) -> None:
     """List keys, oldest first, without their texts."""
-    with _store() as store:
-        keys = store.list(workspace)
+    with database("keys") as engine:
+        keys = _store(engine).list(workspace)
     say_rows([asdict(key) for key in keys], _COLUMNS, is_json=is_json)
 
 
@@ -67,18 +82,15 @@ def revoke(
     is_json: JsonOption = False,
 ) -> None:
     """Make a key worthless, from the next request on."""
-    with _store() as store:
-        store.revoke(key_id)
+    with database("keys") as engine, audited(engine, "revoke key", f"key {key_id}"):
+        _store(engine).revoke(key_id)
     if is_json:
         say_object({"id": key_id, "revoked": True})
     else:
         say(f"revoked {key_id}")
 
 
-@contextmanager
-def _store() -> Iterator["ApiKeyStore"]:
-    # Imported here, so that `--help` answers at once.
+def _store(engine: "Engine") -> "ApiKeyStore":
     from shared.access.api_keys import ApiKeyStore
 
-    with database("keys") as engine:
-        yield ApiKeyStore(engine)
+    return ApiKeyStore(engine)

@@ -9,7 +9,7 @@ import typer
 
 from cli.client_app import JsonOption
 from cli.output import say
-from cli.rows import Row, database, moment, say_items, say_object, say_table
+from cli.rows import Row, audited, database, moment, say_items, say_object, say_table
 from shared.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def set_limits(
         changes["models"] = None if models == DEFAULT else [name for name in names if name]
     if not changes:
         raise InvalidRequest("limits: name at least one to set")
-    with _store() as store:
+    with _changing("limits", f"workspace {workspace}", **changes) as store:
         limits = store.set(workspace, changes)
     if is_json:
         say_object(asdict(limits))
@@ -111,7 +111,7 @@ def pause(
     Jobs are accepted all the same and wait. Those that run go on.
     """
     kind, name = _target(workspace, provider)
-    with _store() as store:
+    with _changing("pause", f"{kind} {name}") as store:
         if kind == "workspace":
             store.pause(name)
         else:
@@ -130,7 +130,7 @@ def resume(
 ) -> None:
     """Start the jobs again that wait for the end of a pause."""
     kind, name = _target(workspace, provider)
-    with _store() as store:
+    with _changing("resume", f"{kind} {name}") as store:
         was_paused = (store.resume if kind == "workspace" else store.resume_provider)(name)
     if is_json:
         say_object({kind: name, "paused": False})
@@ -169,10 +169,17 @@ def _store() -> Iterator["LimitStore"]:
         yield LimitStore(engine)
 
 
+@contextmanager
+def _changing(action: str, target: str, **details: object) -> Iterator["LimitStore"]:
+    from shared.jobs.workspace_limits import LimitStore
+
+    with database("limits") as engine, audited(engine, action, target, **details):
+        yield LimitStore(engine)
+
+
 def _row(limits: "OwnLimits") -> Row:
     row = asdict(limits)
-    shown = row | {"models": None if limits.models is None else ", ".join(limits.models)}
     return {
         name: DEFAULT if value is None and name != "paused_at" else value
-        for name, value in shown.items()
+        for name, value in row.items()
     }

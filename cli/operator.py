@@ -1,10 +1,11 @@
-"""`darkroom queue`, `workers`, `failures`, `costs`, `stuck`, `metrics`.
+"""`darkroom queue`, `workers`, `failures`, `costs`, `stuck`, `audit`, `metrics`.
 
 What operators ask of DATABASE_URL.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -88,6 +89,19 @@ def show_stuck(is_json: JsonOption = False) -> None:
     with database("stuck") as engine:
         rows = Overview(engine).stuck()
     _say(rows, ("job_id", "workspace_id", "reason", "seconds"), is_json=is_json)
+
+
+@operator_app.command("audit")
+def show_audit(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 20,
+    is_json: JsonOption = False,
+) -> None:
+    """Show who did what, on the operator page and with commands."""
+    from shared.access.audit import AuditStore
+
+    with database("audit") as engine:
+        rows = [asdict(entry) for entry in AuditStore(engine).list(limit)]
+    _say(rows, ("at", "who", "action", "target", "details", "error"), is_json=is_json)
 
 
 @operator_app.command("metrics")

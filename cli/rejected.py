@@ -1,16 +1,17 @@
 """`darkroom rejected`: messages on the queues that name no job, kept in DATABASE_URL."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.client_app import JsonOption
 from cli.output import say, say_json
+from cli.rows import audited, database
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from shared.jobs.rejected_store import RejectedStore
 
 rejected_app = typer.Typer(
@@ -29,8 +30,8 @@ def list_rejected(
 
     The newest 1,000 of both runtimes are kept.
     """
-    with _store() as store:
-        found = store.list(limit)
+    with database("rejected") as engine:
+        found = _store(engine).list(limit)
     if is_json:
         say_json(json.dumps({"items": [envelope.as_dict() for envelope in found]}))
         return
@@ -43,21 +44,16 @@ def list_rejected(
 @rejected_app.command("purge")
 def purge_rejected(is_json: JsonOption = False) -> None:
     """Delete all messages that were rejected."""
-    with _store() as store:
-        deleted = store.purge()
+    with database("rejected") as engine, audited(engine, "purge", "rejected messages"):
+        deleted = _store(engine).purge()
     if is_json:
         say_json(json.dumps({"deleted": deleted}))
     else:
         say(f"deleted {deleted}")
 
 
-@contextmanager
-def _store() -> Iterator["RejectedStore"]:
+def _store(engine: "Engine") -> "RejectedStore":
     # Imported here, so that `--help` answers at once.
-    from shared.database.session import create_unpooled_engine, refusals_named
     from shared.jobs.rejected_store import RejectedStore
-    from shared.settings import load_database_url
 
-    engine = create_unpooled_engine(load_database_url(), "darkroom-rejected")
-    with refusals_named():
-        yield RejectedStore(engine)
+    return RejectedStore(engine)

@@ -1,6 +1,9 @@
 """What commands over the database share: the connection, and how rows are printed."""
 
+import getpass
 import json
+import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,6 +27,21 @@ def database(name: str) -> "Iterator[Engine]":
 
     with refusals_named():
         yield create_unpooled_engine(load_database_url(), f"darkroom-{name}")
+
+
+@contextmanager
+def audited(engine: "Engine", action: str, target: str, **details: Any) -> Iterator[None]:
+    """Note in the audit what the body does, as done by the user of this machine."""
+    from shared.access.audit import AuditStore
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        user = str(os.getuid())
+    who = f"cli {user}@{socket.gethostname()}"
+    with AuditStore(engine).noted(who, action, target, **details):
+        yield
 
 
 def say_object(row: Row) -> None:
@@ -80,6 +98,10 @@ def _shown(value: Any, missing: str) -> str:
             return "yes" if value else "no"
         case datetime():
             return moment(value)
+        case list():
+            return ", ".join(map(str, value))
+        case dict():
+            return json.dumps(value, default=_as_json)
         case _:
             return str(value)
 

@@ -11,9 +11,11 @@ import typer
 from cli.client_app import JsonOption
 from cli.operator import seconds_since
 from cli.output import say
-from cli.rows import Row, database, say_object, say_rows
+from cli.rows import Row, audited, database, say_object, say_rows
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from shared.webhooks.store import Webhook, WebhookStore
 
 webhooks_app = typer.Typer(
@@ -96,7 +98,7 @@ def resend(
 
     They keep their ids, and get a new schedule.
     """
-    with _store() as store:
+    with _changing("resend", thing_id, since=since, with_delivered=is_all) as store:
         if since is None:
             store.resend(None, thing_id)
             sent = 1
@@ -125,7 +127,7 @@ def disable(webhook_id: WebhookArgument, is_json: JsonOption = False) -> None:
 def _switch(webhook_id: UUID, *, is_enabled: bool, is_json: bool) -> None:
     from shared.webhooks.store import WebhookChange
 
-    with _store() as store:
+    with _changing("enable" if is_enabled else "disable", webhook_id) as store:
         change = WebhookChange(is_enabled=is_enabled)
         webhook, _ = store.change(_get(store, webhook_id).workspace_id, webhook_id, change)
     row = _row_of(webhook)
@@ -154,9 +156,20 @@ def _get(store: "WebhookStore", webhook_id: UUID) -> "Webhook":
 
 
 @contextmanager
+def _changing(action: str, thing_id: UUID, **details: Any) -> Iterator["WebhookStore"]:
+    target = f"webhook {thing_id}"
+    with database("webhooks") as engine, audited(engine, action, target, **details):
+        yield _store_of(engine)
+
+
+@contextmanager
 def _store() -> Iterator["WebhookStore"]:
+    with database("webhooks") as engine:
+        yield _store_of(engine)
+
+
+def _store_of(engine: "Engine") -> "WebhookStore":
     # Imported here, so that `--help` answers at once.
     from shared.webhooks.store import WebhookStore
 
-    with database("webhooks") as engine:
-        yield WebhookStore(engine, allows_private=True)
+    return WebhookStore(engine, allows_private=True)

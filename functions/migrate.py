@@ -7,7 +7,7 @@ a function that fails to start.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +16,8 @@ from functions.lambda_context import LambdaContext
 from functions.secret_settings import load_function_database_url
 from functions.stack_answer import stack_answer
 from shared.access.api_keys import ApiKeyStore
+from shared.access.audit import AuditStore
+from shared.access.scopes import OWN_SCOPES, Scope
 from shared.database.session import create_unpooled_engine
 from shared.errors import InvalidRequest
 from shared.jobs.migration import migrate
@@ -33,6 +35,9 @@ class KeyOrder(BaseModel):
     workspace: str = Field(description="Whose jobs the key leads to.")
     name: str = Field(description="What the key is for.")
     create_workspace: bool = Field(False, description="Make the workspace if there is none.")
+    scopes: list[Annotated[Scope, Field(strict=False)]] = Field(
+        list(OWN_SCOPES), description="What it may be used for."
+    )
 
 
 class MigrateEvent(BaseModel):
@@ -55,7 +60,7 @@ class MigrateEvent(BaseModel):
             raise InvalidRequest(describe(error, "event")) from None
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, str | None]:
+def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Migrate the database to the newest schema and return the revision reached.
 
     A custom resource of CloudFormation also receives the outcome. Deleting it changes nothing,
@@ -77,7 +82,7 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, str |
     return {"revision": data.get("Revision", "kept")}
 
 
-def _serve_by_hand(event: MigrateEvent) -> dict[str, str | None]:
+def _serve_by_hand(event: MigrateEvent) -> dict[str, Any]:
     database_url = load_function_database_url()
     revision = {"revision": _migrate(database_url)}
     if event.create_key is None:
@@ -91,9 +96,17 @@ def _migrate(database_url: str) -> str:
     return revision
 
 
-def _create_key(database_url: str, order: KeyOrder) -> dict[str, str | None]:
+def _create_key(database_url: str, order: KeyOrder) -> dict[str, Any]:
     """Create the key and return its row, together with the key itself."""
-    store = ApiKeyStore(create_unpooled_engine(database_url, "darkroom-keys"))
-    key, text = store.create(order.workspace, order.name, makes_workspace=order.create_workspace)
+    engine = create_unpooled_engine(database_url, "darkroom-keys")
+    details = {"name": order.name, "scopes": order.scopes}
+    target = f"workspace {order.workspace}"
+    with AuditStore(engine).noted("function migrate", "create key", target, **details):
+        key, text = ApiKeyStore(engine).create(
+            order.workspace,
+            order.name,
+            makes_workspace=order.create_workspace,
+            scopes=order.scopes,
+        )
     log.info("key created", key_id=key.id, workspace_id=key.workspace_id)
     return {**key.as_dict(), "key": text}

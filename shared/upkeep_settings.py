@@ -1,4 +1,4 @@
-"""The settings of metrics and of old images, a part of `shared.settings`."""
+"""The settings of metrics, old images and the audit, a part of `shared.settings`."""
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
@@ -7,7 +7,7 @@ from shared.setting_types import STRICT
 
 
 class UpkeepSettings(BaseSettings):
-    """Where operators read metrics, and how long images are kept."""
+    """Where operators read metrics, and how long images and the audit are kept."""
 
     model_config = STRICT
 
@@ -27,4 +27,9 @@ class UpkeepSettings(BaseSettings):
         gt=0,
         description="Delete the images of ended jobs after so many days; the jobs stay, with their "
         "receipts.",
+    )
+    audit_retention_days: float = Field(
+        365,
+        gt=0,
+        description="Delete what is noted of the actions of operators after so many days.",
     )

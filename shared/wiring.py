@@ -22,6 +22,7 @@ from shared.events.connection import (
     refuse_cluster_mode,
     reporting_unavailability,
 )
+from shared.events.event import FROM_THE_START, Event
 from shared.events.publisher import EventPublisher
 from shared.extras import naming_extras
 from shared.generation.announce import Announcer
@@ -45,7 +46,6 @@ from shared.settings import Settings
 # every cold start.
 if TYPE_CHECKING:
     from shared.access.api_keys import ApiKeyStore
-    from shared.events.event import Event
     from shared.generation.asset_keeper import AssetKeeper
     from shared.generation.delete import Deleter
     from shared.generation.follow import EventFollower
@@ -107,12 +107,10 @@ class Services(AbstractContextManager["Services"]):
         return self.announcer.cancel(job_id, workspace_id)
 
     def follow(
-        self, job_id: UUID, workspace_id: str | None = None, after_id: str | None = None
-    ) -> "Iterator[Event]":
+        self, job_id: UUID, workspace_id: str | None = None, after_id: str = FROM_THE_START
+    ) -> Iterator[Event]:
         """Yield the events of a job to its end; see `EventFollower.follow`."""
-        from shared.events.event import FROM_THE_START
-
-        return self.follower.follow(job_id, workspace_id, after_id or FROM_THE_START)
+        return self.follower.follow(job_id, workspace_id, after_id)
 
     def sweep(self) -> "SweepReport":
         """Finish what others left undone; see `Sweeper.sweep`."""
@@ -237,16 +235,22 @@ class Services(AbstractContextManager["Services"]):
     @cached_property
     def deleter(self) -> "Deleter":
         """What deletes jobs with their images, and tidies up."""
+        from shared.access.audit import AuditStore
         from shared.generation.delete import Deleter
         from shared.generation.old_images import OldImages
 
+        settings, audit = self.settings, AuditStore(self.engine).forget
+        deliveries = self.webhooks.forget_deliveries
         return Deleter(
             self.jobs,
             self.image_store,
-            self.settings.retention_days,
-            partial(self.webhooks.forget_deliveries, self.settings.webhook_retention_days),
-            lambda: self.assets.delete_outdated(self.settings.asset_retention_days),
-            OldImages(self.jobs, self.image_store, self.settings.image_retention_days).delete,
+            settings.retention_days,
+            {
+                "deliveries": partial(deliveries, settings.webhook_retention_days),
+                "audit": partial(audit, settings.audit_retention_days),
+            },
+            lambda: self.assets.delete_outdated(settings.asset_retention_days),
+            OldImages(self.jobs, self.image_store, settings.image_retention_days).delete,
         )
 
     @cached_property
@@ -254,8 +258,7 @@ class Services(AbstractContextManager["Services"]):
         """The webhooks of workspaces."""
         from shared.webhooks.store import WebhookStore
 
-        private = self.settings.webhook_private_networks
-        return WebhookStore(self.engine, allows_private=private)
+        return WebhookStore(self.engine, allows_private=self.settings.webhook_private_networks)
 
     def build_webhook_sender(self, show: "Show") -> "WebhookSender":
         """Return what sends deliveries of webhooks; see `WebhookSender`."""

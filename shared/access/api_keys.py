@@ -1,4 +1,7 @@
-"""API keys: each belongs to one workspace, is shown once, and is kept as a hash."""
+"""API keys: each belongs to one workspace, is shown once, and is kept as a hash.
+
+Its scopes say what it may be used for. A route of the API names the scopes that it needs.
+"""
 
 import re
 import secrets
@@ -10,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, exc
 
+from shared.access.scopes import OWN_SCOPES, Scope
 from shared.database.statements import Statements
 from shared.errors import DarkroomError, InvalidRequest
 
@@ -17,7 +21,7 @@ _ID_BYTES = 6
 _SECRET_BYTES = 32
 KEY_PREFIX = "dk_"
 
-_KEY = re.compile(KEY_PREFIX + r"([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_KEY = re.compile(KEY_PREFIX + r"[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 _WORKSPACE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_MAX_CHARS = 255
 
@@ -26,6 +30,15 @@ class Unauthorized(DarkroomError):
     """A request has no valid API key, where one is needed."""
 
     code = "unauthorized"
+
+
+class InsufficientScope(DarkroomError):
+    """The API key is valid, and may not be used for this."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, missing: Collection[str]) -> None:
+        super().__init__(f"this API key lacks the scope {' and '.join(missing)}")
 
 
 class UnknownKey(DarkroomError):
@@ -44,15 +57,35 @@ class IssuedKey:
     id: str
     workspace_id: str
     name: str
+    scopes: list[str]
     created_at: datetime
     revoked_at: datetime | None
 
-    def as_dict(self) -> dict[str, str | None]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the key as JSON shows it."""
         return {
             name: value.isoformat() if isinstance(value, datetime) else value
             for name, value in asdict(self).items()
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a valid key gives to the sender of a request."""
+
+    key_id: str
+    name: str
+    workspace_id: str
+    scopes: Collection[str]
+
+    def check(self, wanted: Collection[str]) -> None:
+        """Check that the key may be used for all of this.
+
+        Raises:
+            InsufficientScope: It may not.
+        """
+        if missing := [scope for scope in wanted if scope not in self.scopes]:
+            raise InsufficientScope(missing)
 
 
 class ApiKeyStore:
@@ -65,13 +98,21 @@ class ApiKeyStore:
         self._run = Statements(engine, __file__)
 
     def create(
-        self, workspace_id: str, name: str, *, makes_workspace: bool = False
+        self,
+        workspace_id: str,
+        name: str,
+        *,
+        makes_workspace: bool = False,
+        scopes: Collection[Scope] = OWN_SCOPES,
     ) -> tuple[IssuedKey, str]:
         """Create a key and return it with its text, which is not stored.
 
         Raises:
-            InvalidRequest: The workspace does not exist, or a name is not allowed.
+            InvalidRequest: The workspace does not exist, a name is not allowed, or no scope is
+                given.
         """
+        if not scopes:
+            raise InvalidRequest("scopes: must name at least one")
         _check_names(workspace_id, name)
         key_id = secrets.token_hex(_ID_BYTES)
         text = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
@@ -80,6 +121,7 @@ class ApiKeyStore:
             "workspace_id": workspace_id,
             "name": name,
             "key_sha256": _hash(text),
+            "scopes": [scope.value for scope in Scope if scope in scopes],
         }
         if makes_workspace:
             self._run("make_workspace", parameters)
@@ -107,8 +149,8 @@ class ApiKeyStore:
         """Return those of some keys that are not valid any more."""
         return {row.id for row in self._run("find_revoked", {"ids": list(key_ids)})}
 
-    def find_workspace(self, text: str) -> str:
-        """Return the workspace that this text is a key of.
+    def find(self, text: str) -> Grant:
+        """Return what the key with this text gives.
 
         Raises:
             Unauthorized: It is no key, or was revoked.
@@ -117,14 +159,7 @@ class ApiKeyStore:
         rows = self._run("find_key", {"key_sha256": _hash(text)}) if _KEY.fullmatch(text) else ()
         if not rows:
             raise Unauthorized("this API key is not valid")
-        workspace_id: str = rows[0].workspace_id
-        return workspace_id
-
-
-def key_id_of(text: str) -> str:
-    """Return the id of the key that has this text, which is valid."""
-    found = _KEY.fullmatch(text)
-    return "" if found is None else found.group(1)
+        return Grant(*rows[0])
 
 
 def _check_names(workspace_id: str, name: str) -> None:
@@ -140,4 +175,4 @@ def _hash(text: str) -> str:
 
 
 def _key_of(row: Any) -> IssuedKey:
-    return IssuedKey(row.id, row.workspace_id, row.name, row.created_at, row.revoked_at)
+    return IssuedKey(**row._mapping)

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from shared.api.cursors import PAGE_MAX, Cursor, read_cursor, write_cursor
-from shared.api.dependencies import Context, Workspace
+from shared.api.dependencies import Context, WorkspaceToCancel, WorkspaceToRead, WorkspaceToSubmit
 from shared.api.documentation import examples, problems, problems_of
 from shared.api.schemas import AssetBody, AssetPageBody
 from shared.imaging.media_types import UPLOAD_MAX_BYTES, UPLOAD_MEDIA_TYPES
@@ -50,7 +50,7 @@ async def create_asset(
     request: Request,
     response: Response,
     api: Context,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToSubmit,
     product_id: Annotated[OwnerId | None, Query(description="The product that it shows.")] = None,
 ) -> AssetBody:
     """Store a picture upright, in sRGB and without its metadata."""
@@ -70,7 +70,7 @@ async def create_asset(
 )
 async def list_assets(
     api: Context,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToRead,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Assets of a page.")] = 20,
     cursor: Cursor = None,
     product_id: Annotated[OwnerId | None, Query(description="Only of this product.")] = None,
@@ -89,7 +89,7 @@ async def list_assets(
     summary="Get an asset",
     responses={200: examples("The asset.", "asset"), **problems_of("asset")},
 )
-async def get_asset(api: Context, asset_id: UUID, workspace_id: Workspace) -> AssetBody:
+async def get_asset(api: Context, asset_id: UUID, workspace_id: WorkspaceToRead) -> AssetBody:
     """Return the facts of a picture, with a new signed address of its bytes."""
     asset = await to_thread(api.services.assets.get, asset_id, workspace_id)
     return api.presenter.show_asset(asset)
@@ -104,6 +104,6 @@ async def get_asset(api: Context, asset_id: UUID, workspace_id: Workspace) -> As
         **problems_of("asset", "asset_in_use", "storage_unavailable"),
     },
 )
-async def delete_asset(api: Context, asset_id: UUID, workspace_id: Workspace) -> None:
+async def delete_asset(api: Context, asset_id: UUID, workspace_id: WorkspaceToCancel) -> None:
     """Delete a picture that no open job needs; jobs that have ended no longer name it."""
     await to_thread(api.services.assets.delete, asset_id, workspace_id)

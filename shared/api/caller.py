@@ -16,10 +16,12 @@ class Caller:
 
     Attributes:
         key_id: Of the API key; None where a signed address or no key was sent.
+        key_name: What the key is for.
         quota: The requests that the key has left; None without a limit.
     """
 
     key_id: str | None = None
+    key_name: str | None = None
     quota: Quota | None = None
 
 

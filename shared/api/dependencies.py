@@ -1,4 +1,8 @@
-"""What routes ask FastAPI for: the services, and the workspace that a request is for."""
+"""What routes ask FastAPI for: the services, and the workspace that a request is for.
+
+How a route asks for the workspace says which scopes a key must have. The OpenAPI document lists
+them. A signed address, and a request where no key is needed, may do all that its route does.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,10 +13,11 @@ from fastapi import Depends, Path, Query, Request, Security
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from shared.access.api_keys import KEY_PREFIX, Unauthorized, key_id_of
+from shared.access.api_keys import KEY_PREFIX, Unauthorized
 from shared.access.request_rates import WINDOW_SECONDS, RequestRates, TooManyRequests
+from shared.access.scopes import OWN_SCOPES, Scope
 from shared.api.caller import Caller, caller_of
 from shared.api.presenter import Presenter
 from shared.api.sse import EventDelivery
@@ -51,11 +56,14 @@ _BEARER = HTTPBearer(
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
 
-async def find_workspace(request: Request, api: Context, credentials: Credentials) -> str:
+async def find_workspace(
+    request: Request, api: Context, credentials: Credentials, wanted: SecurityScopes
+) -> str:
     """Return the workspace of the caller's key, and count the request.
 
     Raises:
         Unauthorized: A key is needed, and the request has none or an invalid one.
+        InsufficientScope: The key may not be used for this.
         TooManyRequests: The key has sent as many in this minute as it may.
     """
     text = "" if credentials is None else credentials.credentials
@@ -63,21 +71,27 @@ async def find_workspace(request: Request, api: Context, credentials: Credential
         raise Unauthorized("send an API key of the workspace as Authorization: Bearer ...")
     # Where no key is needed, SDKs send some text all the same.
     if api.settings.needs_api_keys or text.startswith(KEY_PREFIX):
-        return await asyncio.to_thread(_identify, api, text, caller_of(request.scope))
+        caller = caller_of(request.scope)
+        return await asyncio.to_thread(_identify, api, text, caller, wanted.scopes)
     return OPEN_WORKSPACE
 
 
-def _identify(api: ApiContext, text: str, caller: Caller) -> str:
-    workspace_id = api.services.keys.find_workspace(text)
-    caller.key_id = key_id_of(text)
-    left = api.rates.take(caller.key_id)
+def _identify(api: ApiContext, text: str, caller: Caller, wanted: list[str]) -> str:
+    grant = api.services.keys.find(text)
+    caller.key_id, caller.key_name = grant.key_id, grant.name
+    left = api.rates.take(grant.key_id)
     if left is not None:
         policy = TooManyRequests.policy
         caller.quota = Quota(policy, left.limit, left.remaining, WINDOW_SECONDS, left.reset_seconds)
-    return workspace_id
+    grant.check(wanted)
+    return grant.workspace_id
 
 
-Workspace = Annotated[str, Depends(find_workspace)]
+WorkspaceToSubmit = Annotated[str, Security(find_workspace, scopes=[Scope.SUBMIT])]
+WorkspaceToRead = Annotated[str, Security(find_workspace, scopes=[Scope.READ])]
+WorkspaceToCancel = Annotated[str, Security(find_workspace, scopes=[Scope.CANCEL])]
+WorkspaceToManage = Annotated[str, Security(find_workspace, scopes=list(OWN_SCOPES))]
+"""For what would give the holder of one scope more than that: a webhook gets all jobs."""
 
 
 async def refuse_unknown_parameters(request: Request, api: Context) -> None:
@@ -96,8 +110,10 @@ async def refuse_unknown_parameters(request: Request, api: Context) -> None:
     unknown = sorted({*request.query_params} - known)
     if not unknown or not route.include_in_schema or "token" in known:
         return
-    if any(part.call is find_workspace for part in parts):
-        await find_workspace(request, api, await _BEARER(request))
+    for part in parts:
+        if part.call is find_workspace:
+            wanted = SecurityScopes(part.own_oauth_scopes)
+            await find_workspace(request, api, await _BEARER(request), wanted)
     raise RequestValidationError(
         [{"type": "extra_forbidden", "loc": ("query", name), "msg": ""} for name in unknown]
     )
@@ -119,14 +135,15 @@ def opened_by(kind: str) -> Any:
         request: Request,
         api: Context,
         credentials: Credentials,
+        wanted: SecurityScopes,
         thing_id: Annotated[UUID, Path(alias=f"{kind}_id")],
         token: Annotated[
             str | None, Query(max_length=200, description="The token of a signed address.")
         ] = None,
     ) -> str | None:
         if token is None:
-            return await find_workspace(request, api, credentials)
+            return await find_workspace(request, api, credentials, wanted)
         api.presenter.signers[kind].check(thing_id, token)
         return None
 
-    return Depends(find)
+    return Security(find, scopes=[Scope.READ])

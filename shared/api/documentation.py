@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic.alias_generators import to_camel
 
 from shared import errors
+from shared.access.api_keys import InsufficientScope
 from shared.access.request_rates import TooManyRequests
 from shared.access.signatures import ExpiredToken, InvalidToken
 from shared.api.problem_codes import PROBLEMS
@@ -42,6 +43,7 @@ _ASSET_ID = "5f0c7c1e-3c52-4b58-9a0e-0d6f2f7f6f11"
 _DETAILS: Mapping[str, str] = {
     "malformed_json": "the body is not JSON: Expecting value",
     "unauthorized": "this API key is not valid",
+    "insufficient_scope": str(InsufficientScope(["read"])),
     "forbidden": "without API keys (REQUIRE_API_KEYS) only this machine is served",
     "invalid_request": "job_id should be a valid UUID, invalid length",
     "request_timeout": "the body must arrive within 120 s",
@@ -70,8 +72,8 @@ _DETAILS: Mapping[str, str] = {
     },
 }
 _COMMON = (
-    *("unauthorized", "forbidden", "invalid_request", "too_many_requests"),
-    "service_unavailable",
+    *("unauthorized", "forbidden", "insufficient_scope", "invalid_request"),
+    *("too_many_requests", "service_unavailable"),
 )
 _RETRY_AFTER = {
     "description": "Seconds to wait before the next request.",

@@ -16,7 +16,14 @@ from pydantic import AfterValidator, BeforeValidator
 
 from shared.api.caller import caller_of
 from shared.api.cursors import PAGE_MAX, Cursor, read_cursor, write_cursor
-from shared.api.dependencies import ApiContext, Context, Workspace, opened_by
+from shared.api.dependencies import (
+    ApiContext,
+    Context,
+    WorkspaceToCancel,
+    WorkspaceToRead,
+    WorkspaceToSubmit,
+    opened_by,
+)
 from shared.api.documentation import ORDERS, QUOTA_HEADERS, event_stream, examples, problems
 from shared.api.quotas import quota_headers
 from shared.api.schemas import JobBody, PageBody
@@ -100,7 +107,7 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"])
 async def create_generation(
     response: Response,
     api: Context,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToSubmit,
     order: Annotated[ImageOrder, Body(openapi_examples=ORDERS)],
     idempotency_key: IdempotencyKey = None,
     prefer: PreferHeader = None,
@@ -132,7 +139,7 @@ async def create_generation(
 )
 async def list_generations(
     api: Context,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToRead,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX, description="Jobs of a page.")] = 20,
     cursor: Cursor = None,
     status: Annotated[
@@ -167,7 +174,7 @@ async def get_generation(
     response: Response,
     api: Context,
     job_id: UUID,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToRead,
     prefer: PreferHeader = None,
 ) -> JobBody:
     """Return a job, with new signed addresses."""
@@ -240,7 +247,7 @@ def _describe(api: ApiContext, job: Job) -> bytes:
     },
 )
 async def cancel_generation(
-    response: Response, api: Context, job_id: UUID, workspace_id: Workspace
+    response: Response, api: Context, job_id: UUID, workspace_id: WorkspaceToCancel
 ) -> JobBody:
     """Request the end of a job. A job that has ended stays as it is."""
     await to_thread(api.services.cancel, job_id, workspace_id)
@@ -267,7 +274,7 @@ async def retry_generation(
     response: Response,
     api: Context,
     job_id: UUID,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToSubmit,
     idempotency_key: IdempotencyKey = None,
 ) -> JobBody:
     """Submit the order of a job that has ended once more. Images of the old job are kept."""
@@ -289,7 +296,7 @@ async def retry_generation(
         **problems("not_found", "job_running"),
     },
 )
-async def delete_generation(api: Context, job_id: UUID, workspace_id: Workspace) -> None:
+async def delete_generation(api: Context, job_id: UUID, workspace_id: WorkspaceToCancel) -> None:
     """Delete a job that has ended, with its attempts and its images."""
     await to_thread(api.services.deleter.delete, job_id, workspace_id)
 

@@ -9,6 +9,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "invalid_token": (401, "The address is not valid"),
     "expired_token": (401, "The address has expired"),
     "forbidden": (403, "Not allowed from here"),
+    "insufficient_scope": (403, "The API key may not be used for this"),
     "not_found": (404, "Not found"),
     "method_not_allowed": (405, "The method is not allowed here"),
     "request_timeout": (408, "The body has not arrived in time"),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from shared.api.dependencies import Context, Workspace
+from shared.api.dependencies import Context, WorkspaceToManage, WorkspaceToRead
 from shared.api.documentation import examples, problems, problems_of
 from shared.api.webhook_bodies import (
     DeliveryBody,
@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
     },
 )
 async def create_webhook(
-    response: Response, api: Context, workspace_id: Workspace, order: WebhookOrder
+    response: Response, api: Context, workspace_id: WorkspaceToManage, order: WebhookOrder
 ) -> WebhookSecretBody:
     """Send events of all jobs of the workspace to an address from now on."""
     store = api.services.webhooks
@@ -50,7 +50,7 @@ async def create_webhook(
     summary="List webhooks",
     responses={200: examples("All webhooks of the workspace.", "webhooks"), **problems()},
 )
-async def list_webhooks(api: Context, workspace_id: Workspace) -> WebhookListBody:
+async def list_webhooks(api: Context, workspace_id: WorkspaceToRead) -> WebhookListBody:
     """Return the webhooks of the workspace, oldest first, without their secrets."""
     found = await to_thread(api.services.webhooks.list, workspace_id)
     return WebhookListBody(items=[WebhookBody.model_validate(webhook) for webhook in found])
@@ -61,7 +61,7 @@ async def list_webhooks(api: Context, workspace_id: Workspace) -> WebhookListBod
     summary="Get a webhook",
     responses={200: examples("The webhook.", "webhook"), **problems_of("webhook")},
 )
-async def get_webhook(api: Context, webhook_id: UUID, workspace_id: Workspace) -> WebhookBody:
+async def get_webhook(api: Context, webhook_id: UUID, workspace_id: WorkspaceToRead) -> WebhookBody:
     """Return a webhook, without its secret."""
     found = await to_thread(api.services.webhooks.get, workspace_id, webhook_id)
     return WebhookBody.model_validate(found)
@@ -76,7 +76,7 @@ async def get_webhook(api: Context, webhook_id: UUID, workspace_id: Workspace) -
     },
 )
 async def change_webhook(
-    api: Context, webhook_id: UUID, workspace_id: Workspace, order: WebhookChangeOrder
+    api: Context, webhook_id: UUID, workspace_id: WorkspaceToManage, order: WebhookChangeOrder
 ) -> WebhookSecretBody:
     """Change its address or events, enable or disable it, or give it a new secret."""
     change = WebhookChange(**dict(order))
@@ -91,7 +91,7 @@ async def change_webhook(
     summary="Delete a webhook",
     responses={204: {"description": "The webhook is deleted."}, **problems_of("webhook")},
 )
-async def delete_webhook(api: Context, webhook_id: UUID, workspace_id: Workspace) -> None:
+async def delete_webhook(api: Context, webhook_id: UUID, workspace_id: WorkspaceToManage) -> None:
     """Delete a webhook. What it has not sent yet is not sent any more."""
     await to_thread(api.services.webhooks.delete, workspace_id, webhook_id)
 
@@ -104,7 +104,7 @@ async def delete_webhook(api: Context, webhook_id: UUID, workspace_id: Workspace
 async def list_deliveries(
     api: Context,
     webhook_id: UUID,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToRead,
     limit: Annotated[int, Query(ge=1, le=DELIVERIES_MAX, description="Of a page.")] = 20,
     before: Annotated[
         int | None, Query(ge=1, lt=2**63, description="The `number` of the last one seen.")
@@ -122,7 +122,9 @@ async def list_deliveries(
     summary="Send a delivery again",
     responses={202: examples("It is sent soon.", "delivery"), **problems_of("delivery")},
 )
-async def resend_delivery(api: Context, delivery_id: UUID, workspace_id: Workspace) -> DeliveryBody:
+async def resend_delivery(
+    api: Context, delivery_id: UUID, workspace_id: WorkspaceToManage
+) -> DeliveryBody:
     """Send an event again under the same id, with a schedule of its own."""
     found = await to_thread(api.services.webhooks.resend, workspace_id, delivery_id)
     return DeliveryBody.model_validate(found)

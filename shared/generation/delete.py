@@ -6,9 +6,10 @@ of the scheduled Lambda function.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from itertools import islice
+from types import MappingProxyType
 from uuid import UUID
 
 import structlog
@@ -37,10 +38,10 @@ class Deleter:
 
     Args:
         retention_days: How long ended jobs are kept; None keeps them for ever.
-        forget_deliveries: Deletes so many deliveries of webhooks that are too old, and returns how
+        forget: More chores by name, each deletes so many rows that are too old, and returns how
             many it found.
-        delete_images: Deletes images that are too old, of one job with each step.
         delete_assets: Deletes uploaded pictures that are too old, one with each step.
+        delete_images: Deletes images that are too old, of one job with each step.
     """
 
     def __init__(
@@ -48,14 +49,14 @@ class Deleter:
         jobs: JobStore,
         image_store: ImageStore,
         retention_days: float | None = None,
-        forget_deliveries: Callable[[int], int] = lambda _limit: 0,
+        forget: Mapping[str, Callable[[int], int]] = MappingProxyType({}),
         delete_assets: Callable[[], Iterator[int]] = lambda: iter(()),
         delete_images: Callable[[], Iterator[int]] = lambda: iter(()),
     ) -> None:
         self._jobs = jobs
         self._image_store = image_store
         self._retention_days = retention_days
-        self._forget = forget_deliveries
+        self._forget = {"keys": jobs.forget_idempotency_keys, **forget}
         self._delete_assets = delete_assets
         self._delete_images = delete_images
         self._deleted_to: Job | None = None
@@ -89,9 +90,8 @@ class Deleter:
             "jobs": self._delete_outdated(),
             "images": self._delete_images(),
             "assets": self._delete_assets(),
-            "keys": self._forget_keys(),
-            "deliveries": self._forget_deliveries(),
             "orphans": self._delete_orphans(),
+            **{name: _forget_all(forget) for name, forget in self._forget.items()},
         }
         return {name: _work_off(name, chore, around_each) for name, chore in chores.items()}
 
@@ -105,14 +105,6 @@ class Deleter:
             with suppress(UnknownJob):  # Deleted by another process meanwhile.
                 self.delete(job.id)
             yield 1
-
-    def _forget_keys(self) -> Iterator[int]:
-        while forgotten := self._jobs.forget_idempotency_keys(BATCH):
-            yield forgotten
-
-    def _forget_deliveries(self) -> Iterator[int]:
-        while forgotten := self._forget(BATCH):
-            yield forgotten
 
     def _delete_orphans(self) -> Iterator[int]:
         """Delete the images of jobs without a row: an overtaken attempt may have saved them.
@@ -132,6 +124,11 @@ class Deleter:
             yield 1
         if len(page) == JOBS_LISTED:
             self._listed = listed
+
+
+def _forget_all(forget: Callable[[int], int]) -> Iterator[int]:
+    while forgotten := forget(BATCH):
+        yield forgotten
 
 
 def _work_off(name: str, chore: Iterator[int], around_each: AroundEach) -> int:

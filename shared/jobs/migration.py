@@ -22,6 +22,7 @@ from shared.database.session import (
     reporting_unavailability,
 )
 from shared.errors import SchemaConflict, ServiceUnavailable
+from shared.jobs.access_tables import ApiKey
 from shared.jobs.queue_tables import WorkerSlots
 from shared.jobs.webhook_tables import Webhook
 
@@ -161,7 +162,8 @@ def _is_of_first_release(connection: Connection) -> bool:
 def _refuse_foreign_tables(connection: Connection) -> None:
     schema = current_schema(connection)
     standing = {*inspect(connection).get_table_names(schema)}
-    taken = sorted(standing.intersection({*WorkerSlots.metadata.tables, *Webhook.metadata.tables}))
+    ours = {name for table in (ApiKey, WorkerSlots, Webhook) for name in table.metadata.tables}
+    taken = sorted(standing & ours)
     if taken:
         raise SchemaConflict(
             f"PostgreSQL: the schema {schema} already holds tables of other programs: "

@@ -370,20 +370,6 @@ class GenerationPreview(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class ApiKey(Base):
-    """A key of a workspace; only its hash is kept."""
-
-    __tablename__ = "api_keys"
-    __table_args__ = (CheckConstraint("key_sha256 ~ '^[0-9a-f]{64}$'", name="key_sha256"),)
-
-    id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
-    name: Mapped[str] = mapped_column(String(_KEY_CHARS))
-    key_sha256: Mapped[str] = mapped_column(String(_ID_CHARS), unique=True)
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    revoked_at: Mapped[datetime | None]
-
-
 class IdempotencyKey(Base):
     """What a client called a request, so that it may repeat it; of no use after a day.
 

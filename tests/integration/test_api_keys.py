@@ -3,7 +3,13 @@
 import pytest
 from sqlalchemy import Engine
 
-from shared.access.api_keys import ApiKeyStore, Unauthorized, UnknownKey, key_id_of
+from shared.access.api_keys import (
+    ApiKeyStore,
+    InsufficientScope,
+    Unauthorized,
+    UnknownKey,
+)
+from shared.access.scopes import Scope
 from shared.errors import InvalidRequest
 from tests.support.database import Database
 
@@ -19,9 +25,29 @@ def keys(engine: Engine, database: Database) -> ApiKeyStore:
 def test_a_key_belongs_to_its_workspace(keys: ApiKeyStore) -> None:
     """And is found by its text alone."""
     key, text = keys.create("default", "shop front")
-    assert keys.find_workspace(text) == "default"
+    assert keys.find(text).workspace_id == "default"
     assert text.startswith(f"dk_{key.id}_")
     assert key.name == "shop front"
+
+
+def test_a_key_has_the_scopes_that_it_was_made_with(keys: ApiKeyStore, engine: Engine) -> None:
+    """All but `admin` unless it is named; so has a key that was made before there were scopes."""
+    own = ["submit", "read", "cancel"]
+    key, text = keys.create("default", "all")
+    assert key.scopes == keys.find(text).scopes == own
+    reader, text = keys.create("default", "some", scopes=[Scope.ADMIN, Scope.READ, Scope.READ])
+    assert reader.scopes == ["read", "admin"]
+    keys.find(text).check([Scope.READ])
+    with pytest.raises(InsufficientScope, match="lacks the scope submit and cancel"):
+        keys.find(text).check(own)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO api_keys (id, workspace_id, name, key_sha256)"
+            " VALUES ('old', 'default', 'old', repeat('0', 64))"
+        )
+    assert [found.scopes for found in keys.list() if found.id == "old"] == [own]
+    with pytest.raises(InvalidRequest, match="scopes"):
+        keys.create("default", "none", scopes=[])
 
 
 def test_the_text_of_a_key_is_kept_nowhere(keys: ApiKeyStore, engine: Engine) -> None:
@@ -39,12 +65,12 @@ def test_the_text_of_a_key_is_kept_nowhere(keys: ApiKeyStore, engine: Engine) ->
 def test_a_revoked_key_is_nobodys(keys: ApiKeyStore) -> None:
     """It stays in the list, with the time of its end; the others go on."""
     key, text = keys.create("default", "one")
-    _, other = keys.create("default", "two")
+    second, other = keys.create("default", "two")
     keys.revoke(key.id)
     with pytest.raises(Unauthorized):
-        keys.find_workspace(text)
-    keys.find_workspace(other)
-    ids = [key.id, key_id_of(other), "deleted"]
+        keys.find(text)
+    keys.find(other)
+    ids = [key.id, second.id, "deleted"]
     assert keys.find_revoked(ids) == {key.id, "deleted"}
     assert [found.revoked_at is None for found in keys.list("default")][-2:] == [False, True]
     with pytest.raises(UnknownKey):
@@ -57,7 +83,7 @@ def test_a_revoked_key_is_nobodys(keys: ApiKeyStore) -> None:
 def test_what_is_no_key_is_refused(keys: ApiKeyStore, text: str) -> None:
     """Without asking the database for what cannot be there."""
     with pytest.raises(Unauthorized):
-        keys.find_workspace(text)
+        keys.find(text)
 
 
 def test_a_key_needs_a_workspace(keys: ApiKeyStore) -> None:
@@ -65,7 +91,7 @@ def test_a_key_needs_a_workspace(keys: ApiKeyStore) -> None:
     with pytest.raises(InvalidRequest, match="no workspace 'new-shop'"):
         keys.create("new-shop", "first")
     key, text = keys.create("new-shop", "first", makes_workspace=True)
-    assert keys.find_workspace(text) == "new-shop"
+    assert keys.find(text).workspace_id == "new-shop"
     assert [found.id for found in keys.list("new-shop")] == [key.id]
 
 

@@ -82,6 +82,25 @@ def test_a_mistake_is_named_in_one_line(run: Run, arguments: tuple[str, ...], li
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"darkroom: {line}\n")
 
 
+def test_the_audit_says_who_did_what(run: Run) -> None:
+    """Also what was refused, and why; what only shows things is not in it."""
+    run("limits", "set", "default", "--open-jobs", "9", "--models", "default")
+    run("pause", "--workspace", "nowhere")
+    made = run("keys", "create", "--workspace", "default", "--name", "ops", "--scope", "admin")
+    entries = json_of(run("audit", "--json"))["items"]
+    assert [(entry["action"], entry["target"], entry["error"]) for entry in entries] == [
+        ("create key", "workspace default", None),
+        ("pause", "workspace nowhere", "invalid_request"),
+        ("limits", "workspace default", None),
+    ]
+    assert entries[-1]["details"] == {"open_jobs": 9, "models": None}
+    assert entries[0]["details"] == {"name": "ops", "scopes": ["admin"]}
+    assert all(entry["who"].startswith("cli ") for entry in entries)
+    audit = run("audit").stdout
+    assert made.stdout.strip() not in audit
+    assert "invalid_request" in audit
+
+
 def test_an_unknown_provider_is_paused_with_a_warning(run: Run) -> None:
     """It may be one that a module of yours declares, or a slip of the pen."""
     done = run("pause", "--provider", "opanai", "--json")

@@ -26,6 +26,7 @@ MORE_PAGES = {
     "jobs/withdraw_jobs": 700,  # 6 to 20 envelopes are taken back.
     "webhooks/take_deliveries": 600,  # 10 are taken or put off.
     "webhooks/forget_deliveries": 800,  # Up to 100 are deleted.
+    "access/forget_audit": 600,  # The same.
     "metrics/count_metrics": 1_000,  # 100 jobs and their attempts are counted.
 }
 

@@ -17,6 +17,7 @@ from devkit.stack import EmbeddedPostgres
 from functions.migrate import handler
 from functions.stack_answer import MARGIN_SECONDS
 from shared.access.api_keys import ApiKeyStore
+from shared.access.audit import AuditStore
 from shared.database.session import create_unpooled_engine
 from shared.errors import ConfigurationError, InvalidRequest, SchemaConflict, ServiceUnavailable
 from shared.jobs.migration import MIGRATION_LOCK, newest_revision
@@ -144,7 +145,7 @@ def test_by_hand_it_makes_the_first_key(url: str) -> None:
     assert (answer["revision"], answer["workspace_id"]) == (newest_revision(), "default")
     assert answer["name"] == "first"
     keys = ApiKeyStore(create_unpooled_engine(url, "darkroom-test"))
-    assert keys.find_workspace(answer["key"]) == "default"
+    assert keys.find(answer["key"]).workspace_id == "default"
     said = "".join([*lines, done.stderr])
     assert answer["id"] in said
     assert answer["key"].removeprefix(f"dk_{answer['id']}_") not in said
@@ -156,7 +157,15 @@ def test_by_hand_it_makes_a_workspace_with_its_key(url: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^workspace: no workspace 'shop'$"):
         handler({"create_key": order}, Context())
     answer = handler({"create_key": {**order, "create_workspace": True}}, Context())
-    assert answer["workspace_id"] == "shop"
+    assert (answer["workspace_id"], answer["scopes"]) == ("shop", ["submit", "read", "cancel"])
+    answer = handler({"create_key": {**order, "scopes": ["admin"]}}, Context())
+    assert answer["scopes"] == ["admin"]
+    entries = AuditStore(create_unpooled_engine(url, "darkroom-test")).list(3)
+    assert [(entry.who, entry.action, entry.target, entry.error) for entry in entries] == [
+        ("function migrate", "create key", "workspace shop", error)
+        for error in (None, None, "invalid_request")
+    ]
+    assert entries[0].details == {"name": "shop front", "scopes": ["admin"]}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +179,8 @@ def test_by_hand_it_makes_a_workspace_with_its_key(url: str) -> None:
             {"create_key": {"workspace": "a", "name": "b", "create_workspace": "yes"}},
             "create_key.create_workspace should be a valid boolean",
         ),
+        ({"create_key": {"workspace": "a", "name": "b", "scopes": ["all"]}}, "create_key.scopes"),
+        ({"create_key": {"workspace": "default", "name": "b", "scopes": []}}, "scopes: must name"),
         ({"create_key": {"workspace": "a b", "name": "c"}}, "workspace: must be 1 to 64"),
         ({"create_key": {"workspace": "default", "name": " "}}, "name: must be 1 to 255"),
     ],

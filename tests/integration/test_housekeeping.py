@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine
 
+from shared.access.audit import AuditStore
 from shared.adapters.disk_images import DiskImageStore
 from shared.errors import StorageUnavailable
 from shared.generation.asset_keeper import AssetKeeper
@@ -63,7 +64,7 @@ def test_outdated_jobs_are_deleted_the_oldest_first(
     """All of them in one run; those that are kept for longer stay."""
     new, old, oldest = (outdated(days) for days in (2, 40, 50))
     assert Deleter(jobs, store, 30).tidy() == {
-        **{"jobs": 2, "images": 0, "assets": 0, "keys": 0, "deliveries": 0, "orphans": 0},
+        **{"jobs": 2, "images": 0, "assets": 0, "orphans": 0, "keys": 0},
     }
     assert store.tried == (oldest, old)
     assert jobs.get(new).announced_at is not None
@@ -165,9 +166,30 @@ def test_deliveries_of_webhooks_are_forgotten(
         id=str(job.id),
     )
     webhooks = WebhookStore(engine, allows_private=False)
-    forget = partial(webhooks.forget_deliveries, 6.5)
+    forget = {"deliveries": partial(webhooks.forget_deliveries, 6.5)}
     assert Deleter(jobs, store, None, forget).tidy()["deliveries"] == 3
     assert len(database.fetch("SELECT 1 FROM webhook_deliveries")) == 6
+
+
+def test_old_rows_of_the_audit_are_forgotten(
+    jobs: JobStore, store: PickyStore, database: Database, engine: Engine
+) -> None:
+    """In bounded steps, however many there are; the younger ones stay."""
+    database.fetch(
+        "INSERT INTO audit (who, action, target, details, at) SELECT 'x', 'pause', 'x', '{}',"
+        " now() - make_interval(days => CASE WHEN n <= 250 THEN 366 ELSE 364 END)"
+        " FROM generate_series(1, 251) n"
+    )
+    audit = AuditStore(engine)
+    steps: list[int] = []
+
+    def forget(limit: int) -> int:
+        steps.append(audit.forget(365, limit))
+        return steps[-1]
+
+    assert Deleter(jobs, store, None, {"audit": forget}).tidy()["audit"] == 250
+    assert steps == [100, 100, 50, 0]
+    assert len(audit.list(10)) == 1
 
 
 def keep_image(store: PickyStore, database: Database, job_id: UUID, days: int) -> None:

@@ -101,6 +101,9 @@ SELECT webhooks.id, job.id, webhooks.id, 'generation.failed', '{{}}', NULL, job.
 FROM webhooks, generation_jobs job WHERE webhooks.workspace_id = 'w1' AND job.status = 'FAILED';
 INSERT INTO rejected_envelopes (runtime, code, reason, body)
 SELECT 'celery', 'x', 'x', repeat('x', 4000) FROM generate_series(1, 1000);
+INSERT INTO audit (who, action, target, details, at)
+SELECT 'cli x', 'pause', 'workspace w0', '{{}}', now() - n * interval '1 hour'
+FROM generate_series(1, 10000) n;
 INSERT INTO assets (id, workspace_id, storage_key, media_type, size_bytes)
 SELECT gen_random_uuid(), 'w0', 'assets/' || n, 'image/png', 1 FROM generate_series(1, 100) n
 """

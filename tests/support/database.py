@@ -110,6 +110,6 @@ class Database:
             "DELETE FROM generation_jobs; DELETE FROM assets; DELETE FROM products;"
             " DELETE FROM users; DELETE FROM api_keys; DELETE FROM workers;"
             " DELETE FROM idempotency_keys; DELETE FROM paused_providers;"
-            " DELETE FROM workspace_limits; DELETE FROM submission_windows;"
+            " DELETE FROM workspace_limits; DELETE FROM submission_windows; DELETE FROM audit;"
             " DELETE FROM workspaces WHERE id <> 'default'"
         )

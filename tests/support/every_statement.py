@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine
 
 from shared.access.api_keys import ApiKeyStore, UnknownKey
+from shared.access.audit import AuditStore
 from shared.errors import DarkroomError, TooManyOpenJobs, WorkerLost
 from shared.jobs.asset_store import AssetPage, AssetStore, NewAsset
 from shared.jobs.attempt_store import AttemptStore, KeptLease, StoredPreview
@@ -50,6 +51,7 @@ class EveryStatement:
         self._assets = AssetStore(engine)
         self._overview = Overview(engine)
         self._keys = ApiKeyStore(engine)
+        self._audit = AuditStore(engine)
         self._webhooks = WebhookStore(engine, allows_private=True)
         self._metrics = MetricStore(engine, "mock")
         self._outbox = Outbox(engine, lease_seconds=30, failing_seconds=100)
@@ -218,11 +220,15 @@ class EveryStatement:
         limits.resume("w4")
         limits.paused_providers()
         _key, text = self._keys.create("w4", "x", makes_workspace=True)
-        self._keys.find_workspace(text)
+        self._keys.find(text)
         self._keys.list("w4")
         self._keys.find_revoked(["k4", "k5"])
         with suppress(UnknownKey):
             self._keys.revoke("k4")
+        with suppress(UnknownKey), self._audit.noted("x", "revoke key", "key k4"):
+            self._keys.revoke("k4")
+        self._audit.list(100, before=10**9)
+        self._audit.forget(365, 100)
         self._rejected.list(100)
 
     def _send_webhooks(self) -> None:

@@ -235,11 +235,13 @@ def _answer_of_api(path: str) -> Mapping[str, Any]:
 
 def routes_table(_text: str) -> list[str]:
     """Return the table of all routes, as the OpenAPI document has them."""
-    lines = ["| route | what it does | answers |", "|---|---|---|"]
+    lines = ["| route | scopes | what it does | answers |", "|---|---|---|---|"]
     for path, operations in _answer_of_api("/openapi.json")["paths"].items():
         for method, operation in operations.items():
             answers = ", ".join(sorted(operation["responses"]))
-            lines.append(f"| `{method.upper()} {path}` | {operation['summary']} | {answers} |")
+            scopes = ", ".join(operation.get("security", [{}])[0].get("ApiKey", ()))
+            shown = f"{scopes} | {operation['summary']} | {answers}"
+            lines.append(f"| `{method.upper()} {path}` | {shown} |")
     return lines
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from shared.api.dependencies import ApiContext, Context, Workspace
+from shared.api.dependencies import ApiContext, Context, WorkspaceToRead, WorkspaceToSubmit
 from shared.api.openai.images_answer import AnswerWriter
 from shared.api.openai.images_exchange import JOB_HEADER, POLL_SECONDS, ImagesExchange
 from shared.api.openai.images_request import Wishes, read_edit, read_generation
@@ -27,7 +27,9 @@ router = APIRouter(include_in_schema=False)
 
 @router.post("/v1/images/generations")
 @router.post("/v1/images/generations/async")
-async def generate_images(request: Request, api: Context, workspace_id: Workspace) -> Response:
+async def generate_images(
+    request: Request, api: Context, workspace_id: WorkspaceToSubmit
+) -> Response:
     """Make images of a prompt."""
     asked = read_generation(await request.body())
     writer = _writer_of(request, api, asked.wishes)
@@ -38,7 +40,7 @@ async def generate_images(request: Request, api: Context, workspace_id: Workspac
 
 @router.post("/v1/images/edits")
 @router.post("/v1/images/edits/async")
-async def edit_image(request: Request, api: Context, workspace_id: Workspace) -> Response:
+async def edit_image(request: Request, api: Context, workspace_id: WorkspaceToSubmit) -> Response:
     """Make images of a prompt and a picture."""
     content_type = request.headers.get("content-type", "")
     async with api.uploads.receive(request, workspace_id) as upload:
@@ -57,7 +59,7 @@ async def get_task(
     request: Request,
     api: Context,
     task_id: UUID,
-    workspace_id: Workspace,
+    workspace_id: WorkspaceToRead,
     response_format: Annotated[ResponseFormat | None, Query()] = None,
 ) -> Response:
     """Return a job as a task; with its images once it has ended."""
@@ -70,14 +72,14 @@ async def get_task(
 
 
 @router.get("/v1/models")
-async def list_models(api: Context, workspace_id: Workspace) -> Response:
+async def list_models(api: Context, workspace_id: WorkspaceToRead) -> Response:
     """List the models that the workspace may ask for, the default one first."""
     models = await to_thread(_models_of, api, workspace_id)
     return JSONResponse({"object": "list", "data": models})
 
 
 @router.get("/v1/models/{model:path}")
-async def get_model(api: Context, model: str, workspace_id: Workspace) -> Response:
+async def get_model(api: Context, model: str, workspace_id: WorkspaceToRead) -> Response:
     """Return a model."""
     for found in await to_thread(_models_of, api, workspace_id):
         if found["id"] == model:

@@ -2,11 +2,12 @@
 
 from alembic import context
 
+from shared.jobs.access_tables import ApiKey
 from shared.jobs.migration import VERSION_TABLE, current_schema
 from shared.jobs.queue_tables import WorkerSlots
 from shared.jobs.webhook_tables import Webhook
 
-METADATA = {table.metadata for table in (WorkerSlots, Webhook)}
+METADATA = {table.metadata for table in (ApiKey, WorkerSlots, Webhook)}
 """One, that of their base: imported, a module adds its tables to it."""
 
 _connection = context.config.attributes["connection"]
