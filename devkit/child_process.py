@@ -95,8 +95,12 @@ class ChildProcess(ABC):
             ServiceUnavailable: It ended or did not answer in time.
         """
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while not self.answers():
-            if not self.is_running:
+        while True:
+            was_running = self.is_running
+            if self.answers():
+                return
+            # `answers` may start the next command once the one before has ended.
+            if not was_running and not self.is_running:
                 raise ServiceUnavailable(f"{self.name} did not start: {self.last_log_line()}")
             if time.monotonic() >= deadline:
                 raise ServiceUnavailable(

@@ -71,7 +71,7 @@ class RequestRates:
         if self._limit is None:
             return None
         count, seconds = self._count_in_redis(key_id) or self._count_here(key_id)
-        reset_seconds = max(1, math.ceil(seconds))
+        reset_seconds = min(max(1, math.ceil(seconds)), WINDOW_SECONDS)
         if count > self._limit:
             raise TooManyRequests(self._limit, reset_seconds)
         return RequestsLeft(self._limit, self._limit - count, reset_seconds)

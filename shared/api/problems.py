@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
@@ -108,6 +109,11 @@ def install_problems(app: FastAPI) -> None:
             # The framework names the methods of one route, of several with the same path.
             headers = {"Allow": ", ".join(_methods_of(app, request.scope))}
         return problem(next(codes, "invalid_request"), detail, headers=headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_leave(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+        # Only the log shows it: the client has left within its body.
+        return problem("invalid_request", "the body ends too early")
 
     @app.exception_handler(Exception)
     async def on_fault(_request: Request, _error: Exception) -> JSONResponse:
