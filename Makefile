@@ -18,7 +18,7 @@ LOCKS := requirements.lock requirements-dev.lock requirements-build.lock require
 requirements.lock := --all-extras --group setup pyproject.toml
 requirements-dev.lock := --all-extras --group setup --group dev -c requirements.lock pyproject.toml
 requirements-build.lock := --group build -c requirements.lock
-requirements-image.lock := --extra local --extra cloud --extra openai --group flower \
+requirements-image.lock := --extra local --extra cloud --extra openai --extra tracing --group flower \
 	-c requirements.lock pyproject.toml
 requirements-sam.lock := --group sam
 requirements-clients.lock := --group clients

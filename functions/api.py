@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from functions import foreign_events
 from functions.secret_settings import load_function_settings
+from shared import tracing
 from shared.access.stream_slots import StreamSlots, streams_on_sandboxes
 from shared.adapters.sqs_queue import SqsDispatcher
 from shared.api.app import create_app
@@ -73,4 +74,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Serve a request of API Gateway."""
     if not foreign_events.is_request(event):
         return foreign_events.reject(event)
-    return _serve(event, context)
+    try:
+        return _serve(event, context)
+    finally:
+        tracing.flush()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from functions import metrics
 from functions.container import build_container
-from shared import __version__
+from shared import __version__, tracing
 
 if TYPE_CHECKING:
     from shared.webhooks.sender import WebhookSender
@@ -42,8 +42,14 @@ def handler(event: Any, _context: Any) -> dict[str, int]:
     Raises:
         ServiceUnavailable: PostgreSQL cannot be reached; the next run sees to it.
     """
+    try:
+        return _do(event.get("work") if isinstance(event, Mapping) else None)
+    finally:
+        tracing.flush()
+
+
+def _do(work: object) -> dict[str, int]:
     services = container.services
-    work = event.get("work") if isinstance(event, Mapping) else None
     if work == "housekeeping":
         return services.deleter.tidy()
     if work == "webhooks":

@@ -14,6 +14,7 @@ import structlog
 from functions import foreign_events
 from functions.container import build_container
 from functions.lambda_context import LambdaContext
+from shared import tracing
 from shared.adapters.sqs_queue import ALARM
 from shared.deadline import Deadline
 from shared.errors import (
@@ -53,6 +54,7 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     finally:
         is_alarm = any(record["body"] == ALARM for record in event.get("Records", ()))
         container.services.releaser.release_or_leave(in_batches=not is_alarm)
+        tracing.flush()
 
 
 def _is_done(record: Mapping[str, Any], context: LambdaContext) -> bool:

@@ -19,6 +19,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from local.open_files import raise_open_files
 from local.worker.heartbeat import HeartbeatStep
 from local.worker.steps import SweepStep
+from shared import tracing
 from shared.adapters.celery_broker import (
     MAINTENANCE_QUEUE,
     QUEUES,
@@ -162,6 +163,11 @@ def _set_up_logging(**_options: Any) -> None:
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("celery.worker.request").setLevel(logging.CRITICAL)
+
+
+@signals.worker_process_shutdown.connect
+def _export_spans(**_options: Any) -> None:
+    tracing.flush()
 
 
 @signals.task_prerun.connect

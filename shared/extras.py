@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+import structlog
+
 from shared.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
 
 _BROUGHT_ALONG = {"botocore": "boto3", "billiard": "celery"}
 
@@ -30,6 +34,16 @@ def naming_extras() -> Iterator[None]:
         if _find_extra(error.name or "") is None:
             raise
         raise ConfigurationError(_describe(error.name or "")) from error
+
+
+@contextmanager
+def going_without(what: str) -> Iterator[None]:
+    """Log that something optional is left out where the package of its extra is missing."""
+    try:
+        with naming_extras():
+            yield
+    except ConfigurationError as error:
+        log.warning("left out", what=what, reason=str(error))
 
 
 def _describe(module: str) -> str:

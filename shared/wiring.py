@@ -14,17 +14,14 @@ from uuid import UUID
 from redis import Redis
 from sqlalchemy import Engine
 
+from shared import tracing
 from shared.breaker import Breaker
 from shared.database.session import create_pooled_engine, create_unpooled_engine
 from shared.deadline import MainThreadInterrupt
-from shared.events.connection import (
-    connect_redis,
-    refuse_cluster_mode,
-    reporting_unavailability,
-)
+from shared.events.connection import connect_redis, refuse_cluster_mode, reporting_unavailability
 from shared.events.event import FROM_THE_START, Event
 from shared.events.publisher import EventPublisher
-from shared.extras import naming_extras
+from shared.extras import going_without, naming_extras
 from shared.generation.announce import Announcer
 from shared.generation.charges import ChargePolicy
 from shared.generation.ending import AttemptEnding
@@ -90,6 +87,11 @@ class Services(AbstractContextManager["Services"]):
         self._image_store = image_store
         self._is_pooled = is_pooled
         self._threads = threads
+        if settings.otel_exporter_otlp_endpoint is not None:
+            with going_without("traces"):
+                from shared.adapters.open_telemetry import start_tracing
+
+                start_tracing(settings)
 
     def __exit__(self, *_error: object) -> None:
         self.close()
@@ -171,6 +173,7 @@ class Services(AbstractContextManager["Services"]):
 
     def close(self) -> None:
         """Close the connections that were made."""
+        tracing.flush()
         if "engine" in self.__dict__:
             self.engine.dispose()
         if "redis" in self.__dict__:
@@ -212,11 +215,7 @@ class Services(AbstractContextManager["Services"]):
     @cached_property
     def saved_images(self) -> SavedImages:
         """What completes jobs from images that were saved."""
-        return SavedImages(lambda: self.image_store, self._recovery)
-
-    @cached_property
-    def _recovery(self) -> RecoveryStore:
-        return RecoveryStore(self.engine)
+        return SavedImages(lambda: self.image_store, RecoveryStore(self.engine))
 
     @cached_property
     def submitter(self) -> "Submitter":
@@ -380,7 +379,7 @@ class Services(AbstractContextManager["Services"]):
         from shared.generation.sweep import Sweeper
 
         return Sweeper(
-            self._recovery,
+            RecoveryStore(self.engine),
             self.publisher,
             self.announcer,
             self.releaser,

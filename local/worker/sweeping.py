@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from local.metrics import start_metrics
-from shared import __version__
+from shared import __version__, tracing
 from shared.api.webhook_bodies import DeliveredJobs
 from shared.errors import DarkroomError, MalformedEnvelope, UnknownJob, one_line
 from shared.wiring import Services, process_owner
@@ -177,6 +177,7 @@ class SweepThreads:
             after_in_parent=self._gate.open,
             after_in_child=self._leave_to_parent,
         )
+        tracing.export_within(self._gate.working)
         for thread in self._threads:
             thread.start()
         start_metrics(self._services, around=self._gate.working)

@@ -76,6 +76,8 @@ def _guard(app: FastAPI, services: Services) -> OpenAIErrors | ListedOrigins:
             "Idempotency-Key",
             "Last-Event-ID",
             "Prefer",
+            "Traceparent",
+            "X-Request-Id",
         ],
         expose_headers=[
             "Location",

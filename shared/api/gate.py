@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -16,11 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from shared.access.trusted_networks import TrustedNetworks
 from shared.api.caller import CALLER, Caller
 from shared.api.problems import UNAVAILABLE, come_again, is_outage_of_events, problem
 from shared.api.quotas import quota_headers
+from shared.api.request_names import REQUEST_ID, note_response, request_id_of, request_span
 from shared.imaging.media_types import UPLOAD_MAX_BYTES, UPLOAD_MEDIA_TYPES
 from shared.settings import Settings
 
@@ -84,7 +87,17 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, _body_of(scope)[1])
+        headers = Headers(scope=scope)
+        exchange = _Exchange(receive, send, _body_of(scope)[1], request_id_of(headers))
+        with request_span(scope, headers) as span:
+            bound = bind_contextvars(request_id=exchange.request_id, **span.log_fields)
+            try:
+                await self._answer(scope, exchange)
+            finally:
+                note_response(span, scope, exchange.route, exchange.status)
+                reset_contextvars(**bound)
+
+    async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
             refusal = self._refuse(scope)
             if refusal is not None:
@@ -115,7 +128,10 @@ class Gate:
         """
         later: list[Later] = []
         scope = {**scope, LATER: later, CALLER: exchange.caller}
-        await self.app(scope, exchange.receive, exchange.send)
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        finally:
+            exchange.route = scope.get("route")
         if later:
             await later.pop()(exchange.receive, exchange.send)
 
@@ -168,11 +184,11 @@ class _Exchange:
     """One request and its response: counts the bytes received, and adds headers."""
 
     __slots__ = (
-        "_limit_bytes", "_receive", "_send", "caller", "has_started", "size_bytes", "started_at",
-        "status",
+        "_limit_bytes", "_receive", "_send", "caller", "has_started", "request_id", "route",
+        "size_bytes", "started_at", "status",
     )  # fmt: skip
 
-    def __init__(self, receive: Receive, send: Send, limit_bytes: int) -> None:
+    def __init__(self, receive: Receive, send: Send, limit_bytes: int, request_id: str) -> None:
         self._limit_bytes = limit_bytes
         self._receive = receive
         self._send = send
@@ -180,6 +196,8 @@ class _Exchange:
         self.has_started, self.status = False, 500
         self.size_bytes = 0
         self.caller = Caller()
+        self.request_id = request_id
+        self.route: Any = None
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -194,6 +212,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.has_started, self.status = True, message["status"]
             headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID] = self.request_id
             for name, value in DEFAULT_HEADERS.items():
                 headers.setdefault(name, value)
             if self.caller.quota is not None:
@@ -215,7 +234,9 @@ class ListedOrigins(CORSMiddleware):
         """Answer what a browser asks before it sends the request of a page."""
         if not self.is_allowed_origin(request_headers["origin"]):
             log_unlisted(request_headers["origin"])
-        return super().preflight_response(request_headers)
+        response = super().preflight_response(request_headers)
+        response.headers[REQUEST_ID] = request_id_of(request_headers)
+        return response
 
 
 def _body_of(scope: Scope) -> tuple[tuple[str, ...], int]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from shared import tracing
 from shared.deadline import Deadline, shielded
 from shared.errors import (
     AttemptError,
@@ -124,7 +125,11 @@ class RunningAttempt:
         """
         claim = self.claim
         save = partial(self.image_store.save, claim.job_id, claim.attempt, image)
-        with shielded():
+        attributes = {
+            "darkroom.image.position": image.position,
+            "darkroom.image.size_bytes": len(image.data),
+        }
+        with shielded(), tracing.span("save image", attributes=attributes):
             self.saved[image.position] = self.repeat(save)
 
     def repeat(self, call: Callable[[], T]) -> T:

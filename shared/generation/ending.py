@@ -6,6 +6,7 @@ The sweep and a cancel end jobs, too: every end passes `shared.generation.announ
 
 import structlog
 
+from shared import tracing
 from shared.errors import (
     ChargeUnknown,
     DarkroomError,
@@ -67,6 +68,7 @@ class AttemptEnding:
     def settle(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
         """Record an error: another attempt, the images that there are, or the end."""
         attempt.note_error(error)
+        tracing.current().fail(error.code)
         log.warning("attempt failed", code=error.code, reason=one_line(str(error)))
         try:
             if error.retryable and not attempt.claim.is_last and not attempt.is_whole:

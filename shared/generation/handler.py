@@ -6,13 +6,15 @@ called by the Celery task and by the Lambda handler, in the main thread of a pro
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
+from shared import tracing
 from shared.deadline import Deadline, interruptible, shielded
 from shared.errors import (
     DarkroomError,
@@ -40,6 +42,7 @@ from shared.imaging.store import ImageStore
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import Claim, ClaimRefused, EarlierCalls
 from shared.status import PREPARING, SAVING, STARTING
+from shared.tracing import JobTrace, Span
 
 _NETWORK_ERRORS = (ConnectionError, TimeoutError, socket.gaierror)
 """Other errors of the system, such as a full disk, are no fault of the provider."""
@@ -89,10 +92,11 @@ class GenerationHandler:
                 log.info("nothing to run", reason=claim.reason)
                 is_early = claim.reason == "not_due"
                 return RetryAfter(claim.due_in_seconds) if is_early else NothingToDo(claim.reason)
-            with bound_contextvars(task_id=claim.task_id, attempt=claim.attempt):
+            with _attempt_span(claim) as span, bound_contextvars(**_ids_of(claim, span)):
                 started_at = time.monotonic()
                 log.info("attempt started", max_attempts=claim.max_attempts)
                 outcome = self._run(claim, deadline)
+                span.note({"darkroom.outcome": outcome.name})
                 seconds = round(time.monotonic() - started_at, 3)
                 log.info("attempt ended", outcome=outcome.name, seconds=seconds)
             if self.bills is not None:
@@ -151,7 +155,7 @@ class GenerationHandler:
             reference = self._load_reference(attempt, claim.source_asset_id)
         # Servers may have been waited for: past the deadline there is no call, and so no bill.
         deadline.check()
-        with interruptible():
+        with _call_span(model), interruptible():
             attempt.is_sent, attempt.charge_state = True, self._open_charge(model)
             answer = self.images.process_generation(
                 claim.job_id,
@@ -208,6 +212,32 @@ class GenerationHandler:
             return ProviderUnavailable(f"Network error ({type(error).__name__})")
         log.exception("attempt broke", exc_info=error)
         return UnexpectedError(f"Internal error ({type(error).__name__})")
+
+
+def _attempt_span(claim: Claim) -> AbstractContextManager[Span]:
+    trace = JobTrace(claim.job_id, claim.traceparent)
+    attributes = {
+        **tracing.job_attributes(claim.job_id, "process"),
+        "darkroom.attempt": claim.attempt,
+    }
+    place = trace.place_of(claim.token)
+    return tracing.span(f"process {tracing.DESTINATION}", "consumer", attributes, place)
+
+
+def _call_span(model: OfferedModel) -> AbstractContextManager[Span]:
+    attributes = {
+        "gen_ai.operation.name": "generate_content",
+        "gen_ai.output.type": "image",
+        "gen_ai.provider.name": model.provider,
+        "gen_ai.request.model": model.name,
+    }
+    return tracing.span(f"generate_content {model.name}", "client", attributes)
+
+
+def _ids_of(claim: Claim, span: Span) -> Mapping[str, str | int]:
+    """Return what stands in every line of an attempt."""
+    request = {} if claim.request_id is None else {"request_id": claim.request_id}
+    return {"task_id": claim.task_id, "attempt": claim.attempt, **request, **span.log_fields}
 
 
 def _idempotency_key(attempt: RunningAttempt, earlier: EarlierCalls) -> str:

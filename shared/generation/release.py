@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from shared import tracing
 from shared.breaker import Breaker
 from shared.errors import ServiceUnavailable
 from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.release_store import BATCH, ReleasedJob, ReleaseRules, ReleaseStore
+from shared.tracing import JobTrace
 
 LOST_AFTER_SECONDS = 2.0
 """An envelope may take so long from the commit of its row to its claim."""
@@ -84,7 +86,7 @@ class Releaser:
                 self._withdraw(jobs[number:])
                 return number
             try:
-                self._dispatcher.dispatch(job.job_id, job.envelope_id)
+                self._dispatch(job)
             except ServiceUnavailable as error:
                 self._breaker.open()
                 log.warning("not dispatched", job_id=str(job.job_id), reason=str(error))
@@ -123,6 +125,12 @@ class Releaser:
                 send_alarm(max(seconds, 0.0))
         except ServiceUnavailable as error:
             log.warning("retry left to the sweep", reason=str(error))
+
+    def _dispatch(self, job: ReleasedJob) -> None:
+        place = JobTrace(job.job_id, job.traceparent).place
+        attributes = tracing.job_attributes(job.job_id, "send")
+        with tracing.span(f"send {tracing.DESTINATION}", "producer", attributes, place):
+            self._dispatcher.dispatch(job.job_id, job.envelope_id)
 
     def _withdraw(self, jobs: Sequence[ReleasedJob]) -> None:
         try:

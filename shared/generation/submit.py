@@ -4,12 +4,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from structlog.contextvars import get_contextvars
+
+from shared import tracing
 from shared.errors import JobRuns
 from shared.events.publisher import EventPublisher
 from shared.generation.release import Releaser
 from shared.imaging.models import Models, OfferedModel
 from shared.jobs.job_store import Accepted, JobStore, NewJob, Terms
 from shared.jobs.model import Job, Priority
+from shared.tracing import DESTINATION, JobTrace, Place, job_attributes
 from shared.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
@@ -75,10 +79,20 @@ class Submitter:
         job = self._jobs.get(job_id, workspace_id)
         if not job.status.is_terminal:
             raise JobRuns(job_id)
-        return self._accept(self._again(job), terms)
+        return self._accept(self._again(job), terms, retried=job)
 
-    def _accept(self, new: NewJob, terms: Terms) -> Accepted:
-        terms = replace(terms, release=self._releaser.rules_now)
+    def _accept(self, new: NewJob, terms: Terms, retried: Job | None = None) -> Accepted:
+        """Accept a job whose row names this span, so that every process continues its trace."""
+        links = () if retried is None else (_trace_of(retried).attempt(retried.lease_token),)
+        place = Place(tracing.current().traceparent, links=links)
+        with tracing.span(f"create {DESTINATION}", "producer", place=place) as span:
+            request_id = get_contextvars().get("request_id")
+            named = replace(new, traceparent=span.traceparent, request_id=request_id)
+            accepted = self._accept_named(named, replace(terms, release=self._releaser.rules_now))
+            span.note(job_attributes(accepted.job.id, "create"))
+            return accepted
+
+    def _accept_named(self, new: NewJob, terms: Terms) -> Accepted:
         accepted = self._jobs.accept(new, terms)
         if accepted.is_new:
             # Published before the envelope is sent, so that no worker's event can come first.
@@ -139,3 +153,7 @@ class Submitter:
             webhook_url=request.webhook_url,
             webhook_events=request.webhook_events,
         )
+
+
+def _trace_of(job: Job) -> JobTrace:
+    return JobTrace(job.id, job.traceparent)

@@ -125,6 +125,8 @@ class AttemptStore:
             None if row.source_asset_id is None else UUID(str(row.source_asset_id)),
             time_limit_seconds,
             row.model,
+            row.traceparent,
+            row.request_id,
         )
 
     def earlier_calls(self, claim: Claim) -> EarlierCalls:

@@ -48,6 +48,8 @@ class NewJob:
         start_within_seconds: The job is cancelled unless it has started by then; None: never.
         webhook_url: What receives `webhook_events` of this job alone.
         retry_of: The job that this one retries.
+        traceparent: What names the submission in traces.
+        request_id: Of the HTTP request that submits the job.
     """
 
     workspace_id: str
@@ -63,6 +65,8 @@ class NewJob:
     webhook_url: str | None = None
     webhook_events: Sequence[str] = ()
     retry_of: UUID | None = None
+    traceparent: str | None = None
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +313,7 @@ class JobStore:
 def _accepted(row: Any) -> Accepted:
     job = job_of(row)
     is_out = row.dispatched_at is not None
-    envelope = ReleasedJob(job.id, row.envelope_id) if is_out else None
+    envelope = ReleasedJob(job.id, row.envelope_id, job.traceparent) if is_out else None
     return Accepted(job, True, envelope, quotas_of(row))
 
 
@@ -363,6 +367,8 @@ def _columns_of(new: NewJob) -> dict[str, Any]:
         "start_within_seconds": new.start_within_seconds,
         "message": QUEUED.message,
         "retry_of": new.retry_of and str(new.retry_of),
+        "traceparent": new.traceparent,
+        "request_id": new.request_id,
         "webhook_url": new.webhook_url,
         "webhook_events": list(new.webhook_events) if new.webhook_url else None,
     }

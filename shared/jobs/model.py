@@ -52,6 +52,7 @@ class Job:
     retry_of: UUID | None = None
     webhook_url: str | None = None
     webhook_events: Sequence[str] | None = None
+    traceparent: str | None = None
 
     @property
     def step(self) -> Step:
@@ -163,6 +164,8 @@ class Claim:
         source_asset_id: The reference picture of the images.
         time_limit_seconds: From the claim on; then the process is killed.
         model: Which makes the images; None: the default one.
+        traceparent: What names the job's submission in traces; None where those were off.
+        request_id: Of the HTTP request that submitted the job.
     """
 
     job_id: UUID
@@ -174,6 +177,8 @@ class Claim:
     source_asset_id: UUID | None = None
     time_limit_seconds: float = math.inf
     model: str | None = None
+    traceparent: str | None = None
+    request_id: str | None = None
 
     @property
     def is_last(self) -> bool:

@@ -57,10 +57,12 @@ class ReleasedJob:
 
     Attributes:
         envelope_id: Of this envelope alone; Celery's id of the message.
+        traceparent: What names the job's submission in traces.
     """
 
     job_id: UUID
     envelope_id: str
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class ReleaseStore:
             rows = self._run.together(("lock_release", "release_jobs"), scan)
             self._scanned_to = rows[0].scanned_to or ""
             found = [
-                ReleasedJob(UUID(str(row.id)), row.envelope_id)
+                ReleasedJob(UUID(str(row.id)), row.envelope_id, row.traceparent)
                 for row in rows
                 if row.id is not None
             ]

@@ -188,8 +188,7 @@ class GenerationJob(Base):
         # Without `lease_until`: a lease is extended without touching an index.
         _index("running", "time_limit_at", where="status = 'PROCESSING'"),
         _index(
-            "fresh",
-            *("workspace_id", "priority DESC", "created_at", "id"),
+            *("fresh", "workspace_id", "priority DESC", "created_at", "id"),
             where=f"{_WAITS} AND next_attempt_at IS NULL",
         ),
         _index("due", "next_attempt_at", where=f"{_WAITS} AND next_attempt_at IS NOT NULL"),
@@ -210,9 +209,7 @@ class GenerationJob(Base):
         _index("open", "workspace_id", where="status IN ('PENDING', 'PROCESSING')"),
         _index("failed", "finished_at", "id", where="status = 'FAILED'"),
         _index(
-            "envelope_id",
-            "envelope_id",
-            where="finished_at IS NULL AND envelope_id IS NOT NULL",
+            "envelope_id", "envelope_id", where="finished_at IS NULL AND envelope_id IS NOT NULL"
         ),
         Index(None, "workspace_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
     )
@@ -254,6 +251,8 @@ class GenerationJob(Base):
     retry_of: Mapped[UUID | None]
     webhook_url: Mapped[str | None] = mapped_column(String(2048))
     webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(String(_ID_CHARS)))
+    traceparent: Mapped[str | None] = mapped_column(String(_ID_CHARS))
+    request_id: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
     announced_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]

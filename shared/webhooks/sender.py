@@ -17,13 +17,15 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import httpx
 import structlog
 
-from shared import __version__
+from shared import __version__, tracing
 from shared.addresses import AddressRefused, find_address
 from shared.errors import ServiceUnavailable
+from shared.tracing import JobTrace
 from shared.webhooks.outbox import Answer, DueDelivery, Outbox
 from shared.webhooks.signing import signed_headers
 
@@ -192,15 +194,23 @@ class WebhookSender:
         address = await loop.run_in_executor(run.names, find)
         message_id = f"msg_{delivery.id.hex}"
         headers = signed_headers(message_id, int(time.time()), body, delivery.secrets)
-        async with run.client.stream(
-            "POST",
-            url.copy_with(host=address),
-            content=body,
-            headers={**headers, "Host": urlsplit(delivery.address).netloc},
-            extensions={"sni_hostname": url.host},
-        ) as response:
-            # Its body is of no interest.
-            return _answer_of(response)
+        headers["Host"] = urlsplit(delivery.address).netloc
+        with _delivery_span(delivery, url.host, port) as span:
+            if span.traceparent is not None:
+                headers["traceparent"] = span.traceparent
+            async with run.client.stream(
+                "POST",
+                url.copy_with(host=address),
+                content=body,
+                headers=headers,
+                extensions={"sni_hostname": url.host},
+            ) as response:
+                # Its body is of no interest.
+                answer = _answer_of(response)
+            span.note({"http.response.status_code": answer.status_code})
+            if answer.error is not None:
+                span.fail(str(answer.status_code))
+            return answer
 
     def _body_of(self, delivery: DueDelivery) -> bytes:
         data = dict(self._show(delivery))
@@ -235,6 +245,23 @@ class WebhookSender:
         seconds = self._rules.delays[delivery.tries - 1]
         seconds *= random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
         return max(seconds, min(answer.retry_after_seconds, DAY_SECONDS))
+
+
+def _delivery_span(
+    delivery: DueDelivery, host: str, port: int
+) -> AbstractContextManager[tracing.Span]:
+    # Not the address: the path of one may be a secret.
+    attributes = {
+        "http.request.method": "POST",
+        "http.request.resend_count": delivery.tries - 1 or None,
+        "server.address": host,
+        "server.port": port,
+        "darkroom.job.id": str(delivery.job["id"]),
+        "darkroom.webhook.event": delivery.event,
+    }
+    # An event that an earlier version wrote has no traceparent.
+    trace = JobTrace(UUID(str(delivery.job["id"])), delivery.job.get("traceparent"))
+    return tracing.span("POST", "client", attributes, trace.place)
 
 
 def _answer_of(response: httpx.Response) -> Answer:

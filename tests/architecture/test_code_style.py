@@ -33,6 +33,8 @@ BLIND_EXCEPTS = {
     ("shared/imaging/pictures.py", "Exception"): "decoders of foreign bytes raise anything",
     ("shared/generation/sweep.py", "Exception"): "one broken job must not keep the others",
     ("shared/webhooks/sender.py", "Exception"): "one broken delivery must not stop the others",
+    ("shared/adapters/open_telemetry.py", "Exception"): "an extra never fails its job",
+    ("shared/adapters/open_telemetry.py", "BaseException"): "marks the span, and raises on",
     ("shared/events/background.py", "Exception"): "a background task begins anew",
     ("shared/events/topics.py", "Exception"): "one broken follower must not keep the others",
     ("functions/worker.py", "Exception"): "one broken record must not fail its batch",

@@ -64,6 +64,27 @@ def test_no_function_loads_a_provider_before_it_is_used(function: str) -> None:
     assert not loaded & {"openai", "httpx", "httpx2", "PIL", "shared.imaging.mock_print"}
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import functions.worker as f; f.jobs",
+        "import functions.reaper as f; f.sender()",
+        "import functions.api",
+        "import functions.migrate",
+        "import local.worker.tasks, local.worker.sweeping as s, local.worker.memory as m;"
+        " m.load_job_code(local.worker.tasks.settings)",
+        "import local.web.serve as s; from shared.settings import load_settings;"
+        " s.Api(load_settings())",
+    ],
+)
+def test_no_process_loads_opentelemetry_unless_it_is_on(statement: str) -> None:
+    """Except for its names, which FastAPI imports by itself."""
+    loaded = modules_after(statement, **SERVERS, **AWS, API_PORT="0")
+    by_fastapi = modules_after("import fastapi") if "fastapi" in loaded else set()
+    assert {name for name in loaded - by_fastapi if name.startswith("opentelemetry")} == set()
+    assert "opentelemetry.sdk" not in loaded
+
+
 def test_shared_names_no_runtime_not_even_in_a_string() -> None:
     """What both runtimes build on must not change when one of them does."""
     name = re.compile(r"\b(local|functions|cli|devkit)\.[a-z_]")

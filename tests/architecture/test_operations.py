@@ -33,6 +33,7 @@ ALERTS = {
 OF_OTHERS = {
     *("AWS_REGION", "AWS_DEFAULT_REGION", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"),
     *("CREATE_FAILED", "ROLLBACK_FAILED", "REDISCLI_AUTH"),
+    *("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER"),
     *(
         "MaxAllocatedStorage",
         "AmazonSSMManagedInstanceCore",
@@ -42,7 +43,7 @@ OF_OTHERS = {
         *("DatabaseMemoryUsagePercentage",),
     ),
 }
-"""Names of AWS, of its properties, and of redis-cli."""
+"""Names of AWS, of its properties, of redis-cli, and of OpenTelemetry's SDK."""
 
 NOT_IN_A_ROW = {"lease_lost"}
 """Codes that no row holds: another attempt owns the job."""

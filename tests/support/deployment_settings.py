@@ -14,6 +14,7 @@ FOREIGN = (
     "CELERY_",
     "FLOWER_",
     "MALLOC_",
+    "OTEL_",
     "PYTHON",
     "TZ",
     "TMPDIR",

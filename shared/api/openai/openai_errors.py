@@ -10,12 +10,10 @@ import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
 
 from shared.api.gate import Gate
 from shared.api.problems import MEDIA_TYPE
@@ -136,17 +134,14 @@ class OpenAIErrors:
         return self.app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = f"req_{uuid4().hex}"
         start: Message | None = None
         body = bytearray()
 
         async def translate(message: Message) -> None:
             nonlocal start
-            if message["type"] == "http.response.start":
-                MutableHeaders(raw=message["headers"])["x-request-id"] = request_id
-                if Headers(raw=message["headers"]).get("content-type") == MEDIA_TYPE:
-                    start = message
-                    return
+            if message["type"] == "http.response.start" and _is_problem(message):
+                start = message
+                return
             if start is None:
                 await send(message)
                 return
@@ -158,5 +153,8 @@ class OpenAIErrors:
                 await error.as_response(kept)(scope, receive, send)
 
         scope.setdefault(RECEIVED_AT, time.time())
-        with bound_contextvars(request_id=request_id):
-            await self.app(scope, receive, translate)
+        await self.app(scope, receive, translate)
+
+
+def _is_problem(start: Message) -> bool:
+    return Headers(raw=start["headers"]).get("content-type") == MEDIA_TYPE

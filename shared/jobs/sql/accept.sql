@@ -64,7 +64,7 @@ WITH limits AS (
     INSERT INTO generation_jobs (
         id, task_id, workspace_id, user_id, product_id, source_asset_id, params, max_attempts,
         priority, start_by, message, dispatched_at, dispatches, released_to, envelope_id,
-        webhook_url, webhook_events, retry_of, provider, model
+        webhook_url, webhook_events, retry_of, provider, model, traceparent, request_id
     )
     SELECT %(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s,
         %(source_asset_id)s::uuid, %(params)s::jsonb, %(max_attempts)s, %(priority)s,
@@ -73,7 +73,7 @@ WITH limits AS (
         CASE WHEN released.now THEN %(runtime)s END,
         CASE WHEN released.now THEN %(envelope_id)s END,
         %(webhook_url)s, %(webhook_events)s::varchar[], %(retry_of)s::uuid,
-        %(job_provider)s, %(job_model)s
+        %(job_provider)s, %(job_model)s, %(traceparent)s, %(request_id)s
     FROM admitted CROSS JOIN released
     WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING *

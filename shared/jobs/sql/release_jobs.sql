@@ -65,12 +65,12 @@ WITH RECURSIVE room AS (
         dispatched_at = now(), dispatches = dispatches + 1, released_to = %(runtime)s,
         envelope_id = gen_random_uuid()::text
     WHERE id IN (SELECT id FROM taken)
-    RETURNING id, envelope_id
+    RETURNING id, envelope_id, traceparent
 )
-SELECT sent.id, sent.envelope_id, (
+SELECT sent.id, sent.envelope_id, sent.traceparent, (
         SELECT max(workspace_id) FROM waiting_workspaces HAVING max(number) >= %(workspaces)s
     ) AS scanned_to
 FROM (SELECT) one LEFT JOIN (
-    SELECT released.id, released.envelope_id, place FROM released JOIN taken USING (id)
+    SELECT released.*, place FROM released JOIN taken USING (id)
 ) sent ON true
 ORDER BY place
