@@ -5,6 +5,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT is set; `shared.adapters.open_telemetry` then makes 
 A span never fails or delays the work that it describes.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ FLUSH_SECONDS = 1.0
 
 DESTINATION = "image_generation"
 """The queue of jobs, by one name in both runtimes."""
+
+
+_REQUEST_ID = re.compile(r"[\w.:;,=/+@-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,11 @@ def flush(seconds: float = FLUSH_SECONDS) -> None:
 def export_within(around: AroundExport) -> None:
     """Enter a context for the length of each export in this process."""
     _tracer.around_export = around
+
+
+def fit_request_id(given: object) -> str | None:
+    """Return the id of a request as it was given; None if it does not fit into a row and a line."""
+    return given if isinstance(given, str) and _REQUEST_ID.fullmatch(given) else None
 
 
 def job_attributes(job_id: UUID, operation: Literal["create", "send", "process"]) -> Attributes:

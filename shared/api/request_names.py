@@ -1,6 +1,5 @@
 """What names a request: its id, for its answer and every line of its log, and its span."""
 
-import re
 from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
@@ -9,19 +8,16 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from shared import tracing
-from shared.tracing import Place, Span
+from shared.tracing import Place, Span, fit_request_id
 
 REQUEST_ID = "x-request-id"
-
-_REQUEST_ID = re.compile(r"[\w.:;,=/+@-]{1,128}", re.ASCII)
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 
 
 def request_id_of(headers: Headers) -> str:
     """Return the id that a client gave its request; a new one if it gave none, or no fit one."""
-    given = headers.get(REQUEST_ID, "")
-    return given if _REQUEST_ID.fullmatch(given) else f"req_{uuid4().hex}"
+    return fit_request_id(headers.get(REQUEST_ID)) or f"req_{uuid4().hex}"
 
 
 def request_span(scope: Scope, headers: Headers) -> AbstractContextManager[Span]:

@@ -13,7 +13,7 @@ from shared.generation.release import Releaser
 from shared.imaging.models import Models, OfferedModel
 from shared.jobs.job_store import Accepted, JobStore, NewJob, Terms
 from shared.jobs.model import Job, Priority
-from shared.tracing import DESTINATION, JobTrace, Place, job_attributes
+from shared.tracing import DESTINATION, JobTrace, Place, fit_request_id, job_attributes
 from shared.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Submitter:
         links = () if retried is None else (_trace_of(retried).attempt(retried.lease_token),)
         place = Place(tracing.current().traceparent, links=links)
         with tracing.span(f"create {DESTINATION}", "producer", place=place) as span:
-            request_id = get_contextvars().get("request_id")
+            request_id = fit_request_id(get_contextvars().get("request_id"))
             named = replace(new, traceparent=span.traceparent, request_id=request_id)
             accepted = self._accept_named(named, replace(terms, release=self._releaser.rules_now))
             span.note(job_attributes(accepted.job.id, "create"))
