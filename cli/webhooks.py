@@ -60,9 +60,8 @@ def list_webhooks(
 ) -> None:
     """List the webhooks, oldest first. One without a URL signs what requests ask for."""
     with _store() as store:
-        rows = [_row_of(webhook) for webhook in store.list(workspace)]
-    found = [row for row in rows if not is_failing or row["state"] != "working"]
-    say_rows(found, _COLUMNS, is_json=is_json)
+        found = (store.list_failing if is_failing else store.list)(workspace)
+    say_rows([_row_of(webhook) for webhook in found], _COLUMNS, is_json=is_json)
 
 
 @webhooks_app.command("deliveries")

@@ -15,6 +15,7 @@ from shared.api.documentation import DESCRIPTION, TAGS, install_document, operat
 from shared.api.gate import Gate, ListedOrigins
 from shared.api.openai import images_routes
 from shared.api.openai.openai_errors import OpenAIErrors
+from shared.api.operator import operator_routes
 from shared.api.problems import install_problems
 from shared.api.sse import EventDelivery
 from shared.wiring import Services
@@ -26,6 +27,7 @@ _ROUTES = (
     asset_routes,
     picture_routes,
     webhook_routes,
+    operator_routes,
     service_routes,
     page_routes,
     images_routes,

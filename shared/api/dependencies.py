@@ -19,6 +19,7 @@ from shared.access.api_keys import KEY_PREFIX, Unauthorized
 from shared.access.request_rates import WINDOW_SECONDS, RequestRates, TooManyRequests
 from shared.access.scopes import OWN_SCOPES, Scope
 from shared.api.caller import Caller, caller_of
+from shared.api.operator.operator_overview import OverviewReader
 from shared.api.presenter import Presenter
 from shared.api.sse import EventDelivery
 from shared.api.uploads import Uploads
@@ -39,6 +40,7 @@ class ApiContext:
         self.presenter = Presenter(services.settings)
         self.rates = RequestRates(services.redis, services.settings.max_requests_per_minute)
         self.uploads = Uploads()
+        self.overview = OverviewReader(services)
 
 
 async def get_context(request: Request) -> ApiContext:
@@ -92,6 +94,8 @@ WorkspaceToRead = Annotated[str, Security(find_workspace, scopes=[Scope.READ])]
 WorkspaceToCancel = Annotated[str, Security(find_workspace, scopes=[Scope.CANCEL])]
 WorkspaceToManage = Annotated[str, Security(find_workspace, scopes=list(OWN_SCOPES))]
 """For what would give the holder of one scope more than that: a webhook gets all jobs."""
+WorkspaceOfOperator = Annotated[str, Security(find_workspace, scopes=[Scope.ADMIN])]
+"""What its routes show is of all workspaces."""
 
 
 async def refuse_unknown_parameters(request: Request, api: Context) -> None:

@@ -31,6 +31,7 @@ TAGS = [
     {"name": "assets", "description": "Uploaded pictures, which jobs use as references."},
     {"name": "images", "description": "The pictures of jobs, and previews of them."},
     {"name": "webhooks", "description": "Who learns of events of jobs, and what was delivered."},
+    {"name": "operator", "description": "All workspaces, for keys with the scope `admin`."},
     {"name": "service", "description": "Options of a request, and the health of the service."},
 ]
 
@@ -183,7 +184,7 @@ def _adapt_schemas(schemas: dict[str, Any]) -> None:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     # Generators of clients take a property with a default for one that is always there.
-    for name in ("ImageOrder", "WebhookOrder", "WebhookChangeOrder"):
+    for name in ("ImageOrder", "WebhookOrder", "WebhookChangeOrder", "WorkspaceOrder"):
         for field in schemas[name]["properties"].values():
             default = field.pop("default", None)
             if default not in (None, {}):
@@ -205,7 +206,9 @@ def _add_examples(paths: dict[str, Any]) -> None:
     jobs = example_jobs()
     page = _EXAMPLES["page"] | {"items": [jobs["completed"]]}
     asset_page = {"items": [_EXAMPLES["asset"]], "next_cursor": None}
-    bodies = _EXAMPLES | jobs | {"page": page, "asset_page": asset_page}
+    operator_job = _EXAMPLES["operator_job"] | {"job": jobs["completed"]}
+    pages = {"page": page, "asset_page": asset_page, "operator_job": operator_job}
+    bodies = _EXAMPLES | jobs | pages
     operations = (operation for path in paths.values() for operation in path.values())
     for operation in operations:
         for response in operation["responses"].values():

@@ -77,6 +77,14 @@ class EventFollower:
             if events or time.monotonic() >= until:
                 return events
 
+    def read(self, job: Job, after_id: str) -> list[Event]:
+        """Return the first events after the given one that the stream has.
+
+        Raises:
+            ServiceUnavailable: Redis cannot be reached.
+        """
+        return self._reader.read(job.task_id, after_id)
+
     def find_rest(self, job: Job, after_id: str) -> list[Event]:
         """Return the remaining events of a job that has ended; none while it runs.
 

@@ -1,6 +1,7 @@
 """What operators ask of all workspaces: who waits, who works, what fails, what it costs.
 
-Read by the commands of operators; one statement for each question, in any runtime.
+Read by the commands of operators and by the operator page; one statement for each question, in any
+runtime. The page asks every few seconds, so it bounds what a statement may look at.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,12 @@ STUCK_SECONDS = 120.0
 STUCK_MAX = 100
 PAGE = 500
 
+ROWS_MAX = 20_000
+"""The newest rows that the page's numbers are counted in."""
+
+THROUGHPUT_SECONDS = 30 * 60.0
+HEALTH_SECONDS = 15 * 60.0
+
 Rows = list[Mapping[str, Any]]
 
 
@@ -32,13 +39,30 @@ class Overview:
         """Return the open jobs of each workspace that has any, the most first."""
         return _rows(self._run("show_queue", {}))
 
-    def workers(self) -> Rows:
-        """Return the workers of both runtimes, those that count first."""
-        return _rows(self._run("list_workers", {}))
+    def running(self, limit: int) -> Rows:
+        """Return running jobs, the longest first."""
+        return _rows(self._run("list_running", {"limit": limit}))
 
-    def failures(self, seconds: float, by: Sequence[str]) -> Rows:
-        """Return how many jobs have failed within so many seconds, by some of FAILURE_GROUPS."""
-        rows = _rows(self._run("count_failures", {"seconds": seconds, "by": list(by)}))
+    def throughput(self) -> Rows:
+        """Return how many jobs have ended in each of the last minutes that has any."""
+        given = {"seconds": THROUGHPUT_SECONDS, "limit": ROWS_MAX}
+        return _rows(self._run("count_by_minute", given))
+
+    def health(self) -> Rows:
+        """Return how the newest attempts of each provider have ended."""
+        return _rows(self._run("sum_health", {"seconds": HEALTH_SECONDS, "limit": ROWS_MAX}))
+
+    def workers(self, limit: int | None = None) -> Rows:
+        """Return the workers of both runtimes, those that count first."""
+        return _rows(self._run("list_workers", {"limit": limit}))
+
+    def failures(self, seconds: float, by: Sequence[str], limit: int | None = None) -> Rows:
+        """Return how many jobs have failed within so many seconds, by some of FAILURE_GROUPS.
+
+        With a limit, only so many of the newest are counted.
+        """
+        given = {"seconds": seconds, "by": list(by), "limit": limit}
+        rows = _rows(self._run("count_failures", given))
         return _without(rows, set(FAILURE_GROUPS) - set(by))
 
     def failed(

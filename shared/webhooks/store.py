@@ -107,9 +107,18 @@ class WebhookStore:
 
     def list(
         self, workspace_id: str | None = None, webhook_id: UUID | None = None
-    ) -> list[Webhook]:
+    ) -> Sequence[Webhook]:
         """Return the webhooks of a workspace, or of all, oldest first; with an id, only that."""
-        parameters = {"workspace_id": workspace_id, "id": webhook_id and str(webhook_id)}
+        return self._list(workspace_id=workspace_id, id=webhook_id and str(webhook_id))
+
+    def list_failing(
+        self, workspace_id: str | None = None, limit: int | None = None
+    ) -> Sequence[Webhook]:
+        """Return the webhooks of a workspace, or of all, that fail or are disabled."""
+        return self._list(workspace_id=workspace_id, is_failing=True, limit=limit)
+
+    def _list(self, **filters: Any) -> Sequence[Webhook]:
+        parameters = {**dict.fromkeys(("workspace_id", "id", "is_failing", "limit")), **filters}
         return [_webhook_of(row) for row in self._run("list_webhooks", parameters)]
 
     def get(self, workspace_id: str, webhook_id: UUID) -> Webhook:

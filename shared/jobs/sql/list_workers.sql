@@ -2,3 +2,4 @@
 SELECT owner, runtime, slots, version, started_at, seen_at, expires_at > now() AS is_counted
 FROM workers
 ORDER BY expires_at > now() DESC, runtime, owner
+LIMIT %(limit)s

@@ -23,6 +23,8 @@ OPERATIONS = """
     listOptions getHealth getReadiness
     createWebhook listWebhooks getWebhook changeWebhook deleteWebhook listDeliveries resendDelivery
     retryGeneration
+    getOverview listCosts listJobsOfWorkspace getAnyJob cancelAnyJob retryAnyJob
+    getWorkspaceLimits changeWorkspace changeProvider listAudit
 """
 """Names of functions in generated clients: they never change."""
 
