@@ -56,16 +56,6 @@ def held_slots(runtime: Runtime, count: int) -> Iterator[None]:
         runtime.redis_client.delete(key)
 
 
-def warm(api: Api) -> None:
-    """Let as many requests be served at once as a test will have.
-
-    On a busy machine a Lambda sandbox may take longer to start than a wait lasts.
-    """
-    with ThreadPoolExecutor(STREAMS + 1) as threads:
-        answers = list(threads.map(http_get, [f"{api.url}/v1/generations"] * 20 * (STREAMS + 1)))
-    assert {answer.status_code for answer in answers} == {200}
-
-
 def events_of(api: Api, job: dict[str, Any]) -> str:
     """Return the address of a job's events, without its token."""
     return f"{api.url}{job['urls']['self']}/events"
@@ -79,7 +69,7 @@ def wait_for(threads: ThreadPoolExecutor, api: Api, job: dict[str, Any]) -> Futu
 def test_waits_count_as_streams(runtime: Runtime) -> None:
     """A stream beyond the limit is to come again; the wait of a submission is not applied."""
     api = runtime.open_api
-    warm(api)
+    api.warm(STREAMS + 1)
     with background() as threads, runtime.paused():
         jobs = [api.submit("a mug") for _ in range(STREAMS)]
         waits = [wait_for(threads, api, job) for job in jobs]

@@ -203,6 +203,18 @@ def test_requests_above_the_concurrency_are_throttled(start: StartGateway, tmp_p
         assert client.get("/").status_code == 200
 
 
+def test_requests_wait_for_a_sandbox_that_starts(start: StartGateway, tmp_path: Path) -> None:
+    """Where several start at once it takes longer than a busy one is waited for."""
+    gateway = start("--concurrency", "2", handler="tests.support.slow_functions.serve_http")
+    with gateway.client() as client, ThreadPoolExecutor(3) as threads:
+        held = threads.submit(obey, client, "hold", folder=str(tmp_path))
+        wait_until(is_running(tmp_path), PATIENCE_SECONDS, "the function does not run")
+        others = [threads.submit(client.get, "/") for _ in range(2)]
+        assert [other.result().status_code for other in others] == [200, 200]
+        (tmp_path / "go-on").touch()
+        assert content_of(held.result()) == (200, None)
+
+
 def test_two_requests_at_once_run_in_two_processes(start: StartGateway, tmp_path: Path) -> None:
     """One after the other they run in one, which was ready before the first."""
     gateway = start()

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -120,6 +121,16 @@ class Api:
         key = self.keys.get(workspace_id or "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_SECONDS)
+
+    def warm(self, at_once: int) -> None:
+        """Let so many requests be served at once.
+
+        On a busy machine a Lambda sandbox may take longer to start than what a test waits for.
+        """
+        with ThreadPoolExecutor(at_once) as threads:
+            paths = ["/v1/generations"] * 20 * at_once
+            statuses = {answer.status_code for answer in threads.map(self.client.get, paths)}
+        assert statuses == {200}, statuses
 
     def submit(self, prompt: str, **body: Any) -> dict[str, Any]:
         """Submit a job and return it as it was answered."""
