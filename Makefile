@@ -39,7 +39,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo up parity docs test test-browser test-clients pictures test-docker fuzz money torture drill check check-lock format lock audit sbom bench clean
+.PHONY: help demo up parity docs test test-browser test-clients pictures test-docker fuzz money torture drill attacks check check-lock format lock audit sbom bench clean
 
 help: ## Show the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 20
@@ -91,6 +91,9 @@ torture: .venv/.dev ## Break everything at random and check every promise: MINUT
 
 drill: .venv/.dev ## Receivers of webhooks misbehave, a provider is down, all is killed: JOBS=500.
 	$(BIN)/python -m tests.drills --jobs $(or $(JOBS),500)
+
+attacks: .venv/.dev ## Attack both runtimes and print what that costs: SCALE=0.1 RUNTIME=lambda ONLY=streams.
+	$(BIN)/python -m tests.attacks --scale $(or $(SCALE),1) $(if $(filter command%,$(origin RUNTIME)),--on $(RUNTIME)) --only "$(ONLY)"
 
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check

@@ -37,6 +37,7 @@ OUTPUT_SECONDS = 1.0
 
 TIMED_OUT = "Sandbox.Timedout"
 CRASHED = "Runtime.ExitError"
+TOO_LONG = "Function.ResponseSizeTooLarge"
 """How Lambda names the errors that no function reports."""
 
 
@@ -187,7 +188,7 @@ class FunctionProcess:
                 return HTTPStatus.BAD_REQUEST
             case ["invocation", _, "response"] if len(body) > PAYLOAD_MAX_BYTES:
                 message = f"response of {len(body)} bytes is above the limit"
-                self._report = failed(message, "Function.ResponseSizeTooLarge")
+                self._report = failed(message, TOO_LONG)
                 return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             case ["invocation", _, "response"]:
                 self._report = Outcome(body)

@@ -21,8 +21,14 @@ from starlette.types import Receive, Scope, Send
 
 from devkit.environment import adopt, with_aws_variables
 from devkit.lambda_host.function import LambdaFunction
-from devkit.lambda_host.function_process import PAYLOAD_MAX_BYTES, TIMED_OUT, Outcome
+from devkit.lambda_host.function_process import (
+    PAYLOAD_MAX_BYTES,
+    TIMED_OUT,
+    TOO_LONG,
+    Outcome,
+)
 from devkit.lambda_host.http_payload import http_event_of, http_response_of
+from devkit.lambda_host.joined_parts import ranged, whole_of
 from devkit.lambda_host.sandbox import SandboxPool
 from devkit.lambda_host.stopping import StopSignals
 from local.web.server import (
@@ -83,18 +89,30 @@ class HttpGateway:
         await response(scope, receive, send)
 
     async def _run(self, request: Request, body: bytes) -> Response:
+        response, is_too_long = await self._invoke(request, body)
+        if not is_too_long or request.method != "GET":
+            return response
+
+        async def get_part(first: int) -> Response:
+            return (await self._invoke(ranged(request, first), body))[0]
+
+        return await whole_of(get_part) or response
+
+    async def _invoke(self, request: Request, body: bytes) -> tuple[Response, bool]:
+        """Run the function once; return its response, and whether it returned too many bytes."""
         # Megabytes of JSON and base64 are made in a thread, out of the event loop's way.
         payload = await asyncio.to_thread(_payload_of, request, body)
         if len(payload) > PAYLOAD_MAX_BYTES:
             # The gateway would take it, but Lambda does not.
-            return TOO_LARGE
+            return TOO_LARGE, False
         try:
             async with self._pool.free_sandbox(FREE_SANDBOX_WITHIN_SECONDS) as sandbox:
                 result = await sandbox.invoke(payload)
         except TimeoutError:
             log.warning("request throttled", concurrency=self._pool.concurrency)
-            return UNAVAILABLE
-        return await asyncio.to_thread(_response_to, result, request.method)
+            return UNAVAILABLE, False
+        response = await asyncio.to_thread(_response_to, result, request.method)
+        return response, result.error_type == TOO_LONG
 
     async def _serve(self) -> None:
         stop = StopSignals()

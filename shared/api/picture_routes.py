@@ -2,23 +2,19 @@
 
 from asyncio import to_thread
 from collections.abc import Mapping
-from os import SEEK_END
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from starlette.types import Receive, Scope, Send
 
 from shared.api.dependencies import ApiContext, Context, opened_by
 from shared.api.documentation import Responses, problems_of
+from shared.api.picture_response import PictureResponse
 from shared.errors import StorageUnavailable
 from shared.imaging.media_types import MEDIA_TYPES
 
 _NOT_MODIFIED: Responses = {304: {"description": "The client has the picture already."}}
-
-
-PIECE_BYTES = 256 * 1024
 
 _NO_STORE = {"Cache-Control": "no-store"}  # in the image store, too
 
@@ -27,6 +23,7 @@ def _picture_of(thing: str) -> Responses:
     content: dict[str, Any] = {media_type: {} for media_type in MEDIA_TYPES}
     return {
         200: {"description": "The picture.", "content": content},
+        206: {"description": "The part of it that `Range` asks for.", "content": content},
         307: {"description": "The address of the picture in the image store."},
         **problems_of(thing, "invalid_token", "expired_token", "storage_unavailable"),
     }
@@ -119,23 +116,10 @@ async def _respond(
     address = await to_thread(store.find_address, storage_key, wanted)
     if address is not None:
         return RedirectResponse(address, 307)
-    return PictureResponse(await to_thread(store.open, storage_key), headers, media_type)
-
-
-class PictureResponse(Response):
-    """Sends a picture piece by piece, so that readers who stall hold a piece each, and no more."""
-
-    def __init__(self, file: BinaryIO, headers: Mapping[str, str], media_type: str) -> None:
-        length = {"Content-Length": str(file.seek(0, SEEK_END))}
-        super().__init__(None, headers={**headers, **length}, media_type=media_type)
-        self._file = file
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response (ASGI)."""
-        with self._file as file:
-            file.seek(0)
-            start = {"status": self.status_code, "headers": self.raw_headers}
-            await send({"type": "http.response.start", **start})
-            while piece := await to_thread(file.read, PIECE_BYTES):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+    part, limits = request.headers.get("range", ""), api.delivery.limits
+    if "if-range" in request.headers and request.headers["if-range"] != headers.get("ETag"):
+        part = ""
+    # As base64, three bytes are four.
+    part_max_bytes = None if limits is None else limits.size_bytes * 3 // 4
+    file = await to_thread(store.open, storage_key)
+    return PictureResponse(file, headers, media_type, part, part_max_bytes)

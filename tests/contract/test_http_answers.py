@@ -1,6 +1,7 @@
 """Requests that look like no other still get an answer that says what is wrong."""
 
 import json
+import random
 import re
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.api import Api, http_get
+from tests.support.api import Api, http_get, job_id_of
 from tests.support.raw_http import answer_to
 from tests.support.runtime import Runtime
 
@@ -136,6 +137,56 @@ def test_page_is_no_longer_than_an_answer_may_be(runtime: Runtime) -> None:
             assert len(page) > 1
         with runtime.database() as cursor:
             cursor.execute("DELETE FROM generation_jobs")
+
+
+@pytest.fixture
+def long_picture(runtime: Runtime) -> tuple[str, bytes]:
+    """Give the address and the bytes of a picture, more than a Lambda function may answer with."""
+    job = runtime.api.finish(runtime.api.submit("a mug"))
+    [key] = runtime.saved_keys(runtime.services.get(job_id_of(job)))
+    data = random.Random(1).randbytes(9_000_000)
+    (runtime.image_dir / key).write_bytes(data)
+    return f"{runtime.api.url}{job['images'][0]['url']}", data
+
+
+def test_picture_may_be_longer_than_an_answer(long_picture: tuple[str, bytes]) -> None:
+    """Its bytes come whole, on both runtimes alike."""
+    url, data = long_picture
+    answer = http_get(url)
+    assert (answer.status_code, answer.content == data) == (200, True)
+    assert answer.headers["content-length"] == str(len(data))
+    assert answer.headers["content-type"] == "image/png"
+    assert "content-range" not in answer.headers
+
+
+def test_a_part_of_a_picture_is_returned(long_picture: tuple[str, bytes]) -> None:
+    """As clients ask for that go on with a download."""
+    url, data = long_picture
+    for wanted, first, last in (
+        ("0-0", 0, 0),
+        ("8000000-8000099", 8_000_000, 8_000_099),
+        ("8999990-", 8_999_990, 8_999_999),
+        ("8999990-9999999", 8_999_990, 8_999_999),
+    ):
+        answer = http_get(url, headers={"Range": f"bytes={wanted}"})
+        assert (answer.status_code, answer.content) == (206, data[first : last + 1])
+        assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(data)}"
+        headers = {"Range": "bytes=0-0", "If-Range": answer.headers["etag"]}
+        assert http_get(url, headers=headers).content == data[:1]
+
+
+def test_other_ranges_are_ignored(runtime: Runtime) -> None:
+    """The answer is the whole picture."""
+    [image] = runtime.api.finish(runtime.api.submit("a mug"))["images"]
+    url = f"{runtime.api.url}{image['url']}"
+    data = http_get(url).content
+    for headers in (
+        *({"Range": wanted} for wanted in ("bytes=9000000-", "bytes=5-4", "bytes=-5", "a=0-1")),
+        {"Range": "bytes=0-1,5-6"},
+        {"Range": "bytes=0-1", "If-Range": '"another"'},
+    ):
+        answer = http_get(url, headers=headers)
+        assert (answer.status_code, answer.content == data) == (200, True), headers
 
 
 def pages_of(api: Api, limit: int) -> Any:

@@ -1,0 +1,71 @@
+"""Answers that are longer than those of a function may be: asked for in parts, and sent whole.
+
+On AWS a long picture comes from a bucket, to which the function redirects. Without a bucket, on one
+machine, the gateway asks for parts of it, as the slice module of nginx does
+(nginx.org/en/docs/http/ngx_http_slice_module.html), and its client sees what uvicorn answers.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+PART_BYTES = 4_000_000
+
+GetPart = Callable[[int], Awaitable[Response]]
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
+
+log = structlog.get_logger(__name__)
+
+
+def ranged(request: Request, first: int) -> Request:
+    """Return the request for the part that begins at this byte."""
+    wanted = f"bytes={first}-{first + PART_BYTES - 1}".encode()
+    headers = [each for each in request.scope["headers"] if each[0] not in (b"range", b"if-range")]
+    return Request({**request.scope, "headers": [*headers, (b"range", wanted)]})
+
+
+async def whole_of(get_part: GetPart) -> Response | None:
+    """Return the whole response of which the function gives parts; None if it gives none.
+
+    Args:
+        get_part: Returns the part that begins at a byte.
+    """
+    first = await get_part(0)
+    found = _CONTENT_RANGE.fullmatch(first.headers.get("content-range", ""))
+    if first.status_code != 206 or found is None or found[1] != "0":
+        return None
+    return _JoinedParts(first, int(found[3]), get_part)
+
+
+class _JoinedParts(Response):
+    """Sends one part after the other; a client that does not read holds one of them."""
+
+    def __init__(self, first: Response, size: int, get_part: GetPart) -> None:
+        super().__init__(first.body, 200)
+        self.raw_headers = first.raw_headers
+        del self.headers["content-range"]
+        self.headers["content-length"] = str(size)
+        self._size, self._get_part = size, get_part
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response (ASGI); it ends early, as a lost connection, if a part is not there."""
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+        sent, body = len(self.body), bytes(self.body)
+        while body and sent < self._size:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            part = await self._get_part(sent)
+            last = sent + len(part.body) - 1
+            is_next = part.headers.get("content-range") == f"bytes {sent}-{last}/{self._size}"
+            if not is_next or part.headers.get("etag") != self.headers.get("etag"):
+                log.warning("answer cut off", status=part.status_code, sent_bytes=sent)
+                body = b""
+            else:
+                body = bytes(part.body)
+            sent += len(body)
+        await send({"type": "http.response.body", "body": body})
