@@ -93,7 +93,7 @@ drill: .venv/.dev ## Receivers of webhooks misbehave, a provider is down, all is
 	$(BIN)/python -m tests.drills --jobs $(or $(JOBS),500)
 
 attacks: .venv/.dev ## Attack both runtimes and print what that costs: SCALE=0.1 RUNTIME=lambda ONLY=streams.
-	$(BIN)/python -m tests.attacks --scale $(or $(SCALE),1) $(if $(filter command%,$(origin RUNTIME)),--on $(RUNTIME)) --only "$(ONLY)"
+	$(BIN)/python -m tests.attacks --scale $(or $(SCALE),1) $(if $(filter-out file,$(origin RUNTIME)),--on $(RUNTIME)) --only "$(ONLY)"
 
 check: .venv/.dev check-lock ## Check format, style, types, imports and lock files.
 	$(BIN)/ruff format --check
