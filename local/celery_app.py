@@ -18,6 +18,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from local.open_files import raise_open_files
 from local.worker.heartbeat import HeartbeatStep
+from local.worker.silence import SilenceStep
 from local.worker.steps import SweepStep
 from shared import tracing
 from shared.adapters.celery_broker import (
@@ -36,8 +37,8 @@ MAINTENANCE_SECONDS = 3600.0
 # A name of its own: kombu cannot parse, and so not censor, an address that begins with a class.
 RESULT_BACKENDS = {"darkroom": "local.worker.result_backend:ReadOnlyRedisBackend"}
 
-BROKER_SOCKET_TIMEOUT_SECONDS = 10.0
-"""A frozen Redis must not hang a worker for ever; kombu's own blocking read lasts 1 s."""
+BROKER_SOCKET_TIMEOUT_SECONDS = 3.0
+"""A frozen Redis must not hold up the event loop for long; kombu's own blocking read lasts 1 s."""
 
 
 _TRANSPORT_OPTIONS = {
@@ -134,7 +135,7 @@ def create_app(settings: Settings) -> Celery:
     app.conf.update(_configuration(settings))
     app.darkroom_settings = settings
     app.steps["worker"].add(SweepStep)
-    app.steps["consumer"].add(HeartbeatStep)
+    app.steps["consumer"].update({HeartbeatStep, SilenceStep})
     return app
 
 

@@ -5,6 +5,7 @@ message back for the next one to end over. Named by `local.celery_app`.
 """
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,17 @@ log = structlog.get_logger(__name__)
 
 class EnvelopeChannel(redis.Channel):  # type: ignore[misc] # kombu has no types
     """A channel on which not even JSON is expected."""
+
+    _asked_at = 0.0
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long Redis has not answered the blocking read; 0 while there is none."""
+        return time.monotonic() - self._asked_at if self._in_poll else 0.0
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        self._asked_at = time.monotonic()
+        super()._brpop_start(timeout)
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -18,13 +20,19 @@ RULE = re.compile(r"^ACL SETUSER darkroom on '>(?P<password>[^']+)' (?P<rules>.+
 
 
 @pytest.fixture
-def tls_url(runtime: Runtime, tmp_path: Path) -> Iterator[str]:
-    """Give the address of the runtime's Redis behind TLS, with the user of the guide."""
-    password = make_user(runtime)
+def proxy(runtime: Runtime, tmp_path: Path) -> Iterator[TlsProxy]:
+    """Give TLS in front of the runtime's Redis."""
     socket = Path(runtime.redis.url.removeprefix("unix://"))
     with TlsProxy(socket, tmp_path) as proxy:
-        address = f"localhost:{proxy.port}/0?ssl_ca_certs={proxy.ca_file}"
-        yield f"rediss://darkroom:{password}@{address}"
+        yield proxy
+
+
+@pytest.fixture
+def tls_url(runtime: Runtime, proxy: TlsProxy) -> str:
+    """Give the address of the runtime's Redis behind TLS, with the user of the guide."""
+    password = make_user(runtime)
+    address = f"localhost:{proxy.port}/0?ssl_ca_certs={proxy.ca_file}"
+    return f"rediss://darkroom:{password}@{address}"
 
 
 def make_user(runtime: Runtime) -> str:
@@ -85,3 +93,22 @@ def test_a_restart_of_redis_behind_tls_is_survived(runtime: Runtime, tls_url: st
         make_user(runtime)
         second = runtime.submit("a blue mug")
         assert outcomes(runtime.finish(second)) == ["completed"]
+
+
+def test_connections_that_fall_silent_hold_up_no_job_for_long(
+    runtime: Runtime, tls_url: str, proxy: TlsProxy
+) -> None:
+    """Half-open, as behind a firewall that has forgotten them: nothing comes, and no end."""
+    settings = {"REDIS_URL": tls_url}
+    with other_settings(runtime, **settings), other_api(runtime, settings) as api:
+        runtime.finish(runtime.submit("a green mug"))
+        with ThreadPoolExecutor() as threads:
+            job = api.submit("a red mug [[slow:1]]")
+            following = threads.submit(api.follow, job["urls"]["events"])
+            runtime.wait_for_step(runtime.services.get(UUID(job["id"])), 30)
+            proxy.silence()
+            others = [runtime.submit("a blue mug") for _ in range(2)]
+            received = following.result()
+        assert received[-1].step["message"] == api.finish(job)["message"]
+        for other in others:
+            assert outcomes(runtime.finish(other))[-1] == "completed"

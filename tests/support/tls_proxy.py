@@ -40,6 +40,11 @@ class TlsProxy(AbstractContextManager["TlsProxy"]):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.port = 0
+        self._first_number, self._number = 0, 0
+
+    def silence(self) -> None:
+        """Pass nothing on any more of the connections there are; none of them ends (half-open)."""
+        self._first_number = self._number
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,20 +79,24 @@ class TlsProxy(AbstractContextManager["TlsProxy"]):
                 await writer.start_tls(self._context)
             server_reader, server_writer = await asyncio.open_unix_connection(self._server)
             with contextlib.closing(server_writer):
+                self._number += 1
+                number = self._number
                 ways = [
-                    asyncio.create_task(_copy(reader, server_writer)),
-                    asyncio.create_task(_copy(server_reader, writer)),
+                    asyncio.create_task(self._copy(number, reader, server_writer)),
+                    asyncio.create_task(self._copy(number, server_reader, writer)),
                 ]
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
                 for way in ways:
                     way.cancel()
                 await asyncio.gather(*ways, return_exceptions=True)
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_CHUNK_BYTES):
-        writer.write(data)
-        await writer.drain()
+    async def _copy(
+        self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while data := await reader.read(_CHUNK_BYTES):
+            if number > self._first_number:
+                writer.write(data)
+                await writer.drain()
 
 
 def verified_url(url: str, proxy: TlsProxy, ca_file: Path, host: str = "localhost") -> str:
