@@ -43,12 +43,17 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
+@router.get("/operator")
 async def page(request: Request, api: Context) -> Response:
-    """Return the page, whose policy allows pictures of the API and of the image store."""
+    """Return a page, whose policy allows pictures of the API and of the image store.
+
+    The operator page holds no data: it asks for them with a key.
+    """
     origin = api.services.image_store.origin
     images = _OWN_IMAGES if origin is None else f"{_OWN_IMAGES} {origin}"
     policy = _POLICY.format(styles="'self'", images=images)
-    return _serve(request, _PAGE / "index.html", policy)
+    name = "operator.html" if request.url.path.endswith("/operator") else "index.html"
+    return _serve(request, _PAGE / name, policy)
 
 
 @router.get("/docs")

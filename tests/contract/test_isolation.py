@@ -62,6 +62,7 @@ ROUTES = {
     "GET /favicon.ico": OPEN,
     "GET /healthz": OPEN,
     "GET /openapi.json": OPEN,
+    "GET /operator": OPEN,
     "GET /readyz": OPEN,
     "GET /v1/options": OPEN,
     "POST /v1/generations": ORDER,

@@ -130,7 +130,7 @@ class OperatorOverviewBody(_Body):
     totals: dict[str, int] = Field(description="Of the open jobs of all workspaces.")
     running: list[RunningJobBody]
     stuck: list[StuckJobBody]
-    failures: list[FailuresBody] = Field(description="Of the last hour.")
+    failures: list[FailuresBody] = Field(description="Of the last hour, without cancelled jobs.")
     providers: list[ProviderHealthBody] = Field(description="Of the last 15 minutes.")
     workers: list[WorkerBody]
     slots: int = Field(description="Of all workers that count.")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from shared import __version__
 from shared.api.operator.operator_bodies import OperatorOverviewBody
+from shared.errors import JobCancelled
 from shared.jobs.overview import ROWS_MAX, Overview, Rows
 from shared.jobs.workspace_limits import LimitStore
 from shared.wiring import Services
@@ -17,6 +18,7 @@ KEPT_SECONDS = 2.0
 
 SHOWN_MAX = 50
 FAILURE_SECONDS = 3600.0
+CANCELLED = JobCancelled.code
 _KINDS = ("due", "delayed", "released", "running")
 
 
@@ -65,6 +67,7 @@ class OverviewReader:
         services = self._services
         overview, limits = Overview(services.engine), LimitStore(services.engine)
         queue, workers = overview.queue(), overview.workers()
+        failures = overview.failures(FAILURE_SECONDS, ("code", "provider"), ROWS_MAX)
         names = (provider.name for provider in services.settings.providers)
         return OperatorOverviewBody.model_validate(
             {
@@ -75,7 +78,7 @@ class OverviewReader:
                 "totals": {kind: sum(row[kind] for row in queue) for kind in _KINDS},
                 "running": overview.running(SHOWN_MAX),
                 "stuck": overview.stuck()[:SHOWN_MAX],
-                "failures": overview.failures(FAILURE_SECONDS, ("code", "provider"), ROWS_MAX),
+                "failures": [row for row in failures if row["code"] != CANCELLED],
                 "providers": _with_pauses(overview.health(), limits, names),
                 "workers": workers[:SHOWN_MAX],
                 "slots": sum(row["slots"] for row in workers if row["is_counted"]),

@@ -1,46 +1,17 @@
-/** Darkroom's page: the list of jobs (each painted by `card.js`), the API key, and the clock. */
+/** Darkroom's page: the list of jobs (each painted by `card.js`), and the clock. */
 
 import { api, clock, isEnded, options, session } from "./api.js";
 import { paintClock } from "./card.js";
 import { byId } from "./dom.js";
 import { focusForm, offerOptions, showAlert, startForm, useAgain } from "./form.js";
 import { closeStream, followAll, handlers, paintLamp, removeView, upsert, views } from "./jobs.js";
+import { keyForm, startKey } from "./key.js";
 
-const KEY_ITEM = "darkroom-key";
 const recent = { cursor: null, isLoaded: false, isLoading: false, problem: null };
 const tabs = globalThis.BroadcastChannel ? new BroadcastChannel("darkroom") : null; // of this browser
-let needsKey = false;
 
-/* ---- The API key ---- */
-
-session.onRefused = () => {
-  byId("key-error").textContent = session.key ? "The server does not accept this key." : "";
-  if (needsKey) return;
-  needsKey = true;
-  byId("key-form").hidden = false;
-  byId("api-key").focus();
-  paintList();
-};
-
-function saveKey(event) {
-  event.preventDefault();
-  const key = byId("api-key").value.trim();
-  if (/^[\x21-\x7e]+$/.test(key)) useKey(key);
-  else byId("key-error").textContent = key ? "A key has only letters, digits and signs, and no spaces." : "Enter the key first.";
-}
-
-/** Starts over with this key, or with none. */
-function useKey(key) {
-  const hadFocus = byId("key-form").contains(document.activeElement);
-  session.key = key;
-  try {
-    if (key) sessionStorage.setItem(KEY_ITEM, key);
-    else sessionStorage.removeItem(KEY_ITEM);
-  } catch { /* storage is blocked: the key is lost when the page is left */ }
-  needsKey = false;
-  byId("api-key").value = "";
-  byId("key-form").hidden = true;
-  byId("forget-key").hidden = !key;
+/** Starts over with another key, or with none. */
+function onKey(hadFocus) {
   showAlert("");
   if (hadFocus) focusForm();
   [...views.values()].forEach(removeView);
@@ -82,7 +53,7 @@ async function loadRecent(more = false) {
 function paintList() {
   const problem = !recent.isLoading || !recent.isLoaded ? recent.problem : null;
   let [kind, title, text] = ["loading", "Loading the jobs", ""];
-  if (needsKey) [kind, title, text] = ["locked", "An API key is required", "Enter the API key to see the jobs of your workspace."];
+  if (keyForm.isOpen) [kind, title, text] = ["locked", "An API key is required", "Enter the API key to see the jobs of your workspace."];
   else if (problem) [kind, title, text] = ["broken", "The jobs could not be loaded", `${problem.message} ${recent.isLoaded ? "Press Refresh to try again." : "Trying again."}`];
   else if (recent.isLoaded) [kind, title, text] = ["empty", "No images yet", "Write a prompt and press Generate, or start with one of these:"];
   byId("state").dataset.kind = kind;
@@ -90,7 +61,7 @@ function paintList() {
   byId("state-title").textContent = title;
   byId("state-text").textContent = text;
   byId("samples").hidden = kind !== "empty";
-  byId("more").hidden = !recent.cursor || needsKey || views.size === 0;
+  byId("more").hidden = !recent.cursor || keyForm.isOpen || views.size === 0;
   byId("jobs").setAttribute("aria-busy", String(recent.isLoading));
 }
 
@@ -98,7 +69,7 @@ function paintList() {
 function tick() {
   views.forEach(paintClock);
   paintLamp();
-  if (needsKey || Date.now() < clock.quietUntil) return;
+  if (keyForm.isOpen || Date.now() < clock.quietUntil) return;
   // While the server is unreachable, this request finds out when it is back.
   if (clock.failures || (!recent.isLoaded && !recent.isLoading)) loadRecent();
   else followAll();
@@ -115,20 +86,15 @@ function onSubmitted(job) {
 
 /* ---- Start ---- */
 
-try {
-  session.key = sessionStorage.getItem(KEY_ITEM) ?? "";
-} catch { /* storage is blocked */ }
+startKey("darkroom-key", paintList, onKey);
 handlers.again = useAgain;
 startForm(onSubmitted);
-byId("forget-key").hidden = !session.key;
-byId("key-form").addEventListener("submit", saveKey);
-byId("forget-key").addEventListener("click", () => useKey(""));
 byId("refresh").addEventListener("click", () => loadRecent());
 byId("more").addEventListener("click", () => loadRecent(true));
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) views.forEach(closeStream);
-  else if (!needsKey) loadRecent();
+  else if (!keyForm.isOpen) loadRecent();
 });
-tabs?.addEventListener("message", () => { if (!document.hidden && !needsKey) loadRecent(); });
+tabs?.addEventListener("message", () => { if (!document.hidden && !keyForm.isOpen) loadRecent(); });
 setInterval(tick, 1000);
 loadRecent();

@@ -27,6 +27,24 @@ export function relativeTime(instant, now) {
   return seconds > -5 ? "just now" : format.format(Math.ceil(seconds / 5) * 5, "second");
 }
 
+/** Returns a length of time in its two greatest units: "9 s", "2 h 5 min". */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 120) return `${whole} s`;
+  const [units, sizes] = [["d", "h", "min"], [86400, 3600, 60]];
+  const first = sizes.findIndex((size) => whole >= size);
+  const count = Math.floor(whole / sizes[first]);
+  const rest = first < 2 ? Math.floor((whole % sizes[first]) / sizes[first + 1]) : 0;
+  return [`${count} ${units[first]}`, rest ? `${rest} ${units[first + 1]}` : ""].filter(Boolean).join(" ");
+}
+
+/** Returns a new element with properties and children; a child may be a text. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children.filter((child) => child !== null && child !== ""));
+  return element;
+}
+
 const spoken = new Map();
 
 /** Announces the last text about each subject, and joins those of the same moment. */

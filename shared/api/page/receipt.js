@@ -8,7 +8,7 @@ const OUTCOMES = { lost: "lost with its worker" };
 const isFree = ({ provider }) => provider === "mock";
 
 /** Returns micro-dollars as dollars, with as many decimals as they need. */
-function dollars(microdollars) {
+export function dollars(microdollars) {
   const digits = { minimumFractionDigits: 2, maximumFractionDigits: 6 };
   return new Intl.NumberFormat("en", { style: "currency", currency: "USD", ...digits }).format(microdollars / 1e6);
 }
