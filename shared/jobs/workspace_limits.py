@@ -76,10 +76,16 @@ class LimitStore:
     def __init__(self, engine: Engine) -> None:
         self._run = Statements(engine, __file__)
 
-    def list(self, workspace_id: str | None = None) -> list[OwnLimits]:
+    def list(self, workspace_id: str | None = None) -> Sequence[OwnLimits]:
         """Return the limits of one workspace, or of all that have any or are paused."""
-        rows = self._run("list_limits", {"workspace_id": workspace_id})
-        return [OwnLimits(**row._mapping) for row in rows]
+        return self._list(workspace_id=workspace_id, is_paused=False, limit=None)
+
+    def list_paused(self, limit: int) -> Sequence[OwnLimits]:
+        """Return the limits of workspaces that are paused."""
+        return self._list(workspace_id=None, is_paused=True, limit=limit)
+
+    def _list(self, **filters: Any) -> Sequence[OwnLimits]:
+        return [OwnLimits(**row._mapping) for row in self._run("list_limits", filters)]
 
     def find_models(self, workspace_id: str) -> Sequence[str] | None:
         """Return the models that requests of a workspace may name; None for all."""

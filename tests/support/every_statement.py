@@ -218,6 +218,7 @@ class EveryStatement:
         list(islice(overview.failed(30 * 86_400, code="worker_lost", provider="mock"), 100))
         list(islice(overview.failed(30 * 86_400, code="unknown"), 100))
         limits.list()
+        limits.list_paused(50)
         limits.set("w4", {"open_jobs": 100})
         limits.pause("w4")
         limits.resume("w4")

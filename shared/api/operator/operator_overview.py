@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import UTC, datetime
 
 from shared import __version__
@@ -82,7 +81,7 @@ class OverviewReader:
                 "providers": _with_pauses(overview.health(), limits, names),
                 "workers": workers[:SHOWN_MAX],
                 "slots": sum(row["slots"] for row in workers if row["is_counted"]),
-                "paused": [asdict(each) for each in limits.list() if each.paused_at][:SHOWN_MAX],
+                "paused": limits.list_paused(SHOWN_MAX),
                 "webhooks": services.webhooks.list_failing(limit=SHOWN_MAX),
             }
         )

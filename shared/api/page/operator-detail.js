@@ -3,7 +3,7 @@
 import { api, here } from "./api.js";
 import { byId, make, relativeTime, shorten, show } from "./dom.js";
 import { cancelJob, retryJob, setLimits, setPaused } from "./operator-actions.js";
-import { button, link, linkToJob, paintTable } from "./operator-table.js";
+import { button, link, linkToJob, paintTable, replace } from "./operator-table.js";
 import { paintReceipt } from "./receipt.js";
 
 const shown = { hash: "", kind: "", id: "", status: "", isEnded: false };
@@ -17,8 +17,8 @@ const parts = { receipt: byId("detail-receipt"), total: byId("detail-total"), li
 export async function paintDetail() {
   const isNew = shown.hash !== location.hash;
   if (isNew) {
-    const [kind, id = ""] = location.hash.slice(1).split("=");
-    Object.assign(shown, { hash: location.hash, kind, id: decodeURIComponent(id), status: "", isEnded: false });
+    const { kind, id } = location.hash.match(/^#(?<kind>job|workspace)=(?<id>.+)$/)?.groups ?? { kind: "", id: "" };
+    Object.assign(shown, { hash: location.hash, kind, id: decoded(id), status: "", isEnded: false });
     for (const name of ["detail-body", "detail-list"]) {
       byId(name).replaceChildren();
       delete byId(name).dataset.shown;
@@ -39,6 +39,15 @@ export async function paintDetail() {
   if (isNew) {
     byId("detail").scrollIntoView();
     byId("detail").focus({ preventScroll: true });
+  }
+}
+
+/** Returns the id that a part of an address stands for; people may have written it as it is. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 
@@ -66,9 +75,7 @@ function paintBody(data, build) {
   const text = JSON.stringify(data);
   if (body.dataset.shown === text) return;
   body.dataset.shown = text;
-  const place = body.contains(document.activeElement) ? document.activeElement.dataset.place : null;
-  body.replaceChildren(...build());
-  if (place) body.querySelector(`[data-place="${place}"]`)?.focus();
+  replace(body, ...build());
 }
 
 async function paintJob(id, isCurrent) {

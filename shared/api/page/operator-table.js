@@ -12,10 +12,14 @@ export function paintTable(host, { title, columns, rows, empty, isTitled = false
   const shown = `${JSON.stringify(rows)} ${Math.floor(Date.now() / 60_000)}`; // ages are shown in minutes
   if (host.dataset.shown === shown) return;
   host.dataset.shown = shown;
-  const focused = host.contains(document.activeElement) ? document.activeElement.dataset.place : null;
-  if (!rows.length) host.replaceChildren(make("p", { className: "hint", textContent: empty }));
-  else host.replaceChildren(buildTable(title, columns, rows, isTitled));
-  if (focused) [...host.querySelectorAll("[data-place]")].find((each) => each.dataset.place === focused)?.focus();
+  replace(host, rows.length ? buildTable(title, columns, rows, isTitled) : make("p", { className: "hint", textContent: empty }));
+}
+
+/** Replaces what an element holds; the keyboard stays at the button or link of the same place. */
+export function replace(host, ...children) {
+  const place = host.contains(document.activeElement) ? document.activeElement.dataset.place : null;
+  host.replaceChildren(...children);
+  if (place) [...host.querySelectorAll("[data-place]")].find((each) => each.dataset.place === place)?.focus();
 }
 
 const classOf = (column) => (column.isAction ? "action" : column.isNumber ? "number" : "");
