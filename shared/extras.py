@@ -37,13 +37,13 @@ def naming_extras() -> Iterator[None]:
 
 
 @contextmanager
-def going_without(what: str) -> Iterator[None]:
-    """Log that something optional is left out where the package of its extra is missing."""
+def going_without(extra: str) -> Iterator[None]:
+    """Log that an extra which fails nothing is left out, where a package of it is missing."""
     try:
-        with naming_extras():
-            yield
-    except ConfigurationError as error:
-        log.warning("left out", what=what, reason=str(error))
+        yield
+    except ImportError as error:
+        how = f"pip install 'darkroom[{extra}]'"
+        log.warning("left out", extra=extra, reason=f"{error}: {how}")
 
 
 def _describe(module: str) -> str:

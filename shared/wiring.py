@@ -88,7 +88,7 @@ class Services(AbstractContextManager["Services"]):
         self._is_pooled = is_pooled
         self._threads = threads
         if settings.otel_exporter_otlp_endpoint is not None:
-            with going_without("traces"):
+            with going_without("tracing"):
                 from shared.adapters.open_telemetry import start_tracing
 
                 start_tracing(settings)

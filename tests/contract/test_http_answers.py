@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.api import Api, http_get, job_id_of
+from tests.support.api import SHOP_ORIGIN, Api, http_get, job_id_of
 from tests.support.raw_http import answer_to
 from tests.support.runtime import Runtime
 
@@ -18,6 +18,7 @@ LONGEST_PROMPT = "\U0001f3fa" * 4_000
 """A picture of an amphora, in as many characters as a prompt may have."""
 
 METADATA = {f"{number:02}": "\U0001f3fa" * 500 for number in range(16)}
+PREFLIGHT = {"Origin": SHOP_ORIGIN, "Access-Control-Request-Method": "POST"}
 JOBS_OF_A_PAGE = 60
 """So many of these have more bytes than an answer of a Lambda function may have."""
 
@@ -109,6 +110,40 @@ def test_two_hosts_are_refused_and_an_address_is_none_too_many(runtime: Runtime)
     assert b" 200 " in answer_to(url, request % b"").splitlines()[0]
     address = request.replace(b"localhost", b"[::1]:8000") % b""
     assert b" 200 " in answer_to(url, address).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/healthz", {}),
+        ("GET", "/", {}),
+        ("GET", "/v1/generations", {}),
+        ("GET", "/v1/generations", {"Authorization": "Bearer none"}),
+        ("GET", "/none", {}),
+        ("PUT", "/v1/generations", {}),
+        ("POST", "/v1/generations", {"Content-Type": "text/plain"}),
+        ("POST", "/v1/images/generations", {"Content-Type": "application/json"}),
+        ("GET", "/v1/chat/completions", {}),
+        ("GET", "/healthz", {"Host": "a,b"}),
+        ("OPTIONS", "/v1/generations", PREFLIGHT),
+    ],
+)
+def test_every_answer_names_its_request(
+    runtime: Runtime, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """By the id that it came with, where that can stand in a line of the log."""
+    client, name = runtime.api.client, "x-request-id"
+    own = f"Root=1-{uuid4()}"
+    assert client.request(method, path, headers={**headers, name: own}).headers[name] == own
+    made = {
+        client.request(method, path, headers={**headers, **given}).headers[name]
+        for given in ({}, {name: "a b"}, {name: "x" * 129})
+    }
+    assert len(made) == 3
+    assert all(re.fullmatch("req_[0-9a-f]{32}", each) for each in made)
+    if method != "OPTIONS":
+        [line] = [line for line in runtime.api.log.lines() if line.get("request_id") == own]
+        assert (line["event"], line["path"]) == ("request", path)
 
 
 def test_allow_names_every_method_of_a_path(runtime: Runtime) -> None:

@@ -27,12 +27,12 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], P
     }
 
 
-def run(python: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a module from the folder of the project."""
+def run(python: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a module from the folder of the project, or a program after `-c`."""
     return subprocess.run(
-        [str(python), "-m", *words],
+        [str(python), *(words if words[0] == "-c" else ("-m", *words))],
         cwd=PROJECT,
-        env=SETTINGS,
+        env={**SETTINGS, **settings},
         capture_output=True,
         text=True,
         check=False,
@@ -77,3 +77,18 @@ def test_a_worker_needs_the_extra_that_brings_celery(
     assert (report.returncode, report.stderr) == (0, "")
     assert "results:darkroom+redis://:**@nowhere/0" in report.stdout
     assert "hidden" not in report.stdout
+
+
+def test_traces_are_left_out_where_their_extra_is_missing(
+    pythons: dict[tuple[str, ...], Path],
+) -> None:
+    """They fail nothing; the log says what to install."""
+    program = (
+        "from shared import tracing; from shared.settings import load_settings;"
+        " from shared.wiring import Services; Services(load_settings()); print(tracing.is_on())"
+    )
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    done = run(pythons[LOCAL], "-c", program, **endpoint)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("False\n")
+    assert "pip install 'darkroom[tracing]'" in done.stdout

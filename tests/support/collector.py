@@ -45,6 +45,7 @@ class Collector(LoopbackServer):
         manner: `takes`, `hangs` (never answers) or `drops` (cuts the connection).
         headers: Of the last request.
         bodies: What came, as it came.
+        ports: Of the client, for each of them: one for each connection.
     """
 
     def __init__(self) -> None:
@@ -53,12 +54,15 @@ class Collector(LoopbackServer):
         self.manner = "takes"
         self.headers: Mapping[str, str] = {}
         self.bodies: list[bytes] = []
+        self.ports: list[int] = []
         super().__init__(self._handler())
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
             def do_POST(self) -> None:
                 body = read_whole(self)
                 if collector.manner != "takes":
@@ -66,6 +70,7 @@ class Collector(LoopbackServer):
                     self.close_connection = True
                     return
                 assert self.path == "/v1/traces", self.path
+                collector.ports.append(self.client_address[1])
                 collector.take(body, {name.lower(): text for name, text in self.headers.items()})
                 answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(200)
