@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from importlib import import_module
 
 import structlog
 from opentelemetry import trace
@@ -227,6 +228,9 @@ def start_tracing(settings: Settings) -> None:
     """Have this process and its children make spans, unless they do already."""
     if tracing.is_on():
         return
+    # The exporter imports them at its first use: then each child of a worker would hold its own.
+    for name in ("netrc", "requests"):
+        import_module(name)
     # `_Export` logs instead, without a line for each batch.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     tracing.install(OtlpTracer(settings))

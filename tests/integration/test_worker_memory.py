@@ -14,6 +14,7 @@ from shared.settings import Settings
 from shared.wiring import Services
 from tests.performance.memory import measure_memory
 from tests.support.bucket import Bucket
+from tests.support.collector import Collector
 from tests.support.images_api import ImagesApi
 
 IDLE_SHARE, BUSY_SHARE = 0.15, 0.3
@@ -23,6 +24,7 @@ JOB_IN_A_WORKER = """
 import json, os, sys
 from local.celery_app import celery_app
 from local.worker.memory import load_job_code
+from shared import tracing
 from shared.deadline import Deadline
 
 celery_app.loader.import_default_modules()
@@ -30,6 +32,7 @@ load_job_code(celery_app.darkroom_settings)
 from local.worker.tasks import handler_of
 before = set(sys.modules)
 outcome = handler_of(os.getpid()).handle(sys.argv[1], Deadline(60))
+tracing.flush()
 print(json.dumps([type(outcome).__name__, sorted(set(sys.modules) - before)]))
 """
 
@@ -50,9 +53,9 @@ print(held() - before - sum(map(len, kept)))
 """
 
 
-@pytest.fixture(params=["mock", "openai", "bucket"])
+@pytest.fixture(params=["mock", "openai", "bucket", "traces"])
 def environment(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Mapping[str, str]]:
-    """Give the environment of a worker: with each provider, and with each image store."""
+    """Give the environment of a worker: with each provider, each image store, and traces."""
     with ExitStack() as servers:
         environment = {
             **os.environ,
@@ -64,6 +67,9 @@ def environment(request: pytest.FixtureRequest, settings: Settings) -> Iterator[
             environment |= servers.enter_context(ImagesApi()).environment
         if request.param == "bucket":
             environment |= servers.enter_context(Bucket()).environment
+        if request.param == "traces":
+            collector = servers.enter_context(Collector())
+            environment |= {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
         yield environment
 
 
