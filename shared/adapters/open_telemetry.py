@@ -7,7 +7,6 @@ OTEL_TRACES_SAMPLER, OTEL_RESOURCE_ATTRIBUTES and the others of the specificatio
 import logging
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -30,9 +29,6 @@ from shared import __version__, tracing
 from shared.errors import DarkroomError
 from shared.settings import Settings
 from shared.tracing import OFF, AroundExport, Attributes, Kind, Place, Span
-
-PAUSE_SECONDS = 30.0
-"""No one waits for a collector so long after it did not answer in time."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +55,6 @@ class OtlpTracer:
         self._lock = threading.Lock()
         self._made: _Pipeline | None = None
         self._flushing: threading.Thread | None = None
-        self._flush_at = 0.0
 
     @contextmanager
     def span(
@@ -85,15 +80,13 @@ class OtlpTracer:
         return _OpenSpan(trace.get_current_span())
 
     def flush(self, seconds: float) -> None:
-        """Export what has ended; see the port. A collector that hangs is not waited for again."""
-        is_busy = self._flushing is not None and self._flushing.is_alive()
-        if self._made is None or is_busy or time.monotonic() < self._flush_at:
+        """Export what has ended; see the port. Does not wait for an answer that is overdue."""
+        is_overdue = self._flushing is not None and self._flushing.is_alive()
+        if self._made is None or is_overdue:
             return
         self._flushing = threading.Thread(target=self._made.processor.force_flush, daemon=True)
         self._flushing.start()
         self._flushing.join(seconds)
-        if self._flushing.is_alive():
-            self._flush_at = time.monotonic() + PAUSE_SECONDS
 
     def _start(
         self, name: str, kind: Kind, attributes: Attributes, place: Place | None

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import pytest
 from tests.support.api import SHOP_ORIGIN, Api, http_get, job_id_of
 from tests.support.raw_http import answer_to
 from tests.support.runtime import Runtime
+from tests.support.wait import wait_until
 
 JOBS = "/v1/generations"
 LONGEST_PROMPT = "\U0001f3fa" * 4_000
@@ -142,8 +144,14 @@ def test_every_answer_names_its_request(
     assert len(made) == 3
     assert all(re.fullmatch("req_[0-9a-f]{32}", each) for each in made)
     if method != "OPTIONS":
-        [line] = [line for line in runtime.api.log.lines() if line.get("request_id") == own]
-        assert (line["event"], line["path"]) == ("request", path)
+        # It is written behind the answer.
+        found = wait_until(lambda: lines_of_request(runtime, own), 10, "the line of the request")
+        assert [(line["event"], line["path"]) for line in found] == [("request", path)]
+
+
+def lines_of_request(runtime: Runtime, request_id: str) -> list[Mapping[str, Any]]:
+    """Return the lines of the API's log that name a request."""
+    return [line for line in runtime.api.log.lines() if line.get("request_id") == request_id]
 
 
 def test_allow_names_every_method_of_a_path(runtime: Runtime) -> None:
