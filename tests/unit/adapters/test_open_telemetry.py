@@ -1,4 +1,4 @@
-"""Spans are made and exported by each process for itself, and cost nobody's time."""
+"""Spans are made and exported by each process for itself, and cost no work its time."""
 
 import os
 import time
