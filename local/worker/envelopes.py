@@ -6,7 +6,8 @@ message back for the next one to end over. Named by `local.celery_app`.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -29,7 +30,28 @@ log = structlog.get_logger(__name__)
 class EnvelopeChannel(redis.Channel):  # type: ignore[misc] # kombu has no types
     """A channel on which not even JSON is expected."""
 
+    has_lost_answer = False
+    """Whether the end of a message was not noted, which then counts as held for ever."""
+
     _asked_at = 0.0
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Acknowledge a message; Celery only logs what is raised here."""
+        with self._noting_loss():
+            super().basic_ack(delivery_tag, multiple)
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Reject a message."""
+        with self._noting_loss():
+            super().basic_reject(delivery_tag, requeue)
+
+    @contextmanager
+    def _noting_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except self.connection_errors:
+            self.has_lost_answer = True
+            raise
 
     @property
     def silent_seconds(self) -> float:

@@ -2,6 +2,8 @@
 
 Firewalls forget connections, and machines are lost, without a word to either side. Celery's event
 loop then waits for ever: kombu has its blocking read bounded by Redis, which it never reached.
+Where Redis is frozen, an acknowledgement is lost: kombu then counts the message as held, and a
+worker that holds as many as it may asks for no more.
 """
 
 import threading
@@ -23,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class SilenceStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has no types
-    """Ends a connection that has been silent for SILENT_SECONDS; the worker then makes a new one.
+    """Ends a connection that was silent, or lost an answer; the worker then makes a new one.
 
     While Redis answers no one, as when it is frozen, the connection stays: a read that Redis may
-    still answer loses no message.
+    still answer loses no message, and the event loop need not wait for Redis.
     """
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -43,11 +45,12 @@ class SilenceStep(bootsteps.StartStopStep):  # type: ignore[misc] # Celery has n
         consumer.timer.call_repeatedly(LOOK_SECONDS, self._look, (consumer,))
 
     def _look(self, consumer: Any) -> None:
-        if consumer.task_consumer.channel.silent_seconds < SILENT_SECONDS:
+        channel = consumer.task_consumer.channel
+        if channel.silent_seconds < SILENT_SECONDS and not channel.has_lost_answer:
             self._answers.clear()
         elif self._answers.is_set():
             # Celery's event loop takes it for a lost connection, and connects anew.
-            raise RedisConnectionError("it waits for messages on a silent connection")
+            raise RedisConnectionError("a connection has lost what Redis answered")
         elif self._asking is None or not self._asking.is_alive():
             # In a thread: Redis may be frozen, and the event loop must not wait for it.
             self._asking = threading.Thread(target=self._ask, daemon=True)
