@@ -61,6 +61,7 @@ class ApiUnreachable(ServiceUnavailable):
     """
 
     code = "api_unreachable"
+    title = ""  # No job has it.
     retry_after_seconds = None
 
     def __init__(self, address: str, reason: str, *, was_sent: bool) -> None:
