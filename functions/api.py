@@ -15,11 +15,17 @@ from starlette.types import Receive, Scope, Send
 from functions import foreign_events
 from functions.secret_settings import load_function_settings
 from shared import tracing
-from shared.access.stream_slots import StreamSlots, streams_on_sandboxes
+from shared.access.stream_slots import (
+    UPLOADS,
+    StreamSlots,
+    streams_on_sandboxes,
+    uploads_on_sandboxes,
+)
 from shared.adapters.sqs_queue import SqsDispatcher
 from shared.api.app import create_app
 from shared.api.openai.openai_errors import RECEIVED_AT
 from shared.api.sse_window import WindowDelivery
+from shared.api.uploads import UPLOADS_MAX, Uploads
 from shared.logs import configure_logging
 from shared.wiring import Services
 
@@ -51,12 +57,14 @@ streams_max = streams_on_sandboxes(settings.max_streams, settings.api_concurrenc
 delivery = WindowDelivery(
     services.follower, StreamSlots(services.redis, streams_max), settings.event_window_seconds
 )
+uploads_max = uploads_on_sandboxes(UPLOADS_MAX, settings.api_concurrency)
+uploads = Uploads(slots=StreamSlots(services.redis, uploads_max, UPLOADS))
 
 # Mangum runs every invocation on the current loop.
 loop = asyncio.new_event_loop()
 loop.set_default_executor(ThreadPoolExecutor(THREADS))
 asyncio.set_event_loop(loop)
-_app = create_app(services, delivery)
+_app = create_app(services, delivery, uploads)
 
 
 async def _serve_received(scope: Scope, receive: Receive, send: Send) -> None:

@@ -13,12 +13,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +37,9 @@ from tests.support.watching import HEALTH, Watch, crowd, watching
 MEGABYTE = 1_000_000
 SETTINGS = {**KEYED, "EVENT_WINDOW_SECONDS": "20", "MAX_OPEN_JOBS": "100000"}
 PROBE_SECONDS = 0.2
+SANDBOXES = 20
+"""Of the local Lambda gateway."""
+
 ORDER = json.dumps({"prompt": "a mug", **SMALL})
 HEAD = b"POST /v1/generations HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\n"
@@ -75,7 +78,7 @@ class Ground:
         return max(1, round(full * self.scale))
 
     def head(self, path: str, workspace_id: str = "default", **headers: str) -> bytes:
-        """Return the head of a request with a key; without the empty line if it has a body."""
+        """Return the head of a request with a key, of a POST if it has a length."""
         method = "POST" if "Content_Length" in headers else "GET"
         lines = [
             f"{method} {path} HTTP/1.1",
@@ -98,26 +101,24 @@ class Ground:
 
 
 def flood(ground: Ground, head: bytes, piece: bytes, megabytes: float) -> str:
-    """Send a head and then a piece again and again, over one connection; return what came back."""
-    taken, wanted = 0, ground.size(megabytes * MEGABYTE)
-    with connected(ground.api.url) as connection:
-        connection.settimeout(PATIENCE_SECONDS)
-        received: list[bytes] = []
-        reader = Thread(target=lambda: received.append(read_to_end(connection)), daemon=True)
-        reader.start()
-        block = piece * (65_536 // len(piece) + 1)
-        try:
-            connection.sendall(head)
-            while taken < wanted:
-                connection.sendall(block)
-                taken += len(block)
-        except OSError:
-            pass
-        reader.join(PATIENCE_SECONDS)
-    lines = b"".join(received).split(b"HTTP/1.1 ")[1:]
-    statuses = Counter(line[:3].decode() for line in lines)
-    sent = f"{taken / MEGABYTE:.1f} of {wanted / MEGABYTE:.0f} MB sent"
-    return f"{sent}, answers {dict(statuses)}"
+    """Send a head and then a piece again and again, over one connection after the other."""
+    wanted, taken, seen = ground.size(megabytes * MEGABYTE), 0, Counter[str]()
+    block, until = piece * (65_536 // len(piece) + 1), time.monotonic() + ground.size(5)
+    while time.monotonic() < until:
+        with connected(ground.api.url) as connection, ThreadPoolExecutor(1) as threads:
+            connection.settimeout(PATIENCE_SECONDS)
+            answer = threads.submit(read_to_end, connection)
+            sent = 0
+            with suppress(OSError):
+                connection.sendall(head)
+                while sent < wanted:
+                    connection.sendall(block)
+                    sent += len(block)
+            taken = max(taken, sent)
+            statuses = [line[:3].decode() for line in answer.result().split(b"HTTP/1.1 ")[1:]]
+        seen[f"{len(statuses)} times {statuses[0]}" if statuses else "disconnected"] += 1
+    most = f"at most {taken / MEGABYTE:.1f} of {wanted / MEGABYTE:.0f} MB sent"
+    return f"{seen.total()} connections, {most}, answers: {dict(seen)}"
 
 
 def half_requests(ground: Ground) -> str:
@@ -140,7 +141,7 @@ def waits(ground: Ground) -> str:
     """Requests of one workspace that wait for a job that does not start."""
     with ground.runtime.paused():
         path = ground.api.submit("a mug")["urls"]["self"]
-        request = ground.head(path, Prefer="wait=25") + b"\r\n"
+        request = ground.head(path, Prefer="wait=25")
         with crowd(ground.port, ground.size(40), request, answered=True) as seen:
             pause(ground.size(5))
     return f"{ground.size(40)} waits: {dict(seen)}"
@@ -221,23 +222,24 @@ def everything(ground: Ground) -> str:
     """Slow clients, streams and uploads at once, for so many seconds."""
     port, upload = ground.port, many_pixels(ground, "JPEG")
     with ground.runtime.paused(), ExitStack() as undo:
-        stream = _stream(ground)
+        stream = _stream(ground, Connection="close")
         bomb = ground.upload(upload, "image/jpeg", Connection="close")
         many = ground.size(1_000)
         slow = undo.enter_context(crowd(port, many, HEAD, drip_seconds=1.0, reopen_seconds=1.0))
         following = undo.enter_context(crowd(port, many, stream, answered=True, reopen_seconds=2.0))
         uploads = undo.enter_context(crowd(port, 16, bomb, answered=True, reopen_seconds=0.1))
         pause(ground.size(60))
+    # Complete only now, when the clients have ended.
     return f"{many} slow: {dict(slow)}, {many} streams: {dict(following)}, bomb: {dict(uploads)}"
 
 
-def _stream(ground: Ground) -> bytes:
+def _stream(ground: Ground, **headers: str) -> bytes:
     """Return a request for the events of a job that does not start, behind those it has."""
     job, redis = ground.api.submit("a mug"), ground.runtime.redis_client
     key = f"task_events:{ground.runtime.services.get(job['id']).task_id}"
     entries: Any = wait_until(lambda: redis.xrevrange(key, count=1), 10, "an event")
     path = f"{job['urls']['self']}/events"
-    return ground.head(path, Last_Event_ID=entries[0][0]) + b"\r\n"
+    return ground.head(path, Last_Event_ID=entries[0][0], **headers)
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,8 @@ def grounds(name: str, scale: float) -> Iterator[Callable[[str], Ground]]:
             log_path = Path(folder) / f"{kind}-api.log"
             api = Api(name, runtime.environment, SETTINGS, log_path, api_kind)
             undo.callback(api.close)
+            # What a sandbox costs that starts is no matter of an attack.
+            api.warm(SANDBOXES)
             made[kind] = Ground(runtime, api, scale)
             return made[kind]
 

@@ -28,7 +28,7 @@ from devkit.lambda_host.function_process import (
     Outcome,
 )
 from devkit.lambda_host.http_payload import http_event_of, http_response_of
-from devkit.lambda_host.joined_parts import ranged, whole_of
+from devkit.lambda_host.joined_parts import in_pieces, ranged, whole_of
 from devkit.lambda_host.sandbox import SandboxPool
 from devkit.lambda_host.stopping import StopSignals
 from local.web.server import (
@@ -86,7 +86,7 @@ class HttpGateway:
         except ClientDisconnect:
             return
         response = TOO_LARGE if body is None else await self._run(request, body)
-        await response(scope, receive, send)
+        await response(scope, receive, in_pieces(send))
 
     async def _run(self, request: Request, body: bytes) -> Response:
         response, is_too_long = await self._invoke(request, body)

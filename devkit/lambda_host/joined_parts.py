@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 PART_BYTES = 4_000_000
+PIECE_BYTES = 64 * 1024
 
 GetPart = Callable[[int], Awaitable[Response]]
 
@@ -40,6 +41,20 @@ async def whole_of(get_part: GetPart) -> Response | None:
     if first.status_code != 206 or found is None or found[1] != "0":
         return None
     return _JoinedParts(first, int(found[3]), get_part)
+
+
+def in_pieces(send: Send) -> Send:
+    """Send bodies piece by piece: the server keeps a copy of what a client has not read."""
+
+    async def send_pieces(message: Message) -> None:
+        body = memoryview(message.get("body", b""))
+        while len(body) > PIECE_BYTES:
+            piece = bytes(body[:PIECE_BYTES])
+            await send({"type": message["type"], "body": piece, "more_body": True})
+            body = body[PIECE_BYTES:]
+        await send({**message, "body": bytes(body)} if "body" in message else message)
+
+    return send_pieces
 
 
 class _JoinedParts(Response):

@@ -159,10 +159,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._due_at = self._granted_at + self.patience_seconds
 
     def _make_room(self) -> None:
-        """Close those connections that have owed a request for the longest, or else this one."""
+        """Close those connections that have owed a request for the longest, or else this one.
+
+        First those that have sent none: clients that mean no harm keep a connection for the next.
+        """
         others = self.connections - {self}
         idle = [each for each in others if isinstance(each, BoundedHttp) and each._owes_request()]
-        idle.sort(key=lambda each: each._granted_at)
+        idle.sort(key=lambda each: (each._running is not None, each._granted_at))
         # Several at once: to look at all of them for each new client would take too long.
         for connection in idle[: 1 + len(idle) // 16]:
             connection.transport.abort()

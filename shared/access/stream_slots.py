@@ -1,4 +1,4 @@
-"""The open event streams of each workspace, counted in Redis over all processes.
+"""The open event streams of each workspace, and uploads, counted in Redis over all processes.
 
 A slot expires if its process does not renew it, so a killed process keeps none.
 """
@@ -41,9 +41,13 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 log = structlog.get_logger(__name__)
 
 
-def slots_key(workspace_id: str) -> str:
-    """Return the sorted set of a workspace's open streams, scored by their expiry."""
-    return f"open_streams:{workspace_id}"
+STREAMS = "open_streams"
+UPLOADS = "open_uploads"
+
+
+def slots_key(workspace_id: str, name: str = STREAMS) -> str:
+    """Return the sorted set of a workspace's slots, scored by their expiry."""
+    return f"{name}:{workspace_id}"
 
 
 def streams_on_sandboxes(limit: int, sandboxes: int | None) -> int:
@@ -56,12 +60,27 @@ def streams_on_sandboxes(limit: int, sandboxes: int | None) -> int:
     return min(limit, max(1, (sandboxes or ACCOUNT_CONCURRENCY) // 2))
 
 
-class StreamSlots:
-    """Counts the open streams of workspaces; refuses none while Redis is unavailable."""
+def uploads_on_sandboxes(limit: int, sandboxes: int | None) -> int:
+    """Return how many uploads a workspace may have decoded at once: a quarter of the sandboxes.
 
-    def __init__(self, redis: Redis, limit: int) -> None:
+    Args:
+        limit: Of one process.
+        sandboxes: None if only the account limits them.
+    """
+    return min(limit, max(1, (sandboxes or ACCOUNT_CONCURRENCY) // 4))
+
+
+class StreamSlots:
+    """Counts the open streams of workspaces; refuses none while Redis is unavailable.
+
+    Args:
+        name: Of what is counted.
+    """
+
+    def __init__(self, redis: Redis, limit: int, name: str = STREAMS) -> None:
         self._redis = redis
         self._limit = limit
+        self._name = name
         self._take = redis.register_script(_TAKE)
         self._renew = redis.register_script(_RENEW)
 
@@ -74,7 +93,7 @@ class StreamSlots:
         taken = True
         with _logging_failure():
             taken = self._take(
-                keys=[slots_key(workspace_id)], args=[slot, self._limit, SLOT_SECONDS]
+                keys=[slots_key(workspace_id, self._name)], args=[slot, self._limit, SLOT_SECONDS]
             )
         if not taken:
             raise TooManyStreams(self._limit, RETRY_AFTER_SECONDS)
@@ -83,12 +102,12 @@ class StreamSlots:
         """Renew the slots of open streams, by workspace."""
         with _logging_failure():
             for workspace_id, names in slots.items():
-                self._renew(keys=[slots_key(workspace_id)], args=[SLOT_SECONDS, *names])
+                self._renew(keys=[slots_key(workspace_id, self._name)], args=[SLOT_SECONDS, *names])
 
     def free(self, workspace_id: str, slots: Iterable[str]) -> None:
         """Free the slots of streams that have ended."""
         with _logging_failure():
-            self._redis.zrem(slots_key(workspace_id), *slots)
+            self._redis.zrem(slots_key(workspace_id, self._name), *slots)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from shared.api.openai.openai_errors import OpenAIErrors
 from shared.api.operator import operator_routes
 from shared.api.problems import install_problems
 from shared.api.sse import EventDelivery
+from shared.api.uploads import Uploads
 from shared.wiring import Services
 
 VERSION = "1"
@@ -34,10 +35,17 @@ _ROUTES = (
 )
 
 
-def create_app(services: Services, delivery: EventDelivery) -> OpenAIErrors | ListedOrigins:
+def create_app(
+    services: Services, delivery: EventDelivery, uploads: Uploads | None = None
+) -> OpenAIErrors | ListedOrigins:
     """Return the application; opens no connection, and has no start or end of its own.
 
     Its calls of servers run in the event loop's default executor.
+
+    Args:
+        services: Of this process.
+        delivery: How events reach clients.
+        uploads: Those of this process; None for the usual bounds.
     """
     services.prepare()
     app = FastAPI(
@@ -55,7 +63,7 @@ def create_app(services: Services, delivery: EventDelivery) -> OpenAIErrors | Li
         # Its own instrumentation would wrap the sending of each event.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    app.state.context = ApiContext(services, delivery)
+    app.state.context = ApiContext(services, delivery, uploads or Uploads())
     for routes in _ROUTES:
         app.include_router(routes.router)
     install_problems(app)

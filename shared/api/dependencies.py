@@ -33,13 +33,13 @@ OPEN_WORKSPACE = "default"
 class ApiContext:
     """Everything that a route may use; one for each application."""
 
-    def __init__(self, services: Services, delivery: EventDelivery) -> None:
+    def __init__(self, services: Services, delivery: EventDelivery, uploads: Uploads) -> None:
         self.services = services
         self.settings = services.settings
         self.delivery = delivery
         self.presenter = Presenter(services.settings)
         self.rates = RequestRates(services.redis, services.settings.max_requests_per_minute)
-        self.uploads = Uploads()
+        self.uploads = uploads
         self.overview = OverviewReader(services)
 
 

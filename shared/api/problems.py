@@ -3,6 +3,7 @@
 The codes are listed in `problem_codes`, those of jobs in `shared.errors`.
 """
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,8 +78,17 @@ def is_outage_of_events(scope: Scope, status: int) -> bool:
     return status in (429, 503) and str(scope["path"]).endswith("/events")
 
 
-def come_again() -> Response:
-    """Return the answer to a request for events that cannot be served now."""
+def come_again(error: DarkroomError | None = None) -> Response:
+    """Return the answer to a request for events that cannot be served now.
+
+    A thousand clients above a limit would otherwise come again every two seconds, all at once.
+
+    Args:
+        error: Why.
+    """
+    if isinstance(error, LimitReached):
+        spread = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+        return portion([], round(error.retry_after_seconds * spread * 1000))
     return portion([], UNAVAILABLE_RETRY_SECONDS * 1000)
 
 
@@ -88,7 +98,9 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(DarkroomError)
     async def on_our_error(request: Request, error: DarkroomError) -> Response:
         answer = problem_of(error)
-        return come_again() if is_outage_of_events(request.scope, answer.status_code) else answer
+        return (
+            come_again(error) if is_outage_of_events(request.scope, answer.status_code) else answer
+        )
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_request(_request: Request, error: RequestValidationError) -> JSONResponse:

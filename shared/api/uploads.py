@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO
+from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from shared.errors import LimitReached
+from shared.access.stream_slots import StreamSlots
+from shared.errors import LimitReached, TooManyStreams
 
 SPOOL_BYTES = 64 * 1024
 """What a body may hold in memory while it arrives."""
@@ -37,10 +39,13 @@ class Uploads:
 
     Args:
         seconds: How long a body may take.
+        slots: Of a workspace in all processes, where each takes one picture: half of them would
+            be enough to lock others out. None where a process takes those of all workspaces.
     """
 
-    def __init__(self, seconds: float = UPLOAD_SECONDS) -> None:
+    def __init__(self, seconds: float = UPLOAD_SECONDS, slots: StreamSlots | None = None) -> None:
         self._seconds = seconds
+        self._slots = slots
         # One at a time: a picture of 50 million pixels takes half a gigabyte to decode.
         self._decoding = asyncio.Semaphore(1)
         self._open: dict[str, list[Upload]] = {}
@@ -58,7 +63,7 @@ class Uploads:
             raise TooManyUploads(UPLOADS_MAX, RETRY_AFTER_SECONDS)
         turn = others[0].turn if others else asyncio.Lock()
         with SpooledTemporaryFile(SPOOL_BYTES) as file:
-            upload = Upload(file, turn, self._decoding)
+            upload = Upload(file, turn, self._decoding, _Counted(self._slots, workspace_id))
             others.append(upload)
             try:
                 await self._fill(file, request)
@@ -78,6 +83,29 @@ class Uploads:
             raise HTTPException(408, line, {"Connection": "close"}) from None
 
 
+class _Counted:
+    """Holds the slot of an upload for the length of a block.
+
+    Raises:
+        TooManyUploads: The workspace has as many as it may.
+    """
+
+    def __init__(self, slots: StreamSlots | None, workspace_id: str) -> None:
+        self._slots, self._workspace_id = slots, workspace_id
+        self._slot = uuid4().hex
+
+    async def __aenter__(self) -> None:
+        if self._slots is not None:
+            try:
+                await asyncio.to_thread(self._slots.take, self._workspace_id, self._slot)
+            except TooManyStreams as error:
+                raise TooManyUploads(error.limit, RETRY_AFTER_SECONDS) from error
+
+    async def __aexit__(self, *_error: object) -> None:
+        if self._slots is not None:
+            await asyncio.to_thread(self._slots.free, self._workspace_id, [self._slot])
+
+
 class Upload:
     """One body, which `load` brings into memory.
 
@@ -85,17 +113,22 @@ class Upload:
         turn: Held by the one upload of its workspace that is decoded or next to be.
     """
 
-    def __init__(self, file: IO[bytes], turn: asyncio.Lock, decoding: asyncio.Semaphore) -> None:
+    def __init__(
+        self, file: IO[bytes], turn: asyncio.Lock, decoding: asyncio.Semaphore, counted: _Counted
+    ) -> None:
         self.turn = turn
-        self._file, self._decoding = file, decoding
+        self._file, self._decoding, self._counted = file, decoding, counted
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[bytes]:
         """Give the body once it is its turn, which ends with the block.
 
         Workspaces take turns: one with many uploads delays that of another by one at most.
+
+        Raises:
+            TooManyUploads: Other processes load as many of the workspace as they may.
         """
-        async with self.turn, self._decoding:
+        async with self._counted, self.turn, self._decoding:
             self._file.seek(0)
             yield await asyncio.to_thread(self._file.read)
 

@@ -207,6 +207,18 @@ def test_those_that_owe_a_request_make_room(app: WebApp, begun: bytes) -> None:
         assert [is_closed(connection) for connection in connections].count(True) == 1
 
 
+def test_those_that_have_sent_no_request_make_room_first(app: WebApp) -> None:
+    """A client that keeps its connection for the next request loses it to none of them."""
+    with web_server(app, protocol=Crowded) as url, ExitStack() as undo:
+        kept = undo.enter_context(connected(url))
+        kept.sendall(GET % 1)
+        assert kept.recv(100).startswith(b"HTTP/1.1 200")
+        for _ in range(3 * Crowded.connections_max):
+            undo.enter_context(connected(url)).sendall(HEAD)
+        kept.sendall(NEXT)
+        assert b"HTTP/1.1 200" in read_to_end(kept)
+
+
 def test_where_all_are_served_the_next_is_turned_away(app: WebApp) -> None:
     """With 503, at once; those that are served go on."""
     with web_server(app, protocol=Crowded) as url, ExitStack() as undo:

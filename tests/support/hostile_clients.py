@@ -23,10 +23,11 @@ class Crowd:
 
     Attributes:
         requests: The bytes of each client, in turn, as text of Latin-1.
-        answered: Whether a client counts as ready only when its answer has begun; what follows is
-            not read.
+        answered: Whether a client counts as ready only when its answer has begun. What follows is
+            not read by those that never come again.
         drip_seconds: Between two bytes of those that send more, and never enough; 0 for none.
-        reopen_seconds: After how long one comes again that was disconnected; 0 for never.
+        reopen_seconds: After how long one comes again that has read all, or was disconnected; 0
+            for never.
     """
 
     port: int
@@ -89,10 +90,11 @@ class Crowd:
                 await asyncio.sleep(self.drip_seconds)
                 writer.write(b"a")
                 await writer.drain()
+            while self.reopen_seconds and await reader.read(65_536):
+                pass
             # Nothing more is read, up to the buffers of the system and of asyncio.
-            while not (self.reopen_seconds and reader.at_eof()):
+            while not self.reopen_seconds:
                 await asyncio.sleep(1)
-        self.seen["disconnected"] += 1
 
 
 if __name__ == "__main__":

@@ -372,7 +372,7 @@ class Runtime:
             cursor.execute("DELETE FROM generation_jobs")
             cursor.execute("DELETE FROM assets")
         shutil.rmtree(self.image_dir / "assets", ignore_errors=True)
-        for pattern in ("task_*", "celery-task-meta-*", "open_streams:*"):
+        for pattern in ("task_*", "celery-task-meta-*", "open_*:*"):
             for key in self.redis_client.scan_iter(pattern):
                 self.redis_client.delete(key)
         self.queue.clear()

@@ -12,7 +12,7 @@ from redis import Redis
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
 
-OWN_KEYS = ("task_*", "celery-task-meta-*", "open_streams:*", "api_requests:*")
+OWN_KEYS = ("task_*", "celery-task-meta-*", "open_streams:*", "open_uploads:*", "api_requests:*")
 CONNECTIONS_AT_MOST = 40
 """Of one runtime and its test: two slots with two each, the sweep, two APIs, the test's own."""
 
