@@ -7,6 +7,7 @@ connected and sent, and one more when its input ends: answers by their status, a
 import asyncio
 import contextlib
 import json
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import uvloop
 
 AT_ONCE = 50
 ANSWER_SECONDS = 60.0
+_RETRY = re.compile(rb"retry: ([0-9]+)\n")
 
 
 @dataclass
@@ -67,13 +69,14 @@ class Crowd:
                     if self.answered:
                         await self._note_answer(reader)
                     is_ready.set()
-                await self._hold(reader, writer)
+                pause_seconds = await self._hold(reader, writer)
             except OSError as error:
                 self.seen[type(error).__name__] += 1
+                pause_seconds = self.reopen_seconds
             is_ready.set()
-            if not self.reopen_seconds:
+            if not pause_seconds:
                 return
-            await asyncio.sleep(self.reopen_seconds)
+            await asyncio.sleep(pause_seconds)
 
     async def _note_answer(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -84,17 +87,21 @@ class Crowd:
         else:
             self.seen[line[9:12].decode() or "closed"] += 1
 
-    async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+        """Return after how many seconds to come again: as the answer says, as an EventSource."""
+        pause_seconds = self.reopen_seconds
         with contextlib.closing(writer):
             while self.drip_seconds and not reader.at_eof():
                 await asyncio.sleep(self.drip_seconds)
                 writer.write(b"a")
                 await writer.drain()
-            while self.reopen_seconds and await reader.read(65_536):
-                pass
+            while self.reopen_seconds and (data := await reader.read(65_536)):
+                for milliseconds in _RETRY.findall(data):
+                    pause_seconds = int(milliseconds) / 1000
             # Nothing more is read, up to the buffers of the system and of asyncio.
             while not self.reopen_seconds:
                 await asyncio.sleep(1)
+        return pause_seconds
 
 
 if __name__ == "__main__":
