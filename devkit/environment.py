@@ -1,6 +1,7 @@
 """The environment that this program and its runtimes run in: read, cleaned, replaced."""
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -68,3 +69,6 @@ def adopt(environment: Mapping[str, str]) -> None:
     taken = dict(environment)
     os.environ.clear()
     os.environ.update(taken)
+    if "boto3" in sys.modules:
+        # Its session keeps the keys of the environment before.
+        vars(sys.modules["boto3"])["DEFAULT_SESSION"] = None

@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 from redis import AuthenticationError, Redis
 
+from devkit.environment import adopted
 from devkit.stack import (
     EmbeddedPostgres,
     EmbeddedRedis,
@@ -26,7 +27,9 @@ from devkit.stack import (
     embedded_stack,
     private_folder,
 )
+from shared.adapters.sqs_queue import SqsDispatcher
 from shared.errors import ServiceUnavailable
+from tests.support.builders import build_settings
 
 PROJECT = Path(__file__).parents[2]
 GONE_WITHIN_SECONDS = 20
@@ -342,6 +345,16 @@ def test_servers_ignore_the_environment_of_their_user(
     monkeypatch.delenv("PGOPTIONS")
     with EmbeddedPostgres(folder / "postgres").running() as postgres:
         assert postgres.answers()
+
+
+def test_each_queue_is_used_with_its_own_key(folder: Path) -> None:
+    """By clients of one process, as demo, parity and tests make them: boto3 remembers keys."""
+    for name in ("first", "second"):
+        with (
+            EmbeddedSqs(folder / name).running() as sqs,
+            adopted({**os.environ, **sqs.environment}),
+        ):
+            SqsDispatcher(build_settings(queue_url=sqs.queue_url)).check()
 
 
 def test_server_ended_from_outside_is_not_running(folder: Path) -> None:
