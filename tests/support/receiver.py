@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.loopback_server import read_whole
+
 HIT_TRIES = 3
 
 
@@ -82,7 +84,11 @@ def receiving() -> Iterator[Receiver]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            try:
+                body = read_whole(self)
+            except ConnectionAbortedError:  # the sender was killed
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             manner = receiver.take(Received(self.path, headers, body))
             if manner == "hang":
