@@ -19,6 +19,7 @@ PLANTED = {
     "DARKROOM_API_KEY": "canary-5-canary",
     "AWS_SECRET_ACCESS_KEY": "canary-6-canary",
     "AWS_SESSION_TOKEN": "canary-7-canary",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=canary-15-canary",
 }
 IN_FILES = {
     "DATABASE_PASSWORD": "canary-8-canary",
@@ -38,6 +39,7 @@ OTHERS = {
     "AWS_DEFAULT_REGION": "eu-central-1",
     "API_PORT": "0",
     "DARKROOM_URL": "http://127.0.0.1:1",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
 }
 
 WRONG: Mapping[str, Mapping[str, str]] = {
@@ -128,9 +130,9 @@ def test_no_program_prints_a_secret_of_a_file(program: str, tmp_path: Path) -> N
 
 
 def test_canaries_stand_in_every_setting_that_holds_a_secret() -> None:
-    """A new secret needs one: thirteen with those of AWS and of the command line."""
+    """A new secret needs one: fourteen with those of AWS and of the command line."""
     from shared.settings import ClientSettings, Settings, secret_fields
 
     secrets = {name.upper() for kind in (Settings, ClientSettings) for name in secret_fields(kind)}
     assert secrets - {*PLANTED, *IN_FILES} == set()
-    assert len(PLANTED) + len(IN_FILES) == 13
+    assert len(PLANTED) + len(IN_FILES) == 14

@@ -46,7 +46,8 @@ def deliver(engine: Engine, database: Database, url: str) -> dict[str, Any]:
     job_id, _ = database.insert_job()
     database.fetch(
         "INSERT INTO webhook_deliveries (webhook_id, job_id, receiver, event, job)"
-        " VALUES (%(webhook)s, %(job)s, %(webhook)s, 'generation.started', '{}')",
+        " SELECT %(webhook)s, id, %(webhook)s, 'generation.started', to_jsonb(job)"
+        " FROM generation_jobs job WHERE id = %(job)s",
         webhook=str(webhook_id),
         job=str(job_id),
     )
