@@ -66,10 +66,12 @@ class TlsProxy(AbstractContextManager["TlsProxy"]):
 
     async def _stop(self) -> None:
         self._listener.close()
-        open_connections = asyncio.all_tasks() - {asyncio.current_task()}
-        for connection in open_connections:
-            connection.cancel()
-        await asyncio.gather(*open_connections, return_exceptions=True)
+        # A connection that was just taken has a task only now.
+        while open_connections := asyncio.all_tasks() - {asyncio.current_task()}:
+            for connection in open_connections:
+                connection.cancel()
+            await asyncio.gather(*open_connections, return_exceptions=True)
+            await asyncio.sleep(0.01)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError):
