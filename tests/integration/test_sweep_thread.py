@@ -108,10 +108,11 @@ def test_neither_a_fork_nor_the_end_waits_for_a_server_that_hangs(
     try:
         # A fork does wait for a moment, which shows that a thread hangs.
         wait_until(lambda: seconds_to_fork() > FORK_WAITS_SECONDS / 2, 10, "a thread to hang")
-        assert max(seconds_to_fork() for _ in range(3)) < 2 * FORK_WAITS_SECONDS
+        # The quickest: the machine may be busy, but the server hangs for all of them.
+        assert min(seconds_to_fork() for _ in range(3)) < 2 * FORK_WAITS_SECONDS
         began_at = time.monotonic()
         thread.stop()
-        assert time.monotonic() - began_at < STOP_WAITS_SECONDS + 1
+        assert time.monotonic() - began_at < STOP_WAITS_SECONDS + 3
     finally:
         postgres.resume()
 
