@@ -108,8 +108,10 @@ def test_neither_a_fork_nor_the_end_waits_for_a_server_that_hangs(
     try:
         # A fork does wait for a moment, which shows that a thread hangs.
         wait_until(lambda: seconds_to_fork() > FORK_WAITS_SECONDS / 2, 10, "a thread to hang")
-        # The quickest: the machine may be busy, but the server hangs for all of them.
-        assert min(seconds_to_fork() for _ in range(3)) < 2 * FORK_WAITS_SECONDS
+        # A busy machine slows one or the other; one that waited for the server would not end.
+        forks = [seconds_to_fork() for _ in range(3)]
+        assert max(forks) < FORK_WAITS_SECONDS + 2
+        assert min(forks) < 2 * FORK_WAITS_SECONDS
         began_at = time.monotonic()
         thread.stop()
         assert time.monotonic() - began_at < STOP_WAITS_SECONDS + 3
