@@ -89,8 +89,8 @@ money: .venv/.dev ## Cut connections at every 64 bytes, end workers at every ste
 torture: .venv/.dev ## Break everything at random and check every promise: MINUTES=30 SEED=1; or REDIS=5.
 	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(if $(REDIS),--redis $(REDIS))
 
-drill: .venv/.dev ## Receivers of webhooks misbehave, a provider is down, all is killed: JOBS=500.
-	$(BIN)/python -m tests.drills --jobs $(or $(JOBS),500)
+drill: .venv/.dev ## Receivers of webhooks misbehave, a provider is down, all is killed: JOBS=500 RUNTIME=lambda.
+	$(BIN)/python -m tests.drills --jobs $(or $(JOBS),500) $(if $(filter-out file,$(origin RUNTIME)),--on $(RUNTIME))
 
 attacks: .venv/.dev ## Attack both runtimes and print what that costs: SCALE=0.1 RUNTIME=lambda ONLY=streams.
 	$(BIN)/python -m tests.attacks --scale $(or $(SCALE),1) $(if $(filter-out file,$(origin RUNTIME)),--on $(RUNTIME)) --only "$(ONLY)"

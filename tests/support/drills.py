@@ -5,8 +5,10 @@ The contract tests play them small, `tests.drills` at full size. Promises are ch
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from shared.jobs.model import Job
 from shared.webhooks.sender import JITTER
@@ -42,9 +44,7 @@ def play_webhooks(
     Raises:
         AssertionError: An event was lost or came too early, out of order, or under two ids.
     """
-    store = runtime.services.webhooks
-    urls = {manner: receiver.url(f"/drill/{manner}") for manner in MANNERS}
-    hooks = {manner: store.create("default", url, EVENTS)[0].id for manner, url in urls.items()}
+    store, hooks = runtime.services.webhooks, _hooks(runtime, receiver)
     submitted: list[Job] = []
     portion = -(-jobs // (len(faults) + 1))
     for number in range(jobs):
@@ -61,6 +61,21 @@ def play_webhooks(
     assert receiver.at("/drill/410")
     assert not receiver.at("/redirected/ok")
     return sum(len(receiver.at(f"/drill/{manner}")) for manner in MANNERS)
+
+
+@contextmanager
+def telling(runtime: Runtime, receiver: Receiver) -> Iterator[None]:
+    """Have the receivers told of what happens meanwhile, and forget them at the end."""
+    hooks = _hooks(runtime, receiver)
+    yield
+    for hook in hooks.values():
+        runtime.services.webhooks.delete("default", hook)
+
+
+def _hooks(runtime: Runtime, receiver: Receiver) -> dict[str, UUID]:
+    urls = {manner: receiver.url(f"/drill/{manner}") for manner in MANNERS}
+    create = runtime.services.webhooks.create
+    return {manner: create("default", url, EVENTS)[0].id for manner, url in urls.items()}
 
 
 def _events_of(runtime: Runtime, job: Job, within: float) -> list[str]:
