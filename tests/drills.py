@@ -19,7 +19,7 @@ from tests.support.drills import (
     play_outage,
     play_webhooks,
     restart_postgres,
-    telling,
+    with_receivers,
 )
 from tests.support.images_api import ImagesApi
 from tests.support.receiver import receiving
@@ -78,15 +78,15 @@ def _runtime(name: str, settings: Mapping[str, str]) -> Iterator[Runtime]:
 def _pace(name: str, jobs: int) -> None:
     """Run jobs one after another, without webhooks and with, in turns; say what a job takes."""
     alone: list[float] = []
-    told: list[float] = []
+    beside: list[float] = []
     with _runtime(name, WEBHOOKS) as runtime, receiving() as receiver:
         for _ in range(ROUNDS):
             alone += _seconds(runtime, jobs // (2 * ROUNDS))
-            with telling(runtime, receiver):
-                told += _seconds(runtime, jobs // (2 * ROUNDS))
+            with with_receivers(runtime, receiver):
+                beside += _seconds(runtime, jobs // (2 * ROUNDS))
     _say(
-        f"{name}: a job takes {_quantiles(alone)} ms alone, {_quantiles(told)} ms while 7 receivers"
-        f" are told (median and p90 of {len(alone)} jobs each, {ROUNDS} rounds in turns)"
+        f"{name}: a job takes {_quantiles(alone)} ms alone, {_quantiles(beside)} ms beside 7"
+        f" receivers (median and p90 of {len(alone)} jobs each, {ROUNDS} rounds in turns)"
     )
 
 

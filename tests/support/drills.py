@@ -64,8 +64,8 @@ def play_webhooks(
 
 
 @contextmanager
-def telling(runtime: Runtime, receiver: Receiver) -> Iterator[None]:
-    """Have the receivers told of what happens meanwhile, and forget them at the end."""
+def with_receivers(runtime: Runtime, receiver: Receiver) -> Iterator[None]:
+    """Have the receivers get the events of what happens meanwhile, and none after it."""
     hooks = _hooks(runtime, receiver)
     yield
     for hook in hooks.values():
