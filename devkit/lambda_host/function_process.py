@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from devkit.lambda_host.function import LambdaFunction
+from devkit.lambda_host.on_disk import WaitingBytes
 from devkit.launch import launched
 from local.web.server import WebServer, address_of, listen, server_config
 
@@ -46,24 +47,30 @@ class Outcome:
     """How an invocation ended, or why there is no process for one.
 
     Attributes:
-        payload: The function's JSON response, or the JSON error of the function or of Lambda.
+        answer: The function's JSON response, or the JSON error of the function or of Lambda; on
+            disk if it is long, for it may wait behind others.
         error_type: As Lambda names it; None when the function returned.
         request_id: Of the invocation; empty if there was none.
         duration_seconds: Of the invocation, with the cold start if there was one.
         pid: The process that ran it; None if none could be started.
     """
 
-    payload: bytes
+    answer: WaitingBytes
     error_type: str | None = None
     request_id: str = ""
     duration_seconds: float = 0.0
     pid: int | None = None
 
+    @property
+    def payload(self) -> bytes:
+        """All of the answer."""
+        return self.answer.all()
+
 
 def failed(message: str, error_type: str = CRASHED) -> Outcome:
     """Return the outcome of an invocation that has no answer; its process ended, unless said."""
     payload = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
-    return Outcome(payload, error_type)
+    return Outcome(WaitingBytes(payload), error_type)
 
 
 class FunctionProcess:
@@ -156,7 +163,10 @@ class FunctionProcess:
         elif request.method == "GET" and step == ["invocation", "next"]:
             response = await self._give_next()
         else:
-            response = Response(status_code=self._take_report(request, step, await request.body()))
+            answer = WaitingBytes()
+            async for chunk in request.stream():
+                answer.write(chunk)
+            response = Response(status_code=self._take_report(request, step, answer))
         await response(scope, receive, send)
 
     def _is_of_runtime(self, request: Request, key: str) -> bool:
@@ -181,19 +191,19 @@ class FunctionProcess:
         }
         return Response(payload, headers=headers, media_type="application/json")
 
-    def _take_report(self, request: Request, step: list[str], body: bytes) -> HTTPStatus:
+    def _take_report(self, request: Request, step: list[str], answer: WaitingBytes) -> HTTPStatus:
         error_type = request.headers.get("Lambda-Runtime-Function-Error-Type", "Unhandled")
         match step:
             case ["invocation", request_id, _] if request_id != self._request_id:
                 return HTTPStatus.BAD_REQUEST
-            case ["invocation", _, "response"] if len(body) > PAYLOAD_MAX_BYTES:
-                message = f"response of {len(body)} bytes is above the limit"
+            case ["invocation", _, "response"] if answer.tell() > PAYLOAD_MAX_BYTES:
+                message = f"response of {answer.tell()} bytes is above the limit"
                 self._report = failed(message, TOO_LONG)
                 return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             case ["invocation", _, "response"]:
-                self._report = Outcome(body)
+                self._report = Outcome(answer)
             case ["invocation", _, "error"] | ["init", "error"]:
-                self._report = Outcome(body, error_type)
+                self._report = Outcome(answer, error_type)
             case _:
                 return HTTPStatus.NOT_FOUND
         return HTTPStatus.ACCEPTED

@@ -8,9 +8,10 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from tempfile import SpooledTemporaryFile
-from typing import Annotated
+from functools import partial
+from typing import Annotated, ParamSpec, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -28,7 +29,8 @@ from devkit.lambda_host.function_process import (
     Outcome,
 )
 from devkit.lambda_host.http_payload import http_event_of, http_response_of
-from devkit.lambda_host.joined_parts import in_pieces, ranged, whole_of
+from devkit.lambda_host.joined_parts import FiledResponse, ranged, whole_of
+from devkit.lambda_host.on_disk import WaitingBytes
 from devkit.lambda_host.sandbox import SandboxPool
 from devkit.lambda_host.stopping import StopSignals
 from local.web.server import (
@@ -39,7 +41,6 @@ from local.web.server import (
     run_program,
     server_config,
 )
-from shared.api.uploads import SPOOL_BYTES
 from shared.settings import Settings
 
 BODY_MAX_BYTES = 10_000_000
@@ -55,6 +56,9 @@ GRACE_SECONDS = 2.0
 FAREWELL_SECONDS = 0.3
 """What the answers to killed invocations need to get out; uvicorn looks each 0.1 s."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
 
 TOO_LARGE = JSONResponse({"message": "Request Entity Too Large"}, 413)
@@ -69,6 +73,8 @@ class HttpGateway:
         self, function: LambdaFunction, concurrency: int, listening: socket.socket
     ) -> None:
         self._pool = SandboxPool(function, concurrency)
+        # Megabytes of JSON and base64 are made out of the event loop's way, and one by one.
+        self._thread = ThreadPoolExecutor(1, "payloads")
         self._socket = listening
         self._server = WebServer(server_config(self), self._say_ready)
 
@@ -80,18 +86,20 @@ class HttpGateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; the function runs to its end even if the client has left."""
-        request = Request(scope, receive)
         try:
-            body = await _read_body(request)
+            response = await self._run(Request(scope, receive))
         except ClientDisconnect:
             return
-        response = TOO_LARGE if body is None else await self._run(request, body)
-        await response(scope, receive, in_pieces(send))
+        # No other reference to a body is left: memory is held by clients that read alone.
+        await response(scope, receive, send)
 
-    async def _run(self, request: Request, body: bytes) -> Response:
+    async def _run(self, request: Request) -> Response:
+        body = await _read_body(request)
+        if body is None:
+            return TOO_LARGE
         response, is_too_long = await self._invoke(request, body)
         if not is_too_long or request.method != "GET":
-            return response
+            return await self._in_thread(FiledResponse, response)
 
         async def get_part(first: int) -> Response:
             return (await self._invoke(ranged(request, first), body))[0]
@@ -100,8 +108,7 @@ class HttpGateway:
 
     async def _invoke(self, request: Request, body: bytes) -> tuple[Response, bool]:
         """Run the function once; return its response, and whether it returned too many bytes."""
-        # Megabytes of JSON and base64 are made in a thread, out of the event loop's way.
-        payload = await asyncio.to_thread(_payload_of, request, body)
+        payload = await self._in_thread(_payload_of, request, body)
         if len(payload) > PAYLOAD_MAX_BYTES:
             # The gateway would take it, but Lambda does not.
             return TOO_LARGE, False
@@ -111,8 +118,12 @@ class HttpGateway:
         except TimeoutError:
             log.warning("request throttled", concurrency=self._pool.concurrency)
             return UNAVAILABLE, False
-        response = await asyncio.to_thread(_response_to, result, request.method)
+        response = await self._in_thread(_response_to, result, request.method)
         return response, result.error_type == TOO_LONG
+
+    async def _in_thread(self, make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(make, *args, **kwargs))
 
     async def _serve(self) -> None:
         stop = StopSignals()
@@ -174,15 +185,12 @@ async def _read_body(request: Request) -> bytes | None:
     """
     if int(request.headers.get("content-length", 0)) > BODY_MAX_BYTES:
         return None
-    size_bytes = 0
-    with SpooledTemporaryFile(SPOOL_BYTES) as body:
-        async for chunk in request.stream():
-            size_bytes += len(chunk)
-            if size_bytes > BODY_MAX_BYTES:
-                return None
-            body.write(chunk)
-        body.seek(0)
-        return body.read()
+    taken = WaitingBytes()
+    async for chunk in request.stream():
+        taken.write(chunk)
+        if taken.tell() > BODY_MAX_BYTES:
+            return None
+    return taken.all()
 
 
 def main(

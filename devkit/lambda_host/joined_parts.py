@@ -6,12 +6,15 @@ machine, the gateway asks for parts of it, as the slice module of nginx does
 """
 
 import re
+from asyncio import to_thread
 from collections.abc import Awaitable, Callable
 
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
+
+from devkit.lambda_host.on_disk import WaitingBytes
 
 PART_BYTES = 4_000_000
 PIECE_BYTES = 64 * 1024
@@ -43,44 +46,54 @@ async def whole_of(get_part: GetPart) -> Response | None:
     return _JoinedParts(first, int(found[3]), get_part)
 
 
-def in_pieces(send: Send) -> Send:
-    """Send bodies piece by piece: the server keeps a copy of what a client has not read."""
+class FiledResponse(Response):
+    """A response whose body lies on disk: a client that does not read it holds one piece of it."""
 
-    async def send_pieces(message: Message) -> None:
-        body = memoryview(message.get("body", b""))
-        while len(body) > PIECE_BYTES:
-            piece = bytes(body[:PIECE_BYTES])
-            await send({"type": message["type"], "body": piece, "more_body": True})
-            body = body[PIECE_BYTES:]
-        await send({**message, "body": bytes(body)} if "body" in message else message)
+    def __init__(self, response: Response) -> None:
+        super().__init__(None, response.status_code)
+        self.raw_headers, self._file = response.raw_headers, WaitingBytes(bytes(response.body))
 
-    return send_pieces
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response (ASGI)."""
+        start = {"status": self.status_code, "headers": self.raw_headers}
+        await send({"type": "http.response.start", **start})
+        await _send_pieces(send, self._file)
+        await send({"type": "http.response.body", "body": b""})
 
 
 class _JoinedParts(Response):
-    """Sends one part after the other; a client that does not read holds one of them."""
+    """Sends one part after the other, each from a file."""
 
     def __init__(self, first: Response, size: int, get_part: GetPart) -> None:
-        super().__init__(first.body, 200)
-        self.raw_headers = first.raw_headers
+        super().__init__(None, 200)
+        self.raw_headers = [*first.raw_headers]
         del self.headers["content-range"]
         self.headers["content-length"] = str(size)
-        self._size, self._get_part = size, get_part
+        self._size, self._get_part, self._first = size, get_part, first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI); it ends early, as a lost connection, if a part is not there."""
         start = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **start})
-        sent, body = len(self.body), bytes(self.body)
-        while body and sent < self._size:
-            await send({"type": "http.response.body", "body": body, "more_body": True})
-            part = await self._get_part(sent)
+        sent = 0
+        while sent < self._size:
+            part = await self._get_part(sent) if sent else self._first
             last = sent + len(part.body) - 1
-            is_next = part.headers.get("content-range") == f"bytes {sent}-{last}/{self._size}"
+            is_next = (
+                bool(part.body)
+                and part.headers.get("content-range") == f"bytes {sent}-{last}/{self._size}"
+            )
             if not is_next or part.headers.get("etag") != self.headers.get("etag"):
                 log.warning("answer cut off", status=part.status_code, sent_bytes=sent)
-                body = b""
-            else:
-                body = bytes(part.body)
-            sent += len(body)
-        await send({"type": "http.response.body", "body": body})
+                break
+            sent, file = last + 1, await to_thread(WaitingBytes, bytes(part.body))
+            part.body = b""
+            await _send_pieces(send, file)
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _send_pieces(send: Send, file: WaitingBytes) -> None:
+    with file:
+        file.seek(0)
+        while piece := file.read(PIECE_BYTES):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
