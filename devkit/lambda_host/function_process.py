@@ -196,8 +196,8 @@ class FunctionProcess:
         match step:
             case ["invocation", request_id, _] if request_id != self._request_id:
                 return HTTPStatus.BAD_REQUEST
-            case ["invocation", _, "response"] if answer.tell() > PAYLOAD_MAX_BYTES:
-                message = f"response of {answer.tell()} bytes is above the limit"
+            case ["invocation", _, "response"] if answer.size > PAYLOAD_MAX_BYTES:
+                message = f"response of {answer.size} bytes is above the limit"
                 self._report = failed(message, TOO_LONG)
                 return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
             case ["invocation", _, "response"]:

@@ -188,7 +188,7 @@ async def _read_body(request: Request) -> bytes | None:
     taken = WaitingBytes()
     async for chunk in request.stream():
         taken.write(chunk)
-        if taken.tell() > BODY_MAX_BYTES:
+        if taken.size > BODY_MAX_BYTES:
             return None
     return taken.all()
 

@@ -1,5 +1,6 @@
 """Bytes that wait: on disk if they are many, so that clients who do not read hold no memory."""
 
+from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 
 MEMORY_BYTES = 64 * 1024
@@ -15,6 +16,11 @@ class WaitingBytes(SpooledTemporaryFile[bytes]):
     def __del__(self) -> None:
         """Close it."""
         self.close()
+
+    @property
+    def size(self) -> int:
+        """How many bytes were written."""
+        return self.seek(0, SEEK_END)
 
     def all(self) -> bytes:
         """Return what was written."""
