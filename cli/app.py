@@ -148,12 +148,12 @@ def migrate_database() -> None:
     """
     from shared.jobs.migration import migrate
     from shared.logs import configure_logging
-    from shared.settings import load_database_url
+    from shared.settings import load_database
 
-    database_url = load_database_url()
+    database = load_database()
     # Standard output is for the answer.
     configure_logging("migrate", "INFO", sys.stderr)
-    say(f"database is at revision {migrate(database_url)}")
+    say(f"database is at revision {migrate(database.database_url, database.database_schema)}")
 
 
 @app.command()

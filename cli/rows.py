@@ -23,10 +23,12 @@ def database(name: str) -> "Iterator[Engine]":
     """Give connections to the database of DATABASE_URL; `name` is shown in pg_stat_activity."""
     # Imported here, so that `--help` answers at once.
     from shared.database.session import create_unpooled_engine, refusals_named
-    from shared.settings import load_database_url
+    from shared.settings import load_database
 
     with refusals_named():
-        yield create_unpooled_engine(load_database_url(), f"darkroom-{name}")
+        database = load_database()
+        url, schema = database.database_url, database.database_schema
+        yield create_unpooled_engine(url, f"darkroom-{name}", schema)
 
 
 @contextmanager

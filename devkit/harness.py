@@ -58,7 +58,7 @@ class Harness:
         """
         with adopted(environment):
             services = self._undo.enter_context(Services(load_settings()))
-            migrate(services.settings.database_url)
+            migrate(services.settings.database_url, services.settings.database_schema)
             # A worker would wait for Redis for as long as it takes.
             services.check_redis()
             # Made now, because an SQS client reads its address and keys from the environment.

@@ -54,11 +54,10 @@ configure_logging("lambda", settings.log_level)
 services = Services(settings, runtime="lambda", dispatcher=SqsDispatcher(settings), threads=THREADS)
 services.refuse_cluster_mode()
 streams_max = streams_on_sandboxes(settings.max_streams, settings.api_concurrency)
-delivery = WindowDelivery(
-    services.follower, StreamSlots(services.redis, streams_max), settings.event_window_seconds
-)
+slots = StreamSlots(services.redis, streams_max, prefix=settings.redis_prefix)
+delivery = WindowDelivery(services.follower, slots, settings.event_window_seconds)
 uploads_max = uploads_on_sandboxes(UPLOADS_MAX, settings.api_concurrency)
-uploads = Uploads(slots=StreamSlots(services.redis, uploads_max, UPLOADS))
+uploads = Uploads(slots=StreamSlots(services.redis, uploads_max, UPLOADS, settings.redis_prefix))
 
 # Mangum runs every invocation on the current loop.
 loop = asyncio.new_event_loop()

@@ -13,7 +13,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from functions.lambda_context import LambdaContext
-from functions.secret_settings import load_function_database_url
+from functions.secret_settings import load_function_database
 from functions.stack_answer import stack_answer
 from shared.access.api_keys import ApiKeyStore
 from shared.access.audit import AuditStore
@@ -23,6 +23,7 @@ from shared.errors import InvalidRequest
 from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 from shared.pydantic_errors import describe
+from shared.settings import DatabaseSettings
 
 log = structlog.get_logger(__name__)
 
@@ -78,27 +79,28 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         return _serve_by_hand(MigrateEvent.from_untrusted(event))
     with stack_answer(event, context) as data:
         if event["RequestType"] != "Delete":
-            data["Revision"] = _migrate(load_function_database_url())
+            data["Revision"] = _migrate(load_function_database())
     return {"revision": data.get("Revision", "kept")}
 
 
 def _serve_by_hand(event: MigrateEvent) -> dict[str, Any]:
-    database_url = load_function_database_url()
-    revision = {"revision": _migrate(database_url)}
+    database = load_function_database()
+    revision = {"revision": _migrate(database)}
     if event.create_key is None:
         return {**revision}
-    return {**revision, **_create_key(database_url, event.create_key)}
+    return {**revision, **_create_key(database, event.create_key)}
 
 
-def _migrate(database_url: str) -> str:
-    revision = migrate(database_url)
+def _migrate(database: DatabaseSettings) -> str:
+    revision = migrate(database.database_url, database.database_schema)
     log.info("migrated", revision=revision)
     return revision
 
 
-def _create_key(database_url: str, order: KeyOrder) -> dict[str, Any]:
+def _create_key(database: DatabaseSettings, order: KeyOrder) -> dict[str, Any]:
     """Create the key and return its row, together with the key itself."""
-    engine = create_unpooled_engine(database_url, "darkroom-keys")
+    url, schema = database.database_url, database.database_schema
+    engine = create_unpooled_engine(url, "darkroom-keys", schema)
     details = {"name": order.name, "scopes": order.scopes}
     target = f"workspace {order.workspace}"
     with AuditStore(engine).noted("function migrate", "create key", target, **details):

@@ -12,7 +12,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import ConfigurationError
-from shared.settings import Settings, load_database_url, load_secret_arns, load_settings
+from shared.settings import (
+    DatabaseSettings,
+    Settings,
+    load_database,
+    load_secret_arns,
+    load_settings,
+)
 
 # A cold start has ten seconds in all (Lambda Developer Guide, "Lambda execution environment").
 _CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
@@ -27,13 +33,13 @@ def load_function_settings() -> Settings:
     return load_settings(read_secrets(load_secret_arns()))
 
 
-def load_function_database_url() -> str:
-    """Read DATABASE_URL alone, for the migration.
+def load_function_database() -> DatabaseSettings:
+    """Read which database it is, for the migration.
 
     Raises:
         ConfigurationError: It is missing or wrong, or a secret cannot be read.
     """
-    return load_database_url(read_secrets(load_secret_arns()))
+    return load_database(read_secrets(load_secret_arns()))
 
 
 def read_secrets(arns: Sequence[str]) -> dict[str, Any]:

@@ -22,9 +22,8 @@ from local.worker.silence import SilenceStep
 from local.worker.steps import SweepStep
 from shared import tracing
 from shared.adapters.celery_broker import (
-    MAINTENANCE_QUEUE,
-    QUEUES,
     broker_url,
+    queue_names,
     result_backend_url,
 )
 from shared.errors import ConfigurationError, one_line
@@ -59,9 +58,11 @@ _BEAT = {
             "task": "delete_leftovers_task",
             "schedule": MAINTENANCE_SECONDS,
             # One that no worker took expires when the next is sent.
-            "options": {"queue": MAINTENANCE_QUEUE, "expires": MAINTENANCE_SECONDS},
+            "options": {"expires": MAINTENANCE_SECONDS},
         }
     },
+    "timezone": "UTC",
+    "enable_utc": True,
 }
 
 
@@ -73,10 +74,12 @@ def _load_settings() -> Settings:
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:
+    queues = queue_names(settings.queue_prefix)
+    transport = {**_TRANSPORT_OPTIONS, "global_keyprefix": settings.redis_prefix}
     return {
         # Jobs and maintenance apart; a worker consumes both by default.
-        "task_queues": tuple(Queue(name, Exchange(name), routing_key=name) for name in QUEUES),
-        "task_default_queue": MAINTENANCE_QUEUE,
+        "task_queues": tuple(Queue(name, Exchange(name), routing_key=name) for name in queues),
+        "task_default_queue": queues[1],
         "task_create_missing_queues": False,
         # JSON only: a message can never run code.
         "task_serializer": "json",
@@ -109,8 +112,8 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         # Also for a Redis that answers, but is full, read-only or has failed over.
         "broker_channel_error_retry": True,
-        "broker_transport_options": _TRANSPORT_OPTIONS,
-        "result_backend_transport_options": _TRANSPORT_OPTIONS,
+        "broker_transport_options": transport,
+        "result_backend_transport_options": transport,
         "visibility_timeout": BROKER_VISIBILITY_TIMEOUT_SECONDS,
         # Our logging, not Celery's: one JSON object a line.
         "worker_hijack_root_logger": False,
@@ -118,8 +121,6 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         # No one consumes task events by default; Flower turns them on itself.
         "worker_send_task_events": False,
         **_BEAT,
-        "timezone": "UTC",
-        "enable_utc": True,
     }
 
 

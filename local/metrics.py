@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 from redis import RedisError
 
-from shared.adapters.celery_broker import QUEUES, TASK_NAME
+from shared.adapters.celery_broker import TASK_NAME, queue_names
 from shared.wiring import Services
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def start_metrics(
         if count_streams is not None:
             yield Sample("darkroom_event_streams", {}, count_streams())
         try:
-            for queue in QUEUES:
-                length = int(services.redis.llen(queue))  # type: ignore[arg-type] # never a future
+            for queue in queue_names(settings.queue_prefix):
+                key = f"{settings.redis_prefix}{queue}"
+                length = int(services.redis.llen(key))  # type: ignore[arg-type] # never a future
                 yield Sample("celery_queue_length", {"queue_name": queue}, length)
         except RedisError as error:
             log.warning("queues not measured", reason=str(error))

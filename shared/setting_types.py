@@ -155,8 +155,31 @@ def _check_networks(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _check_schema(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][\w$-]{0,62}", name, re.ASCII) is None:
+        raise ValueError("must be the name of a schema: letters, digits, _, - or $")
+    return name
+
+
+def _check_redis_prefix(prefix: str) -> str:
+    # Celery puts an underscore behind any other prefix (celery/backends/base.py,
+    # `_add_global_keyprefix`), and kombu does not.
+    if re.fullmatch(r"([\w.:-]{0,63}[.:_-])?", prefix, re.ASCII) is None:
+        raise ValueError("must be letters and digits that end with : . _ or -, as shop:")
+    return prefix
+
+
+def _check_queue_prefix(prefix: str) -> str:
+    if re.fullmatch(r"[\w.:-]{0,64}", prefix, re.ASCII) is None:
+        raise ValueError("must be letters, digits, : . _ or -")
+    return prefix
+
+
 DatabaseUrl = Annotated[str, AfterValidator(_name_the_driver)]
 RedisUrl = Annotated[str, AfterValidator(_read_redis)]
+SchemaName = Annotated[str, AfterValidator(_check_schema)]
+RedisPrefix = Annotated[str, AfterValidator(_check_redis_prefix)]
+QueuePrefix = Annotated[str, AfterValidator(_check_queue_prefix)]
 
 BaseAddress = Annotated[str, AfterValidator(_check_base)]
 

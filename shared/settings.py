@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings
 
 from shared.errors import ConfigurationError
+from shared.events.keys import Keys
 from shared.imaging.image_settings import ImageSettings
 from shared.imaging.providers import registry
 from shared.jobs.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy
@@ -30,7 +31,10 @@ from shared.setting_types import (
     Names,
     Networks,
     Origins,
+    QueuePrefix,
+    RedisPrefix,
     RedisUrl,
+    SchemaName,
     SigningKey,
 )
 from shared.upkeep_settings import UpkeepSettings
@@ -54,7 +58,7 @@ class _ForeignSecrets(BaseSettings):
     aws_session_token: SecretStr | None = None
 
 
-class _DatabaseSettings(BaseSettings):
+class DatabaseSettings(BaseSettings):
     """Which database; all that some programs need. `{name}_file` may hold any secret `{name}`."""
 
     model_config = STRICT
@@ -70,6 +74,11 @@ class _DatabaseSettings(BaseSettings):
         None,
         description="File that holds DATABASE_PASSWORD, instead of it. A password in DATABASE_URL "
         "wins over the file.",
+    )
+    database_schema: SchemaName | None = Field(
+        None,
+        description="Schema that holds the tables, made by `darkroom migrate`; without it, the "
+        "first of the connection's search_path.",
     )
 
     @model_validator(mode="before")
@@ -93,7 +102,7 @@ class Settings(
     WebhookSettings,
     UpkeepSettings,
     LimitSettings,
-    _DatabaseSettings,
+    DatabaseSettings,
 ):
     """All settings. The environment variable of a field is its name in capitals."""
 
@@ -102,6 +111,12 @@ class Settings(
         description="Redis, as `redis://`, `rediss://` or `unix:///path.sock`. Required.",
     )
     redis_url_file: Path | None = Field(None, description="File that holds REDIS_URL.")
+    redis_prefix: RedisPrefix = Field(
+        "", description="Goes before every key and channel in Redis, as `darkroom:`."
+    )
+    queue_prefix: QueuePrefix = Field(
+        "", description="Goes before the names of Celery's queues, as `darkroom-`."
+    )
     soft_time_limit: float = Field(300, gt=0, description="Seconds until an attempt is stopped.")
     time_limit: float = Field(
         330, gt=0, description="Seconds until an attempt's process is killed."
@@ -231,6 +246,11 @@ class Settings(
         return RetryPolicy(self.retry_backoff, self.retry_backoff_max)
 
     @cached_property
+    def redis_keys(self) -> Keys:
+        """The names of keys and channels in Redis."""
+        return Keys(self.redis_prefix)
+
+    @cached_property
     def needs_api_keys(self) -> bool:
         """Whether requests without an API key are refused."""
         if self.require_api_keys is None:
@@ -303,17 +323,17 @@ def load_settings(secrets: Mapping[str, Any] | None = None) -> Settings:
         return registry.join_settings(outside, Settings)(**values) if outside else settings
 
 
-def load_database_url(secrets: Mapping[str, Any] | None = None) -> str:
-    """Read DATABASE_URL alone, for a program that needs nothing else.
+def load_database(secrets: Mapping[str, Any] | None = None) -> DatabaseSettings:
+    """Read which database it is, for a program that needs nothing else.
 
     Args:
         secrets: Settings by the names of their variables; they win over the environment.
 
     Raises:
-        ConfigurationError: It is missing or wrong.
+        ConfigurationError: Something is missing or wrong.
     """
     with _naming_settings():
-        return _DatabaseSettings(**_by_field(secrets)).database_url
+        return DatabaseSettings(**_by_field(secrets))
 
 
 def load_secret_arns() -> tuple[str, ...]:

@@ -125,7 +125,7 @@ class Services(AbstractContextManager["Services"]):
 
     def refuse_cluster_mode(self) -> None:
         """Check Redis at the start of a process; see `connection.refuse_cluster_mode`."""
-        refuse_cluster_mode(self.redis)
+        refuse_cluster_mode(self.redis, self.settings.redis_keys)
 
     def prepare(self) -> None:
         """Make the parts that serve requests now, so that no request waits for an import."""
@@ -182,10 +182,11 @@ class Services(AbstractContextManager["Services"]):
     @cached_property
     def engine(self) -> Engine:
         """The connections to PostgreSQL."""
+        url, schema = self.settings.database_url, self.settings.database_schema
         name = f"darkroom-{self._runtime}-{os.getpid()}"
         if self._is_pooled:
-            return create_pooled_engine(self.settings.database_url, name, self._threads)
-        return create_unpooled_engine(self.settings.database_url, name)
+            return create_pooled_engine(url, name, self._threads, schema)
+        return create_unpooled_engine(url, name, schema)
 
     @cached_property
     def redis(self) -> Redis:
@@ -205,6 +206,7 @@ class Services(AbstractContextManager["Services"]):
             ttl_seconds=self.settings.event_ttl_seconds,
             stream_length=self.settings.event_stream_max_length,
             breaker=self._redis_breaker,
+            keys=self.settings.redis_keys,
         )
 
     @cached_property
@@ -285,7 +287,7 @@ class Services(AbstractContextManager["Services"]):
         from shared.events.reader import StreamReader
         from shared.generation.follow import EventFollower
 
-        return EventFollower(self.jobs, StreamReader(self.redis))
+        return EventFollower(self.jobs, StreamReader(self.redis, self.settings.redis_keys))
 
     @cached_property
     def keys(self) -> "ApiKeyStore":
@@ -306,15 +308,14 @@ class Services(AbstractContextManager["Services"]):
         """What puts envelopes on the queue."""
         if self._dispatcher is not None:
             return self._dispatcher
-        if self.settings.queue_url:
-            with naming_extras():
+        with naming_extras():
+            if self.settings.queue_url:
                 from shared.adapters.sqs_queue import SqsDispatcher
 
-            return SqsDispatcher(self.settings)
-        with naming_extras():
+                return SqsDispatcher(self.settings)
             from shared.adapters.celery_queue import CeleryDispatcher
 
-        return CeleryDispatcher(self.settings)
+            return CeleryDispatcher(self.settings)
 
     @cached_property
     def submission_limits(self) -> "SubmissionLimits":

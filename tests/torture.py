@@ -193,7 +193,7 @@ def play(runtime: Runtime, seed: int, faults: int, *, then_calm: bool = False) -
         if then_calm:
             assert_calm(runtime)
         assert_ledger_is_closed(runtime)
-        assert_keys_expire(runtime.redis_client)
+        assert_keys_expire(runtime.redis_client, "")
         assert_no_connection_leaks(runtime)
     finally:
         runtime.make_ready()

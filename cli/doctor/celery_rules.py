@@ -5,7 +5,7 @@ from typing import Any
 
 from cli.doctor.rule import Facts, NotChecked, Observation, known, rule
 from cli.doctor.setting_rules import longest_hold_seconds
-from shared.adapters.celery_broker import QUEUES, TASK_NAME
+from shared.adapters.celery_broker import TASK_NAME, queue_names
 
 BLOCKING_READ_SECONDS = 1.0
 """How long kombu waits in Redis for a message (kombu/transport/redis.py, `brpop_timeout`)."""
@@ -107,23 +107,24 @@ def broker_visibility(facts: Facts) -> Iterable[Observation]:
 @rule(mend="Take them from shared/adapters/celery_broker.py.")
 def queues(facts: Facts) -> Iterable[Observation]:
     """Workers consume the queues that producers know."""
-    options = known(facts.celery)
+    options, names = known(facts.celery), queue_names(known(facts.settings).queue_prefix)
     yield (
         f"queues {', '.join(options['queues'])}; task {options['task']}",
-        options["queues"] == list(QUEUES) and options["task"] == TASK_NAME,
-        f"producers know {TASK_NAME} and {', '.join(QUEUES)}",
+        options["queues"] == list(names) and options["task"] == TASK_NAME,
+        f"producers know {TASK_NAME} and {', '.join(names)}",
     )
 
 
-@rule(mend="Leave global_keyprefix out of local/celery_app.py.")
+@rule(mend="Take global_keyprefix from REDIS_PREFIX in local/celery_app.py.")
 def key_prefix(facts: Facts) -> Iterable[Observation]:
-    """Celery writes its keys without a prefix of its own."""
+    """Celery's keys have the prefix of all others."""
+    wanted = known(facts.settings).redis_prefix
     for name in TRANSPORTS:
-        prefix = known(facts.celery)[name].get("global_keyprefix")
+        prefix = known(facts.celery)[name].get("global_keyprefix", "")
         yield (
             f"{name}: {f'prefix {prefix!r}' if prefix else 'no prefix'}",
-            not prefix,
-            f"global_keyprefix {prefix!r} hides queues and records from every other program",
+            prefix == wanted,
+            f"global_keyprefix {prefix!r} is not REDIS_PREFIX {wanted!r}: programs miss each other",
         )
 
 

@@ -121,7 +121,9 @@ def _ask_postgres(settings: Settings) -> PostgresFacts:
     # Alembic takes a while to import, and most checks have no database.
     from shared.jobs.migration import current_revision
 
-    engine = create_unpooled_engine(settings.database_url, "darkroom doctor")
+    engine = create_unpooled_engine(
+        settings.database_url, "darkroom doctor", settings.database_schema
+    )
     with reporting_unavailability(), engine.connect() as connection:
         version, free, oldest = connection.execute(_POSTGRES).one()
         asked_at = time.time()
@@ -150,7 +152,7 @@ def _shares_sessions(connection: Connection, engine: Engine) -> bool:
 
 def _ask_redis(settings: Settings) -> RedisFacts:
     with connect_redis(settings.redis_url) as redis:
-        is_cluster = is_in_cluster_mode(redis)
+        is_cluster = is_in_cluster_mode(redis, settings.redis_keys)
         # Managed servers refuse CONFIG GET; INFO says the same.
         info: dict[str, Any] = redis.info("everything")
         asked_at = time.time()

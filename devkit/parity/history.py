@@ -10,7 +10,6 @@ from redis import Redis
 
 from shared.database.statements import fetch_all
 from shared.errors import ServiceUnavailable
-from shared.events import keys
 from shared.events.connection import reporting_unavailability
 from shared.jobs.model import Job
 from shared.wiring import Services
@@ -77,12 +76,13 @@ class Recorder:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._keys = services.settings.redis_keys
         # Not the client of the services, which decodes: bytes are compared.
         self._redis = Redis.from_url(services.settings.redis_url, protocol=2, socket_timeout=5)
         self._published: list[tuple[str, bytes]] = []
         self._pubsub = self._redis.pubsub()  # type: ignore[no-untyped-call] # redis-py has no types
         with reporting_unavailability():
-            self._pubsub.psubscribe(keys.channel("*"), keys.celery_record("*"))
+            self._pubsub.psubscribe(self._keys.channel("*"), self._keys.celery_record("*"))
             self._receive_all()
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class Recorder:
         """Return what was published on the job's channel so far, byte for byte."""
         with reporting_unavailability():
             self._receive_all()
-        return self._published_on(keys.channel(job.task_id))
+        return self._published_on(self._keys.channel(job.task_id))
 
     def record(self, job: Job, others: Sequence[Job] = (), *, is_serial: bool = True) -> History:
         """Return all that can be seen of the job now.
@@ -109,14 +109,14 @@ class Recorder:
         store = self._services.image_store
         starts = self._starts([job, *others]) if is_serial else []
         with reporting_unavailability():
-            entries: Any = self._redis.xrange(keys.stream(job.task_id))
-            result: Any = self._redis.get(keys.celery_record(job.task_id))
+            entries: Any = self._redis.xrange(self._keys.stream(job.task_id))
+            result: Any = self._redis.get(self._keys.celery_record(job.task_id))
             found: Any = list(self._redis.scan_iter(match=f"*{job.task_id}*", count=1000))
             lifetimes: list[Any] = [self._redis.pttl(key) for key in found]
         return History(
             messages=messages,
             stream=[b" ".join(map(b"=".join, fields.items())) for _, fields in entries],
-            results=self._published_on(keys.celery_record(job.task_id)),
+            results=self._published_on(self._keys.celery_record(job.task_id)),
             result=result,
             expiring={key.decode(): ms > 0 for key, ms in zip(found, lifetimes, strict=True)},
             job=self._rows("generation_jobs", job)[0],
@@ -148,7 +148,7 @@ class Recorder:
     def _receive_all(self) -> None:
         """Receive what was published up to now: Redis keeps the order, so a mark shows the end."""
         mark = uuid4().hex.encode()
-        self._redis.publish(keys.channel("parity"), mark)
+        self._redis.publish(self._keys.channel("parity"), mark)
         while True:
             message: Any = self._pubsub.get_message(timeout=MESSAGE_TIMEOUT_SECONDS)
             if message is None:

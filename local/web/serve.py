@@ -49,13 +49,13 @@ class Api:
         self._socket = listen(settings.api_host, settings.api_port)
         services = self._services = Services(settings, runtime="api", threads=THREADS)
         services.refuse_cluster_mode()
-        self._hub = EventHub(settings.redis_url)
+        self._hub = EventHub(settings.redis_url, settings.redis_keys)
         watcher = JobWatcher(
             self._hub, lambda ids: asyncio.to_thread(services.jobs.find_ended, ids)
         )
         files = open_files_max()
         limit = min(settings.max_streams, streams_of_a_workspace(files))
-        slots = StreamSlots(services.redis, limit)
+        slots = StreamSlots(services.redis, limit, prefix=settings.redis_prefix)
         self._delivery = LiveDelivery(
             watcher, services.follower, slots, streams_of(files), services.keys.find_revoked
         )

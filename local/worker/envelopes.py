@@ -15,7 +15,6 @@ from celery.worker.consumer import Consumer
 from kombu.message import Message
 from kombu.transport import redis
 
-from shared.adapters.celery_broker import MAINTENANCE_QUEUE
 from shared.errors import MalformedEnvelope, one_line
 
 LEFT_TO_OTHERS_SECONDS = 5.0
@@ -120,7 +119,7 @@ class EnvelopeConsumer(Consumer):  # type: ignore[misc] # Celery has no types
         held such tasks would have no room for jobs.
         """
         queue, task = message.delivery_info.get("routing_key"), message.headers.get("task")
-        if queue != MAINTENANCE_QUEUE or not isinstance(task, str):
+        if queue != self.app.conf.task_default_queue or not isinstance(task, str):
             super().on_unknown_task(body, message, exc)
             _keep(f"no task {exc}", _text_of(message))
             return
@@ -134,8 +133,9 @@ class EnvelopeConsumer(Consumer):  # type: ignore[misc] # Celery has no types
 
     def _consume_again(self) -> None:
         consumer = self.task_consumer
-        if consumer is not None and not consumer.consuming_from(MAINTENANCE_QUEUE):
-            consumer.add_queue(self.app.amqp.queues[MAINTENANCE_QUEUE])
+        queue = self.app.conf.task_default_queue
+        if consumer is not None and not consumer.consuming_from(queue):
+            consumer.add_queue(self.app.amqp.queues[queue])
             consumer.consume()
 
     def on_invalid_task(self, body: Any, message: Message, exc: Exception) -> None:

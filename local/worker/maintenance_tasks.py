@@ -8,7 +8,6 @@ from datetime import timedelta
 import structlog
 
 from local.celery_app import celery_app
-from shared.adapters.celery_broker import MAINTENANCE_QUEUE
 from shared.adapters.disk_images import DiskImageStore
 from shared.errors import StorageUnavailable
 
@@ -19,7 +18,7 @@ settings = celery_app.darkroom_settings
 log = structlog.get_logger(__name__)
 
 
-@celery_app.task(name="delete_leftovers_task", queue=MAINTENANCE_QUEUE)
+@celery_app.task(name="delete_leftovers_task")
 def delete_leftovers_task() -> None:
     """Delete what killed writers left in IMAGE_DIR.
 

@@ -53,9 +53,11 @@ class RequestRates:
     Args:
         redis: Where they are counted.
         limit: Requests a minute; None counts nothing.
+        prefix: REDIS_PREFIX.
     """
 
-    def __init__(self, redis: Redis, limit: int | None) -> None:
+    def __init__(self, redis: Redis, limit: int | None, prefix: str = "") -> None:
+        self._prefix = prefix
         self._limit = limit
         self._count = redis.register_script(_COUNT)
         self._breaker = Breaker()
@@ -80,7 +82,8 @@ class RequestRates:
         if not self._breaker.admits():
             return None
         try:
-            count, milliseconds = self._count(keys=[requests_key(key_id)], args=[WINDOW_SECONDS])
+            key = f"{self._prefix}{requests_key(key_id)}"
+            count, milliseconds = self._count(keys=[key], args=[WINDOW_SECONDS])
         except RedisError as error:
             self._breaker.open()
             log.warning("requests counted by this process alone", reason=str(error))

@@ -75,12 +75,13 @@ class StreamSlots:
 
     Args:
         name: Of what is counted.
+        prefix: REDIS_PREFIX.
     """
 
-    def __init__(self, redis: Redis, limit: int, name: str = STREAMS) -> None:
+    def __init__(self, redis: Redis, limit: int, name: str = STREAMS, prefix: str = "") -> None:
         self._redis = redis
         self._limit = limit
-        self._name = name
+        self._name = f"{prefix}{name}"
         self._take = redis.register_script(_TAKE)
         self._renew = redis.register_script(_RENEW)
 

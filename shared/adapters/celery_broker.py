@@ -4,7 +4,12 @@ TASK_NAME = "generate_images_task"
 JOB_QUEUE = "image_generation"
 MAINTENANCE_QUEUE = "default"
 QUEUES = (JOB_QUEUE, MAINTENANCE_QUEUE)
-"""All that a worker consumes."""
+"""All that a worker consumes; QUEUE_PREFIX goes before each."""
+
+
+def queue_names(prefix: str) -> tuple[str, str]:
+    """Return the names of the queues, of jobs and of maintenance, after QUEUE_PREFIX."""
+    return f"{prefix}{JOB_QUEUE}", f"{prefix}{MAINTENANCE_QUEUE}"
 
 
 def broker_url(redis_url: str) -> str:

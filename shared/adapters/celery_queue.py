@@ -41,6 +41,8 @@ class CeleryDispatcher:
 
     def __init__(self, settings: Settings) -> None:
         self._redis = connect_redis(settings.redis_url)
+        self._prefix = settings.redis_prefix
+        self._queue = f"{settings.queue_prefix}{JOB_QUEUE}"
         self._app = Celery(
             "darkroom-producer",
             broker=broker_url(settings.redis_url),
@@ -53,6 +55,7 @@ class CeleryDispatcher:
                 "socket_timeout": SOCKET_TIMEOUT_SECONDS,
                 "socket_connect_timeout": SOCKET_TIMEOUT_SECONDS,
                 "socket_keepalive": True,
+                "global_keyprefix": self._prefix,
             },
         )
         # Not Celery's pool: its limit holds for every application of the process, and to lower it
@@ -72,7 +75,7 @@ class CeleryDispatcher:
         message = amqp.create_task_message(envelope_id, TASK_NAME, [str(job_id)], {})
         try:
             with self._producers.acquire(block=True) as producer:
-                amqp.send_task_message(producer, TASK_NAME, message, queue=JOB_QUEUE)
+                amqp.send_task_message(producer, TASK_NAME, message, queue=self._queue)
         except (OperationalError, RedisError, OSError) as error:
             raise ServiceUnavailable(one_line(f"Celery's broker: {error}")) from error
 
@@ -82,8 +85,8 @@ class CeleryDispatcher:
         A worker that holds one begins it at once: after a while, that worker is dead.
         """
         try:
-            waiting: Any = self._redis.lrange(JOB_QUEUE, 0, MESSAGES_READ)
-            held: Any = self._redis.hvals(UNACKED)
+            waiting: Any = self._redis.lrange(f"{self._prefix}{self._queue}", 0, MESSAGES_READ)
+            held: Any = self._redis.hvals(f"{self._prefix}{UNACKED}")
         except RedisError as error:
             raise ServiceUnavailable(one_line(f"Celery's broker: {error}")) from error
         if len(waiting) > MESSAGES_READ:

@@ -38,7 +38,8 @@ class ApiContext:
         self.settings = services.settings
         self.delivery = delivery
         self.presenter = Presenter(services.settings)
-        self.rates = RequestRates(services.redis, services.settings.max_requests_per_minute)
+        limit, prefix = services.settings.max_requests_per_minute, services.settings.redis_prefix
+        self.rates = RequestRates(services.redis, limit, prefix)
         self.uploads = uploads
         self.overview = OverviewReader(services)
 

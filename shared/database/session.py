@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -50,10 +51,13 @@ _UNAVAILABLE = (
 )
 
 
-def create_pooled_engine(database_url: str, application_name: str, size: int = 2) -> Engine:
+def create_pooled_engine(
+    database_url: str, application_name: str, size: int = 2, schema: str | None = None
+) -> Engine:
     """Return an engine for a process that runs jobs: one connection to work, one for leases.
 
-    The API has a `size` of its own: a connection for each of its threads.
+    The API has a `size` of its own: a connection for each of its threads. `schema` is
+    DATABASE_SCHEMA.
 
     Connections that lay idle for a second (an idle worker, a thawed sandbox) are checked before
     use and replaced when dead; in a busy worker that check would cost as much as a statement.
@@ -68,13 +72,15 @@ def create_pooled_engine(database_url: str, application_name: str, size: int = 2
         pool_use_lifo=True,
         connect_args={**_CONNECT_ARGUMENTS, "application_name": application_name},
     )
-    _prepare(engine)
+    _prepare(engine, schema)
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _check_if_idle)
     return engine
 
 
-def create_unpooled_engine(database_url: str, application_name: str) -> Engine:
+def create_unpooled_engine(
+    database_url: str, application_name: str, schema: str | None = None
+) -> Engine:
     """Return an engine that connects anew each time, for processes that fork."""
     engine = create_engine(
         database_url,
@@ -83,7 +89,7 @@ def create_unpooled_engine(database_url: str, application_name: str) -> Engine:
         poolclass=NullPool,
         connect_args={**_CONNECT_ARGUMENTS, "application_name": application_name},
     )
-    _prepare(engine)
+    _prepare(engine, schema)
     return engine
 
 
@@ -147,22 +153,29 @@ def _means_not_now(error: Exception) -> bool:
     return isinstance(error, _UNAVAILABLE)
 
 
-def _prepare(engine: Engine) -> None:
+def search_path_of(schema: str | None) -> str:
+    """Return the statement that makes a session use DATABASE_SCHEMA; empty for None."""
+    return "" if schema is None else f'SET search_path = "{schema}"'
+
+
+def _prepare(engine: Engine, schema: str | None) -> None:
     breaker = Breaker(CONNECT_TIMEOUT_SECONDS)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
         return breaker.connect(*arguments, **options)
 
-    event.listen(engine, "connect", _limit_session)
+    event.listen(
+        engine, "connect", partial(_set_up_session, f"{_SESSION_LIMITS};{search_path_of(schema)}")
+    )
 
 
-def _limit_session(connection: Any, _record: Any) -> None:
+def _set_up_session(statements: str, connection: Any, _record: Any) -> None:
     was_autocommit = connection.autocommit
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.seconds = CHECK_SECONDS
-        cursor.execute(_SESSION_LIMITS)
+        cursor.execute(statements)
     connection.autocommit = was_autocommit
 
 

@@ -15,13 +15,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from shared.errors import one_line
-from shared.events import keys
+from shared.events.keys import Keys
 
 IDLE_SECONDS = 0.5
 RECONNECT_SECONDS = 0.5
 """Between two attempts to connect while Redis is unavailable."""
-
-_PREFIX_CHARS = len(keys.channel(""))
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +31,7 @@ class ChannelConnection:
         redis: A client of its own, which waits without a timeout.
         on_published: Called with the task id of a job that has a new event.
         on_subscribed: Called with a task id whose events are reported from now on.
+        keys: The names of the installation.
     """
 
     def __init__(
@@ -40,8 +39,10 @@ class ChannelConnection:
         redis: Redis,
         on_published: Callable[[str], None],
         on_subscribed: Callable[[str], None],
+        keys: Keys,
     ) -> None:
         self._redis = redis
+        self._keys = keys
         self._on_published = on_published
         self._on_subscribed = on_subscribed
         self._task_ids: set[str] = set()
@@ -98,9 +99,9 @@ class ChannelConnection:
                 # What is lost here is made up for by `_reconnect`, which sends everything.
                 with suppress(RedisError, OSError):
                     if removed:
-                        await self._pubsub.unsubscribe(*map(keys.channel, removed))
+                        await self._pubsub.unsubscribe(*map(self._keys.channel, removed))
                     if added:
-                        await self._pubsub.subscribe(*map(keys.channel, added))
+                        await self._pubsub.subscribe(*map(self._keys.channel, added))
             self._is_connected.set()
 
     async def _receive(self) -> None:
@@ -122,7 +123,7 @@ class ChannelConnection:
         message = await pubsub.get_message(timeout=None)
         if message is None:
             return
-        task_id = message["channel"][_PREFIX_CHARS:]
+        task_id = message["channel"].removeprefix(self._keys.channel(""))
         if message["type"] == "message":
             self._on_published(task_id)
         elif message["type"] == "subscribe":
@@ -134,7 +135,7 @@ class ChannelConnection:
             self._pubsub = self._redis.pubsub()
             with suppress(RedisError, OSError):
                 if self._task_ids:
-                    await self._pubsub.subscribe(*map(keys.channel, self._task_ids))
+                    await self._pubsub.subscribe(*map(self._keys.channel, self._task_ids))
         for task_id in tuple(self._task_ids):
             self._on_published(task_id)
 

@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from shared.errors import ConfigurationError, ServiceUnavailable, one_line
-from shared.events import keys
+from shared.events.keys import Keys, unprefixed
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
@@ -64,7 +64,7 @@ def connect_async_redis(redis_url: str) -> "AsyncRedis":
     return client
 
 
-def refuse_cluster_mode(redis: Redis) -> None:
+def refuse_cluster_mode(redis: Redis, keys: Keys = unprefixed) -> None:
     """Check at the start of a process that one script may use all keys of a job.
 
     A server that does not answer passes, because an outage of Redis ends no process.
@@ -73,14 +73,14 @@ def refuse_cluster_mode(redis: Redis) -> None:
         ConfigurationError: Redis is in cluster mode.
     """
     with suppress(RedisError):
-        if is_in_cluster_mode(redis):
+        if is_in_cluster_mode(redis, keys):
             raise ConfigurationError(
                 "settings: REDIS_URL names a Redis in cluster mode, which keeps the keys of a job "
                 f"in several slots. {CLUSTER_ALTERNATIVE}"
             )
 
 
-def is_in_cluster_mode(redis: Redis) -> bool:
+def is_in_cluster_mode(redis: Redis, keys: Keys = unprefixed) -> bool:
     """Return whether the server refuses a script that uses two keys of one job.
 
     Asked this way, because INFO is refused to users without administrative rights, and differs

@@ -15,6 +15,7 @@ from shared.events.background import keep_running
 from shared.events.channels import ChannelConnection
 from shared.events.connection import connect_async_redis
 from shared.events.event import Event
+from shared.events.keys import Keys, unprefixed
 from shared.events.topic_reader import TopicReader
 from shared.events.topics import Deliver, Subscription, Topic
 
@@ -47,8 +48,9 @@ class EventHub:
     Connects at its first subscription and disconnects after its last.
     """
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, keys: Keys = unprefixed) -> None:
         self._redis_url = redis_url
+        self._keys = keys
         self._topics: dict[str, Topic] = {}
         self._session: _Session | None = None
         self._closings: set[asyncio.Task[None]] = set()
@@ -105,9 +107,12 @@ class EventHub:
     def _connect(self) -> _Session:
         session = self._session = _Session(
             ChannelConnection(
-                connect_async_redis(self._redis_url), self._on_published, self._on_subscribed
+                connect_async_redis(self._redis_url),
+                self._on_published,
+                self._on_subscribed,
+                self._keys,
             ),
-            TopicReader(connect_async_redis(self._redis_url)),
+            TopicReader(connect_async_redis(self._redis_url), self._keys),
         )
         for name, work in (
             ("channels", session.channels.run),

@@ -13,13 +13,13 @@ from redis import Redis, RedisError
 
 from shared.breaker import Breaker
 from shared.errors import one_line
-from shared.events import keys
 from shared.events.event import (
     completed_record,
     failed_record,
     running_record,
     waiting_record,
 )
+from shared.events.keys import Keys, unprefixed
 from shared.status import Ending, JobStatus, Step, waiting
 
 _SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
@@ -82,6 +82,7 @@ class EventPublisher:
             result record of an ended one.
         stream_length: About how many events a stream keeps.
         breaker: Of Redis; None makes one.
+        keys: The names of the installation.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class EventPublisher:
         ttl_seconds: int,
         stream_length: int,
         breaker: Breaker | None = None,
+        keys: Keys = unprefixed,
     ) -> None:
         self._redis = redis
+        self._keys = keys
         self._append = redis.register_script(_SCRIPT)
         self._limits = (ttl_seconds, stream_length)
         self._ttl_seconds = ttl_seconds
@@ -126,8 +129,8 @@ class EventPublisher:
         """
         try:
             with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.hset(keys.fence(task_id), "cancel", "1")
-                pipeline.expire(keys.fence(task_id), self._ttl_seconds)
+                pipeline.hset(self._keys.fence(task_id), "cancel", "1")
+                pipeline.expire(self._keys.fence(task_id), self._ttl_seconds)
                 pipeline.execute()
         except RedisError as error:
             log.warning("cancel shortcut not set", reason=_describe(error))
@@ -137,7 +140,7 @@ class EventPublisher:
         if self.is_paused:
             return 0
         try:
-            progress: Any = self._redis.hget(keys.fence(task_id), "progress")
+            progress: Any = self._redis.hget(self._keys.fence(task_id), "progress")
         except RedisError as error:
             self._note_failure("last progress not read", error)
             return 0
@@ -159,9 +162,9 @@ class EventPublisher:
         try:
             outcome, cancel, progress = self._append(
                 keys=[
-                    keys.stream(entry.task_id),
-                    keys.fence(entry.task_id),
-                    keys.celery_record(entry.task_id),
+                    self._keys.stream(entry.task_id),
+                    self._keys.fence(entry.task_id),
+                    self._keys.celery_record(entry.task_id),
                 ],
                 args=self._arguments(entry),
             )
@@ -192,7 +195,7 @@ class EventPublisher:
             before = step.as_json()
             before_record = waiting_record(entry.task_id, step, entry.attempt)
         return [
-            keys.channel(entry.task_id),
+            self._keys.channel(entry.task_id),
             *self._limits,
             entry.token,
             entry.sequence,

@@ -9,9 +9,9 @@ from typing import Any
 
 from redis import Redis
 
-from shared.events import keys
 from shared.events.connection import reporting_unavailability
 from shared.events.event import FROM_THE_START, Event, bounded, parse_entries
+from shared.events.keys import Keys, unprefixed
 
 READ_AT_MOST = 500
 
@@ -22,8 +22,9 @@ class StreamReader:
     Every method raises ServiceUnavailable when Redis cannot be reached.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, keys: Keys = unprefixed) -> None:
         self._redis = redis
+        self._keys = keys
 
     def read(self, task_id: str, after_id: str, wait_seconds: float | None = None) -> list[Event]:
         """Return the events after the given one.
@@ -39,7 +40,7 @@ class StreamReader:
         while True:
             with reporting_unavailability():
                 answer: Any = self._redis.xread(
-                    {keys.stream(task_id): after_id}, count=READ_AT_MOST, block=block
+                    {self._keys.stream(task_id): after_id}, count=READ_AT_MOST, block=block
                 )
             if not answer:
                 return []
@@ -53,11 +54,11 @@ class StreamReader:
         if after_id == FROM_THE_START:
             return after_id
         with reporting_unavailability():
-            newest: Any = self._redis.xrevrange(keys.stream(task_id), count=1)
+            newest: Any = self._redis.xrevrange(self._keys.stream(task_id), count=1)
         return bounded(after_id, newest)
 
     def find_last(self, task_id: str) -> Event | None:
         """Return the newest event; None if the stream holds none."""
         with reporting_unavailability():
-            entries: Any = self._redis.xrevrange(keys.stream(task_id), count=1)
+            entries: Any = self._redis.xrevrange(self._keys.stream(task_id), count=1)
         return next(iter(parse_entries(entries)), None)

@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import one_line
-from shared.events import keys
 from shared.events.channels import RECONNECT_SECONDS
 from shared.events.connection import reporting_unavailability
 from shared.events.event import Event, bounded, follows, parse_entries
+from shared.events.keys import Keys, unprefixed
 from shared.events.reader import READ_AT_MOST
 from shared.events.topics import Subscription, Topic
 
@@ -32,8 +32,9 @@ log = structlog.get_logger(__name__)
 class TopicReader:
     """Reads topics and delivers their events; runs until it is stopped."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, keys: Keys = unprefixed) -> None:
         self._redis = redis
+        self._keys = keys
         self._due: dict[str, Topic] = {}
         self._behind: list[Subscription] = []
         self._has_work = asyncio.Event()
@@ -68,7 +69,7 @@ class TopicReader:
         with reporting_unavailability():
             async with self._exclusively():
                 entries: Any = await self._redis.xrange(
-                    keys.stream(task_id), min=f"({after_id}", count=READ_AT_MOST
+                    self._keys.stream(task_id), min=f"({after_id}", count=READ_AT_MOST
                 )
         return parse_entries(entries)
 
@@ -127,9 +128,9 @@ class TopicReader:
         pipeline = self._redis.pipeline(transaction=False)
         for subscription in behind:
             # Before its events: what is appended in between follows this end.
-            pipeline.xrevrange(keys.stream(subscription.topic.task_id), count=1)
+            pipeline.xrevrange(self._keys.stream(subscription.topic.task_id), count=1)
             pipeline.xrange(
-                keys.stream(subscription.topic.task_id),
+                self._keys.stream(subscription.topic.task_id),
                 min=f"({subscription.after_id}",
                 count=READ_AT_MOST,
             )
@@ -171,7 +172,7 @@ class TopicReader:
         ]
 
     async def _read_on(self, due: list[Topic]) -> None:
-        topics = {keys.stream(topic.task_id): topic for topic in due if topic.subscriptions}
+        topics = {self._keys.stream(topic.task_id): topic for topic in due if topic.subscriptions}
         if not topics:
             return
         now = asyncio.get_running_loop().time()

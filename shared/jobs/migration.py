@@ -15,11 +15,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, exc, inspect, text
+from sqlalchemy.schema import CreateSchema
 
 from shared.database.session import (
     CONNECT_TIMEOUT_SECONDS,
     refusals_named,
     reporting_unavailability,
+    search_path_of,
 )
 from shared.errors import SchemaConflict, ServiceUnavailable
 from shared.jobs.access_tables import ApiKey
@@ -69,7 +71,7 @@ LOCK_TRIES = 20
 _IN_THE_WAY = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
 
 
-def migrate(database_url: str, *, lock_tries: int = LOCK_TRIES) -> str:
+def migrate(database_url: str, schema: str | None = None, *, lock_tries: int = LOCK_TRIES) -> str:
     """Apply what is missing, one process at a time, and return the revision reached.
 
     A database that a newer release has migrated is left as it is: each release works with the
@@ -81,6 +83,7 @@ def migrate(database_url: str, *, lock_tries: int = LOCK_TRIES) -> str:
 
     Args:
         database_url: Of the database.
+        schema: DATABASE_SCHEMA; made if it does not exist.
         lock_tries: How often it is tried while tables are in use.
 
     Raises:
@@ -95,7 +98,7 @@ def migrate(database_url: str, *, lock_tries: int = LOCK_TRIES) -> str:
     )
     try:
         for number in range(1, lock_tries + 1):
-            revision = _try_to_migrate(engine)
+            revision = _try_to_migrate(engine, schema)
             if revision is not None:
                 return revision
             log.warning("a table is in use", number=number, tries=lock_tries)
@@ -110,11 +113,11 @@ def migrate(database_url: str, *, lock_tries: int = LOCK_TRIES) -> str:
     )
 
 
-def _try_to_migrate(engine: Engine) -> str | None:
+def _try_to_migrate(engine: Engine, schema: str | None) -> str | None:
     """Return the revision reached; None if a table was in use, and nothing was changed."""
     try:
         with refusals_named(), reporting_unavailability(), engine.begin() as connection:
-            return _upgrade(connection)
+            return _upgrade(connection, schema)
     except ServiceUnavailable as error:
         cause = error.__cause__
         if isinstance(cause, exc.DBAPIError) and isinstance(cause.orig, _IN_THE_WAY):
@@ -122,11 +125,13 @@ def _try_to_migrate(engine: Engine) -> str | None:
         raise
 
 
-def _upgrade(connection: Connection) -> str:
+def _upgrade(connection: Connection, schema: str | None) -> str:
     # Released with the transaction, so a killed migration leaves no lock. Waited for without a
     # limit: only another migration holds it, and nothing else waits behind this one.
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+    if schema is not None:
+        _use_schema(connection, schema)
     _rename_version_table(connection)
     revision = current_revision(connection)
     if revision is None:
@@ -141,6 +146,13 @@ def _upgrade(connection: Connection) -> str:
     else:
         command.upgrade(alembic_config(connection), "head")
     return current_revision(connection) or "none"
+
+
+def _use_schema(connection: Connection, schema: str) -> None:
+    # Where it exists, the user needs no right to make one.
+    if not inspect(connection).has_schema(schema):
+        connection.execute(CreateSchema(schema))
+    connection.execute(text(search_path_of(schema)))
 
 
 def _rename_version_table(connection: Connection) -> None:

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.events import keys
+from shared.events.keys import unprefixed as keys
 from shared.jobs.model import Job
 from shared.status import COMPLETED, waiting
 from tests.support.faults import claim_on_lost_machine, warm_up

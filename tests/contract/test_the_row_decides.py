@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.events import keys
+from shared.events.keys import unprefixed as keys
 from shared.jobs.model import Job
 from tests.contract.test_assets import uploaded
 from tests.support.faults import other_settings, paused_provider, warm_up

@@ -1,9 +1,9 @@
 """What breaks for one job or one follower of the hub breaks for no other."""
 
 from devkit.stack import EmbeddedRedis
-from shared.events import keys
 from shared.events.event import FROM_THE_START, Event
 from shared.events.hub import EventHub
+from shared.events.keys import unprefixed as keys
 from shared.events.publisher import EventPublisher
 from shared.status import STARTING, rendering
 from tests.integration.test_event_hub import first_attempt, play

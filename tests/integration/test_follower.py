@@ -13,10 +13,10 @@ import pytest
 from devkit.stack import EmbeddedPostgres, EmbeddedRedis
 from shared.database.session import create_pooled_engine
 from shared.errors import UnknownJob
-from shared.events import keys
 from shared.events.attempt_events import AttemptEvents
 from shared.events.connection import connect_redis
 from shared.events.event import FROM_THE_START, Event, follows, is_of_row, row_event
+from shared.events.keys import unprefixed as keys
 from shared.events.publisher import EventPublisher
 from shared.events.reader import READ_AT_MOST, StreamReader
 from shared.generation.announce import Announcer

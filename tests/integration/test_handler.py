@@ -14,7 +14,7 @@ from shared.errors import (
     RateLimited,
     UnknownJob,
 )
-from shared.events import keys
+from shared.events.keys import unprefixed as keys
 from shared.generation.announce import Announcer
 from shared.generation.outcome import Completed, Failed, NothingToDo, RetryAfter
 from shared.imaging.provider import ProviderCall

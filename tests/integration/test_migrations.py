@@ -171,6 +171,20 @@ def test_tables_in_another_schema_are_left_alone(url: str, empty: Engine) -> Non
     assert ours == {*WorkerSlots.metadata.tables, VERSION_TABLE}
 
 
+def test_a_schema_of_its_own_is_made_and_used(url: str, empty: Engine) -> None:
+    """DATABASE_SCHEMA, whatever its characters: the tables around it are not looked at."""
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE users (id int)"))
+        connection.execute(text(SHOP_HISTORY.format(revision="0007")))
+    for schema in ("dark-room", "Second"):
+        assert migrate(url, schema) == newest_revision() == migrate(url, schema)
+        with empty.connect() as connection:
+            ours = set(inspect(connection).get_table_names(schema))
+        assert ours == {*WorkerSlots.metadata.tables, VERSION_TABLE}
+    assert shop_revision(empty) == "0007"
+    assert tables_of(empty) == {"users", "alembic_version"}
+
+
 @pytest.mark.parametrize("revision", ["9999", "0007"])
 def test_a_revision_without_its_tables_is_refused(url: str, empty: Engine, revision: str) -> None:
     """It says nothing about the tables; a newer release is believed only where ours stand."""

@@ -12,10 +12,10 @@ import pytest
 
 from devkit.stack import EmbeddedRedis
 from shared.breaker import PAUSE_SECONDS
-from shared.events import keys
 from shared.events.attempt_events import BACKLOG_EVENTS, AttemptEvents
 from shared.events.connection import connect_redis
 from shared.events.event import parse_event
+from shared.events.keys import unprefixed as keys
 from shared.events.publisher import EventPublisher
 from shared.status import (
     COMPLETED,

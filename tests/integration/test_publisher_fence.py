@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ServiceUnavailable
-from shared.events import keys
 from shared.events.attempt_events import AttemptEvents
+from shared.events.keys import unprefixed as keys
 from shared.events.publisher import EventPublisher
 from shared.status import COMPLETED, QUEUED, STARTING, failed, rendering
 from tests.integration.test_publisher import TASK, attempt_events, ending, record, steps

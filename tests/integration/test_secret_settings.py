@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from functions.secret_settings import load_function_database_url, load_function_settings
+from functions.secret_settings import load_function_database, load_function_settings
 from shared.errors import ConfigurationError
 from shared.imaging.providers.openai import OpenAISettings
 from tests.architecture.test_imports import AWS, run
@@ -69,7 +69,7 @@ def test_settings_come_from_all_secrets_and_the_environment(
     assert key is not None
     assert key.get_secret_value() == "sk-new"
     assert "s3cret" not in repr(settings)
-    assert load_function_database_url() == settings.database_url
+    assert load_function_database().database_url == settings.database_url
 
 
 def test_without_secrets_the_environment_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

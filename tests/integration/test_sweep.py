@@ -11,9 +11,9 @@ from sqlalchemy import Engine
 from devkit.stack import EmbeddedRedis
 from shared.adapters.disk_images import DiskImageStore
 from shared.breaker import PAUSE_SECONDS
-from shared.events import keys
 from shared.events.attempt_events import AttemptEvents
 from shared.events.event import parse_event
+from shared.events.keys import unprefixed as keys
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.release import Releaser

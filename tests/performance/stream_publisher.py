@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from redis import Redis
 
-from shared.events import keys
 from shared.events.connection import connect_redis
+from shared.events.keys import unprefixed as keys
 from shared.events.publisher import Entry, EventPublisher
 from shared.status import JobStatus, Step
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from redis import Redis
 
 from devkit.stack import StackOptions, embedded_stack
-from shared.events import keys
+from shared.events.keys import unprefixed as keys
 from shared.imaging.request import GenerationRequest
 from shared.jobs.job_store import NewJob
 from shared.jobs.migration import migrate

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from sse_starlette.sse import EventSourceResponse
 
 from local.web.server import server_config
-from shared.events import keys
+from shared.events.keys import unprefixed as keys
 
 CONNECTIONS_MAX = 10_000
 

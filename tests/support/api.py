@@ -112,7 +112,7 @@ class Api:
         self.process = kind(name, environment, log_path)
         self.keys: Mapping[str, str] = {}
         if "REQUIRE_API_KEYS" in settings:
-            self.keys = _make_keys(environment["DATABASE_URL"])
+            self.keys = _make_keys(environment)
         self.process.start()
         self.client = self.client_of("default")
 
@@ -228,9 +228,9 @@ class Api:
         self.process.kill()
 
 
-def _make_keys(database_url: str) -> dict[str, str]:
-    url = database_url.replace("postgresql://", "postgresql+psycopg2://", 1)
-    engine = create_unpooled_engine(url, "keys-of-tests")
+def _make_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    url = environment["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg2://", 1)
+    engine = create_unpooled_engine(url, "keys-of-tests", environment.get("DATABASE_SCHEMA"))
     keys = ApiKeyStore(engine)
     return {
         workspace_id: keys.create(workspace_id, "tests", makes_workspace=True)[1]

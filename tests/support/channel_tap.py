@@ -8,8 +8,8 @@ from uuid import uuid4
 from redis.exceptions import RedisError
 
 from shared.events.connection import connect_redis
+from shared.events.keys import Keys, unprefixed
 
-MARK_CHANNEL = "task_updates:mark-of-the-tap"
 MARK_SECONDS = 1.0
 """How long a message may be on its way; longer when the subscriber is being reconnected."""
 
@@ -17,8 +17,10 @@ MARK_SECONDS = 1.0
 class ChannelTap:
     """Keeps every message of all jobs' channels, as a subscriber of Redis gets them."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: Keys = unprefixed) -> None:
         self._redis = connect_redis(url)
+        self._keys = keys
+        self._mark_channel = keys.channel("mark-of-the-tap")
         self._messages: list[tuple[str, str]] = []
         self._mark = ""
         self._is_listening = threading.Event()
@@ -33,11 +35,12 @@ class ChannelTap:
         """
         with contextlib.suppress(RedisError):
             mark = uuid4().hex
-            self._redis.publish(MARK_CHANNEL, mark)
+            self._redis.publish(self._mark_channel, mark)
             give_up_at = time.monotonic() + MARK_SECONDS
             while self._mark != mark and time.monotonic() < give_up_at:
                 time.sleep(0.001)
-        return [data for channel, data in self._messages if channel == f"task_updates:{task_id}"]
+        wanted = self._keys.channel(task_id)
+        return [data for channel, data in self._messages if channel == wanted]
 
     def close(self) -> None:
         """Stop listening."""
@@ -52,12 +55,12 @@ class ChannelTap:
 
     def _listen_while_connected(self) -> None:
         with self._redis.pubsub() as pubsub:  # type: ignore[no-untyped-call] # redis-py
-            pubsub.psubscribe("task_updates:*")
+            pubsub.psubscribe(self._keys.channel("*"))
             while not self._is_closed:
                 message = pubsub.get_message(timeout=0.2)
                 if message and message["type"] == "psubscribe":
                     self._is_listening.set()
-                if message and message["channel"] == MARK_CHANNEL:
+                if message and message["channel"] == self._mark_channel:
                     self._mark = message["data"]
                 elif message and message["type"] == "pmessage":
                     self._messages.append((message["channel"], message["data"]))

@@ -17,6 +17,7 @@ class CeleryClients:
 
     def __init__(self, settings: Settings) -> None:
         plain = Celery(backend=broker_url(settings.redis_url), set_as_current=False)
+        plain.conf.result_backend_transport_options = {"global_keyprefix": settings.redis_prefix}
         self._apps = [_project_app(settings), plain]
         self._results: list[AsyncResult[Any]] = []
 

@@ -27,6 +27,7 @@ AGREEING = (
     "environment", "database_url", "redis_url", "time_limit", "soft_time_limit", "max_attempts",
     "lease_seconds", "retry_backoff", "retry_backoff_max", "dispatch_grace_seconds",
     "event_ttl_seconds", "event_stream_max_length", "image_dir", "image_bucket", "ai_mock_mode",
+    "database_schema", "redis_prefix", "queue_prefix",
 )  # fmt: skip
 """Settings that all processes of one deployment must have alike."""
 

@@ -7,7 +7,7 @@ from celery import Celery
 from redis import Redis
 
 from devkit.stack import Stack
-from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
+from shared.adapters.celery_broker import TASK_NAME, broker_url, queue_names
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,39 +22,43 @@ class CeleryQueue:
 
     def __init__(self, settings: Settings) -> None:
         self._producer = Celery(broker=broker_url(settings.redis_url), set_as_current=False)
+        self._producer.conf.broker_transport_options = {"global_keyprefix": settings.redis_prefix}
         self._redis = Redis.from_url(settings.redis_url)
+        self._queue = queue_names(settings.queue_prefix)[0]
+        self._key = f"{settings.redis_prefix}{self._queue}"
+        self._held = [f"{settings.redis_prefix}{name}" for name in ("unacked", "unacked_index")]
 
     def send(self, job_id: Any) -> None:
         """Send an envelope that names a job, or what should be one."""
-        self._producer.send_task(TASK_NAME, args=[job_id], queue=JOB_QUEUE)
+        self._producer.send_task(TASK_NAME, args=[job_id], queue=self._queue)
 
     def send_garbage(self) -> int:
         """Send what is no envelope, in all the ways of this queue; return how many."""
         for body in BROKEN_BODIES:
             # No message of Celery's: what comes of `redis-cli lpush image_generation ...`.
-            self._redis.lpush(JOB_QUEUE, body)
+            self._redis.lpush(self._key, body)
             # One of Celery's, with this inside.
             self._publish(body)
         for args in ([], ["1", "2", "3"], [5], [None], ["no id"]):
-            self._producer.send_task(TASK_NAME, args=args, queue=JOB_QUEUE)
-        self._producer.send_task("no_such_task", queue=JOB_QUEUE)
+            self._producer.send_task(TASK_NAME, args=args, queue=self._queue)
+        self._producer.send_task("no_such_task", queue=self._queue)
         return 2 * len(BROKEN_BODIES) + 6
 
     def length(self) -> int:
         """Return how many messages wait or are being processed."""
-        waiting = int(self._redis.llen(JOB_QUEUE))  # type: ignore[arg-type] # sync client
-        held = int(self._redis.hlen("unacked"))  # type: ignore[arg-type] # sync client
+        waiting = int(self._redis.llen(self._key))  # type: ignore[arg-type] # sync client
+        held = int(self._redis.hlen(self._held[0]))  # type: ignore[arg-type] # sync client
         return waiting + held
 
     def clear(self) -> None:
         """Forget all messages, and those that killed workers have left unacknowledged."""
-        self._redis.delete(JOB_QUEUE, "unacked", "unacked_index")
+        self._redis.delete(self._key, *self._held)
 
     def _publish(self, body: str) -> None:
         with self._producer.producer_or_acquire() as producer:
             producer.publish(
                 body,
-                routing_key=JOB_QUEUE,
+                routing_key=self._queue,
                 content_type="application/json",
                 content_encoding="utf-8",
                 headers={"task": TASK_NAME, "id": "broken"},

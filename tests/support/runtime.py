@@ -23,6 +23,8 @@ from redis import Redis
 from devkit.harness import harness
 from devkit.runtimes import RuntimeProcess
 from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, StackOptions
+from shared.database.session import search_path_of
+from shared.events.event import parse_event
 from shared.imaging.request import GenerationRequest
 from shared.jobs.job_store import NewJob
 from shared.jobs.model import Job
@@ -83,7 +85,7 @@ class Runtime:
         self.process = ground.add(RuntimeProcess(name, self.environment, self.log_path, SLOTS))
         self.log = LogFile(self.log_path)
         self.queue = CeleryQueue(self.settings) if name == "celery" else SqsQueue(self._stack)
-        self.channel = ChannelTap(self.settings.redis_url)
+        self.channel = ChannelTap(self.settings.redis_url, self.settings.redis_keys)
         self._connection: Any = None
         with self.database() as cursor:
             note_waits(cursor)
@@ -174,8 +176,8 @@ class Runtime:
 
     def steps(self, job: Job) -> list[Step]:
         """Return the steps in the job's stream so far."""
-        entries: Any = self.redis_client.xrange(f"task_events:{job.task_id}")
-        return [_step(fields["event"]) for _, fields in entries]
+        entries: Any = self.redis_client.xrange(self.settings.redis_keys.stream(job.task_id))
+        return [parse_event(id_, fields["event"]).step for id_, fields in entries]
 
     def messages(self, job: Job, at_least: int) -> list[str]:
         """Return the messages of the job's channel, byte for byte, once so many have come."""
@@ -229,7 +231,7 @@ class Runtime:
 
     def record(self, job: Job) -> Mapping[str, Any] | None:
         """Return the Celery result record of the job."""
-        data = self.redis_client.get(f"celery-task-meta-{job.task_id}")
+        data = self.redis_client.get(self.settings.redis_keys.celery_record(job.task_id))
         return None if data is None else json.loads(str(data))
 
     def log_lines(self) -> list[Mapping[str, Any]]:
@@ -352,6 +354,8 @@ class Runtime:
         if not _answers(self._connection):
             self._connection = psycopg2.connect(self.postgres.url)
             self._connection.autocommit = True
+            if path := search_path_of(self.settings.database_schema):
+                self._connection.cursor().execute(path)
         with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
             yield cursor
 
@@ -373,7 +377,7 @@ class Runtime:
             cursor.execute("DELETE FROM assets")
         shutil.rmtree(self.image_dir / "assets", ignore_errors=True)
         for pattern in ("task_*", "celery-task-meta-*", "open_*:*"):
-            for key in self.redis_client.scan_iter(pattern):
+            for key in self.redis_client.scan_iter(f"{self.settings.redis_prefix}{pattern}"):
                 self.redis_client.delete(key)
         self.queue.clear()
 
@@ -393,8 +397,3 @@ def _answers(connection: Any) -> bool:
     except (AttributeError, psycopg2.OperationalError, psycopg2.InterfaceError):
         return False
     return True
-
-
-def _step(data: str) -> Step:
-    values = json.loads(data)
-    return Step(JobStatus(values["status"]), values["progress"], values["message"])

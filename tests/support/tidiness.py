@@ -34,7 +34,7 @@ def assert_tidy(runtime: Runtime) -> None:
     wait_until(lambda: _ended_jobs(runtime) is not None, 30, "every job to have ended")
     jobs = _ended_jobs(runtime) or []
     assert_ledger_is_closed(runtime)
-    assert_keys_expire(runtime.redis_client)
+    assert_keys_expire(runtime.redis_client, runtime.settings.redis_prefix)
     assert_no_connection_leaks(runtime)
     for job in jobs:
         assert_one_story(runtime, job)
@@ -53,9 +53,11 @@ def assert_ledger_is_closed(runtime: Runtime) -> None:
         assert cursor.fetchone()["count"] == 0, "the ledger and the row count differently"
 
 
-def assert_keys_expire(redis: Redis) -> None:
+def assert_keys_expire(redis: Redis, prefix: str) -> None:
     """Every key of ours has a TTL."""
-    for key in itertools.chain.from_iterable(redis.scan_iter(name) for name in OWN_KEYS):
+    for key in itertools.chain.from_iterable(
+        redis.scan_iter(f"{prefix}{name}") for name in OWN_KEYS
+    ):
         assert redis.ttl(key) != -1, f"{key} has no TTL"
 
 
@@ -77,7 +79,7 @@ def assert_no_connection_leaks(runtime: Runtime) -> None:
 
 def assert_one_story(runtime: Runtime, job: Mapping[str, Any]) -> None:
     """The events end with what the row says, once, and nothing follows or falls."""
-    stream: Any = runtime.redis_client.xrange(f"task_events:{job['task_id']}")
+    stream: Any = runtime.redis_client.xrange(runtime.settings.redis_keys.stream(job["task_id"]))
     steps = [json.loads(fields["event"]) for _, fields in stream]
     ends = [step for step in steps if step["status"] in ("completed", "failed")]
     assert len(ends) == 1, f"{len(ends)} last events: {steps}"

@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from shared.deadline import Deadline, MainThreadInterrupt
-from shared.events import keys
 from shared.events.event import parse_event
+from shared.events.keys import unprefixed as keys
 from shared.events.publisher import EventPublisher
 from shared.generation.announce import Announcer
 from shared.generation.charges import ChargePolicy

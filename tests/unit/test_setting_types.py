@@ -37,3 +37,35 @@ def test_a_key_that_no_header_can_hold_is_refused_at_the_start(
     ) as e:
         load_settings()
     assert key not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_SCHEMA", 'a"b'),
+        ("DATABASE_SCHEMA", "1a"),
+        ("DATABASE_SCHEMA", "a, public"),
+        ("REDIS_PREFIX", "shop"),
+        ("REDIS_PREFIX", "a*:"),
+        ("QUEUE_PREFIX", "a b"),
+    ],
+)
+def test_a_name_that_could_mean_something_else_is_refused(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """It goes into SQL, patterns of keys and the names of queues."""
+    environment.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^settings: {name} must be "):
+        load_settings()
+
+
+def test_prefixes_are_empty_unless_they_are_set(environment: pytest.MonkeyPatch) -> None:
+    """The fixed names are those of an installation without them."""
+    settings = load_settings()
+    assert (settings.redis_prefix, settings.queue_prefix, settings.database_schema) == (
+        "",
+        "",
+        None,
+    )
+    environment.setenv("REDIS_PREFIX", "shop:dark.")
+    assert load_settings().redis_keys.channel("t") == "shop:dark.task_updates:t"

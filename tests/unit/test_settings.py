@@ -9,7 +9,7 @@ from shared.errors import ConfigurationError
 from shared.imaging.providers.mock import MockSettings
 from shared.imaging.providers.openai import OpenAISettings
 from shared.secret_files import has_password
-from shared.settings import Settings, load_database_url, load_settings
+from shared.settings import Settings, load_database, load_settings
 
 DATABASE_URL = "postgresql://shop:s3cret-pw@db/shop"
 REDIS_URL = "redis://:s3cret-pw@cache:6379/0"
@@ -311,7 +311,7 @@ def test_password_of_the_database_comes_from_a_setting_of_its_own(
     environment.setenv("DATABASE_PASSWORD", "s3cret/@:%")
     settings = load_settings()
     assert settings.database_url == expected.format("s3cret%2F%40%3A%25")
-    assert load_database_url() == settings.database_url
+    assert load_database().database_url == settings.database_url
     assert "s3cret" not in repr(settings)
 
 
@@ -344,7 +344,7 @@ def test_password_in_an_address_needs_no_file(
     (tmp_path / "password").write_text("made-up")
     environment.setenv("DATABASE_PASSWORD_FILE", str(tmp_path / "password"))
     assert load_settings().database_url == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
-    assert load_database_url() == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
+    assert load_database().database_url == "postgresql+psycopg2://shop:s3cret-pw@db/shop"
 
 
 def test_an_address_comes_from_one_place(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:

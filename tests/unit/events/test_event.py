@@ -14,7 +14,7 @@ from shared.events.event import (
     row_event,
     running_record,
 )
-from shared.events.keys import celery_record, channel, fence, stream
+from shared.events.keys import Keys, unprefixed
 from shared.status import COMPLETED, QUEUED, failed, rendering
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
@@ -22,10 +22,10 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 def test_the_names_of_keys_and_channels_are_fixed() -> None:
     """Clients subscribe to them by these names."""
-    assert channel("t") == "task_updates:t"
-    assert stream("t") == "task_events:t"
-    assert celery_record("t") == "celery-task-meta-t"
-    assert len({channel("t"), stream("t"), fence("t"), celery_record("t")}) == 4
+    for keys, prefix in ((unprefixed, ""), (Keys("shop:"), "shop:")):
+        names = [f(keys, "t") for f in (Keys.channel, Keys.stream, Keys.celery_record, Keys.fence)]
+        wanted = ("task_updates:t", "task_events:t", "celery-task-meta-t", "task_fence:t")
+        assert names == [f"{prefix}{name}" for name in wanted]
 
 
 def test_what_was_published_is_read_back() -> None:
