@@ -36,6 +36,14 @@ MetadataOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="A label; may be given several times."),
 ]
+ReferenceOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="A picture to begin with, or the id of its asset; several."),
+]
+MaskOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="PNG: the first picture changes where it is transparent."),
+]
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="The model that makes the images.")
 ]
@@ -55,6 +63,8 @@ def generate(
     seed: Annotated[
         int | None, typer.Option(help="The same seed and prompt give the same images.")
     ] = None,
+    reference: ReferenceOption = None,
+    mask: MaskOption = None,
     product: ProductOption = None,
     priority: Annotated[
         str | None, typer.Option(metavar="NAME", help="`low`, `normal` or `high`.")
@@ -88,7 +98,7 @@ def generate(
         "metadata": metadata_of(metadata) if metadata else None,
     }
     order = {name: value for name, value in chosen.items() if value is not None}
-    run_generate(order, out, is_json=is_json)
+    run_generate(order, out, reference or (), mask, is_json=is_json)
 
 
 @client_app.command()

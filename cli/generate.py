@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -26,12 +26,20 @@ _LEFT_RUNNING = """the job goes on; to see or to end it:
     darkroom cancel {0}"""
 
 
-def run_generate(order: Mapping[str, Any], out: Path, *, is_json: bool) -> None:
+def run_generate(
+    order: Mapping[str, Any],
+    out: Path,
+    references: Sequence[str] = (),
+    mask: str | None = None,
+    *,
+    is_json: bool,
+) -> None:
     """Submit a job, follow it and leave its images in the folder."""
     prepare_folder(out)
     with connect() as client:
+        pictures = upload_pictures(client, references, mask)
         with _said_at_a_signal(_UNKNOWN):
-            job = submit(client, order)
+            job = submit(client, {**order, **pictures})
         with display(is_quiet=is_json) as shown:
             job, paths = _follow_to_files(client, job, out, shown)
     if is_json:
@@ -89,6 +97,34 @@ def submit(client: ApiClient, order: Mapping[str, Any]) -> JobBody:
                 raise
         time.sleep(FIRST_WAIT_SECONDS * 2 ** (number - 1))
     raise AssertionError("the last try returns or raises")
+
+
+def upload_pictures(
+    client: ApiClient, references: Sequence[str], mask: str | None
+) -> Mapping[str, Any]:
+    """Upload the files that an order names; return its fields. The id of an asset is kept.
+
+    Raises:
+        ConfigurationError: A file cannot be read.
+        ApiProblem, ApiUnreachable: The API does not take one.
+    """
+    ids = [_asset_of(client, each) for each in references]
+    fields: dict[str, Any] = {"source_asset_id": ids[0]} if ids else {}
+    if ids[1:]:
+        fields["reference_asset_ids"] = ids[1:]
+    if mask is not None:
+        fields["mask_asset_id"] = _asset_of(client, mask)
+    return fields
+
+
+def _asset_of(client: ApiClient, text: str) -> str:
+    with suppress(ValueError):
+        return str(UUID(text))
+    try:
+        data = Path(text).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {text}: {error.strerror}") from error
+    return str(client.upload(data).id)
 
 
 def metadata_of(pairs: Sequence[str]) -> dict[str, str]:

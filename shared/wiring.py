@@ -228,9 +228,8 @@ class Services(AbstractContextManager["Services"]):
             self.jobs,
             self.publisher,
             self.releaser,
-            self.settings.max_attempts,
-            self.settings.models,
-            self.webhooks,
+            *(self.settings.max_attempts, self.settings.models),
+            *(self.webhooks, lambda: self.assets),
         )
 
     @cached_property

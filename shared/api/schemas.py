@@ -132,7 +132,7 @@ class ImageBody(_Body):
 class AssetBody(_Body):
     """An uploaded picture."""
 
-    id: UUID = Field(description="For `source_asset_id` of a request.")
+    id: UUID = Field(description="For `source_asset_id` of a request, and its other pictures.")
     product_id: str | None
     url: str = Field(
         description="Signed, and valid for an hour; each GET of the asset returns a new one."
@@ -233,6 +233,8 @@ class JobBody(_Body):
     seed: Annotated[StrictInt | None, _else(None)]
     product_id: str | None
     source_asset_id: UUID | None
+    reference_asset_ids: list[UUID] = Field(description="Further pictures, in order.")
+    mask_asset_id: UUID | None
     retry_of: UUID | None = Field(description="The job that this one retries.")
     metadata: Annotated[dict[str, Any], _else({})]
     priority: Priority

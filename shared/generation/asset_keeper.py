@@ -77,6 +77,21 @@ class AssetKeeper:
         """Return an asset; see `AssetStore.get`."""
         return self._assets.get(asset_id, workspace_id)
 
+    def check_mask(self, mask_id: UUID, first_id: UUID, workspace_id: str) -> None:
+        """Let a mask pass that fits its picture, as far as both exist.
+
+        Raises:
+            InvalidRequest: It does not fit, or one of them is no asset of the workspace.
+            StorageUnavailable, ServiceUnavailable: Their bytes or rows cannot be read.
+        """
+        from shared.imaging.containers import NotAPicture, check_mask
+
+        try:
+            assets = [self._assets.get(each, workspace_id) for each in (mask_id, first_id)]
+            check_mask(*(self._image_store.load(each.storage_key) for each in assets))
+        except (UnknownAsset, NotAPicture) as error:
+            raise InvalidRequest(f"mask_asset_id: {error}") from error
+
     def list(self, workspace_id: str, page: AssetPage) -> list[StoredAsset]:
         """Return assets of a workspace, newest first."""
         return self._assets.list(workspace_id, page)

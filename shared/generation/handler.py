@@ -141,7 +141,7 @@ class GenerationHandler:
         claim, params, deadline = attempt.claim, attempt.params, attempt.deadline
         model = self.models.get(claim.model)
         # A foreign producer may have asked for anything.
-        model.offer.check(params, has_reference=claim.source_asset_id is not None)
+        model.offer.check(params, len(claim.picture_ids), has_mask=claim.mask_asset_id is not None)
         missing = tuple(n for n in range(params.n) if n not in attempt.saved)
         deadline.check()
         earlier = EarlierCalls()
@@ -150,9 +150,7 @@ class GenerationHandler:
         bought = {each.position for each in earlier.purchases}
         price_of = model.offer.priced(params.quality)
         self.charges.check_call(params, earlier, len({*missing} - bought), price_of)
-        reference = None
-        if claim.source_asset_id is not None:
-            reference = self._load_reference(attempt, claim.source_asset_id)
+        references, mask = self._load_pictures(attempt)
         # Servers may have been waited for: past the deadline there is no call, and so no bill.
         deadline.check()
         with _call_span(model), interruptible():
@@ -164,7 +162,8 @@ class GenerationHandler:
                 positions=missing,
                 attempt=claim.attempt,
                 idempotency_key=_idempotency_key(attempt, earlier),
-                reference=reference,
+                references=references,
+                mask=mask,
                 deadline=deadline,
                 on_progress=attempt.publish_rendering,
                 on_bill=attempt.note_bill,
@@ -199,9 +198,15 @@ class GenerationHandler:
             if image.position < attempt.params.n:
                 attempt.saved[image.position] = image
 
-    def _load_reference(self, attempt: RunningAttempt, asset_id: UUID) -> bytes | None:
-        key = attempt.repeat(lambda: self.attempts.source_key(asset_id))
-        return None if key is None else self.image_store.load(key)
+    def _load_pictures(self, attempt: RunningAttempt) -> tuple[list[bytes], bytes | None]:
+        """Return the files of the references, in order, and that of the mask."""
+        claim = attempt.claim
+        if not claim.picture_ids:
+            return [], None
+        keys = attempt.repeat(lambda: self.attempts.picture_keys(claim))
+        files = [self.image_store.load(key) for key in keys]
+        count = len(claim.picture_ids)
+        return files[:count], next(iter(files[count:]), None)
 
     def _name_error(self, error: BaseException, attempt: RunningAttempt) -> DarkroomError:
         if isinstance(error, DarkroomError):

@@ -1,5 +1,6 @@
 """Accepting a job: row first, then its first event, then its envelope."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,6 +18,7 @@ from shared.tracing import DESTINATION, JobTrace, Place, fit_request_id, job_att
 from shared.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
+    from shared.generation.asset_keeper import AssetKeeper
     from shared.imaging.request import GenerationRequest
 
 
@@ -26,6 +28,7 @@ class Submitter:
     Args:
         models: What requests may name; None means everything.
         webhooks: What checks the addresses that requests name.
+        assets: What checks the masks that requests name, once one does.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Submitter:
         max_attempts: int,
         models: Models | None = None,
         webhooks: WebhookStore | None = None,
+        assets: "Callable[[], AssetKeeper] | None" = None,
     ) -> None:
         self._jobs = jobs
         self._publisher = publisher
@@ -43,6 +47,7 @@ class Submitter:
         self._max_attempts = max_attempts
         self._models = models
         self._webhooks = webhooks
+        self._assets = assets
 
     def submit(self, request: "GenerationRequest") -> Job:
         """Accept a request and return its job.
@@ -124,6 +129,8 @@ class Submitter:
             model=None if model is None else model.name,
             max_attempts=self._max_attempts,
             source_asset_id=job.source_asset_id,
+            reference_asset_ids=job.reference_asset_ids,
+            mask_asset_id=job.mask_asset_id,
             priority=Priority(job.priority),
             start_within_seconds=None if within is None else max(1, round(within.total_seconds())),
             webhook_url=job.webhook_url,
@@ -135,10 +142,14 @@ class Submitter:
         params = request.params()
         model = self._find_model(params.model)
         if model is not None:
-            model.offer.check(params, has_reference=request.source_asset_id is not None)
+            has_mask = request.mask_asset_id is not None
+            model.offer.check(params, len(request.picture_ids), has_mask=has_mask)
             model.offer.check_cost(params)
         if request.webhook_url is not None and self._webhooks is not None:
             self._webhooks.check_request(request.workspace_id, request.webhook_url)
+        pictures, mask_id = request.picture_ids, request.mask_asset_id
+        if mask_id is not None and pictures and self._assets is not None:
+            self._assets().check_mask(mask_id, pictures[0], request.workspace_id)
         return NewJob(
             workspace_id=request.workspace_id,
             user_id=request.user_id,
@@ -148,6 +159,8 @@ class Submitter:
             model=None if model is None else model.name,
             max_attempts=self._max_attempts,
             source_asset_id=request.source_asset_id,
+            reference_asset_ids=request.reference_asset_ids,
+            mask_asset_id=request.mask_asset_id,
             priority=Priority[request.priority.upper()],
             start_within_seconds=request.start_within_seconds,
             webhook_url=request.webhook_url,

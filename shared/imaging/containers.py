@@ -63,6 +63,8 @@ class Container:
         profile: The colour profile, which `data` no longer has.
         is_animated: `data` has more pictures behind the first.
         is_lossless: The pixels are kept exactly.
+        size_px: Width and height as they are stored; zeros where they are not read here.
+        has_alpha: Of a PNG, whether its pixels may be transparent.
     """
 
     data: bytes
@@ -71,6 +73,20 @@ class Container:
     profile: bytes = b""
     is_animated: bool = False
     is_lossless: bool = True
+    size_px: tuple[int, int] = (0, 0)
+    has_alpha: bool = False
+
+
+def check_mask(mask: bytes, first: bytes) -> None:
+    """Let a mask pass: a PNG with transparency, of the size of the first picture.
+
+    Raises:
+        NotAPicture: It is none.
+    """
+    found, size = read_container(mask), read_container(first).size_px
+    if found.media_type != "image/png" or not found.has_alpha or found.size_px != size:
+        needed = "must be a PNG with transparency, of the size of the first picture"
+        raise NotAPicture(f"{needed} ({size[0]} x {size[1]})")
 
 
 def read_container(data: bytes) -> Container:
@@ -89,14 +105,15 @@ def read_container(data: bytes) -> Container:
         raise BrokenPicture("is cut short") from error
 
 
-def check_size(width_px: int, height_px: int, *, is_webp: bool = False) -> None:
-    """Let a picture pass that has not too many pixels.
+def check_size(width_px: int, height_px: int, *, is_webp: bool = False) -> tuple[int, int]:
+    """Return the size of a picture that has not too many pixels.
 
     Raises:
         NotAPicture: It has.
     """
     if width_px * height_px > (WEBP_PIXELS_MAX if is_webp else PIXELS_MAX):
         raise NotAPicture(f"has {width_px} x {height_px} pixels")
+    return width_px, height_px
 
 
 def _read_png(data: bytes) -> Container:
@@ -105,7 +122,9 @@ def _read_png(data: bytes) -> Container:
     for kind, start, end in _chunks(data, ">I4s", 8, len(data)):
         body = data[start:end]
         if kind == b"IHDR":
-            check_size(*struct.unpack_from(">II", body))
+            found.size_px = check_size(*struct.unpack_from(">II", body))
+            found.has_alpha = body[9] in (4, 6)
+        found.has_alpha |= kind == b"tRNS"
         if kind[:1].isupper() or kind in (b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"cICP", b"sBIT"):
             kept.append(data[start - 8 : end + 4])
         elif kind == b"iCCP":
@@ -139,16 +158,17 @@ def _read_webp(data: bytes) -> Container:
             xmp = body
         elif kind == b"VP8X":
             width_px, height_px = (int.from_bytes(body[n : n + 3], "little") for n in (4, 7))
-            check_size(width_px + 1, height_px + 1, is_webp=True)
+            found.size_px = check_size(width_px + 1, height_px + 1, is_webp=True)
             # Of its flags those of a profile, EXIF and XMP are cleared.
             kept.append(data[start - 8 : start] + bytes([body[0] & 0b0001_0010]) + body[1:])
         elif kind in (b"ALPH", b"VP8 ", b"VP8L", b"ANIM", b"ANMF"):
             if kind == b"VP8L":
                 bits = int.from_bytes(body[1:5], "little")
-                check_size(1 + bits % 2**14, 1 + (bits >> 14) % 2**14, is_webp=True)
+                width_px, height_px = 1 + bits % 2**14, 1 + (bits >> 14) % 2**14
+                found.size_px = check_size(width_px, height_px, is_webp=True)
             elif kind == b"VP8 ":
                 width_px, height_px = struct.unpack_from("<HH", body, 6)
-                check_size(width_px % 2**14, height_px % 2**14, is_webp=True)
+                found.size_px = check_size(width_px % 2**14, height_px % 2**14, is_webp=True)
             found.is_animated |= kind == b"ANMF"
             found.is_lossless |= b"VP8L" in (kind, body[16:20] if kind == b"ANMF" else b"")
             kept.append(data[start - 8 : end] + b"\0" * (len(body) % 2))
@@ -199,7 +219,7 @@ def _read_jpeg(data: bytes) -> Container:
             raise NotAPicture(f"has more than {SCANS_MAX} scans")
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
             height_px, width_px = struct.unpack_from(">HH", body, 1)
-            check_size(width_px, height_px)
+            found.size_px = check_size(width_px, height_px)
         if code == 0xE0 and body.startswith(b"JFIF\0"):
             # Its thumbnail goes.
             kept.append(b"\xff\xe0\0\x10" + body[:12].ljust(14, b"\0"))

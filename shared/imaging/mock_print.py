@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import wrap
 from unicodedata import category, normalize
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps
 
 SAMPLES = 2
 _FONT = Path(__file__).parents[1] / "fonts" / "literata.woff2"
@@ -205,7 +205,11 @@ SCENES = {
 
 @dataclass(frozen=True, slots=True)
 class MockPrint:
-    """What one print shows; `reference` is the file of a picture, for its upper right."""
+    """What one print shows; `references` are the files of pictures, for its upper right.
+
+    Attributes:
+        mask: The file of a picture; where it is transparent, the first reference is too.
+    """
 
     prompt: str
     style: str
@@ -214,7 +218,8 @@ class MockPrint:
     seed: int
     position: int = 0
     attempt: int = 1
-    reference: bytes | None = None
+    references: tuple[bytes, ...] = ()
+    mask: bytes | None = None
 
 
 def draw_png(wanted: MockPrint) -> bytes:
@@ -227,8 +232,8 @@ def draw_png(wanted: MockPrint) -> bytes:
     # With a palette a pixel is one byte: the file is small and quickly compressed.
     picture = Image.frombytes("P", tones.size, tones.tobytes())
     picture.putpalette(_colours(wanted.style, first))
-    if wanted.reference is not None:
-        _lay_in(picture, wanted.reference)
+    if wanted.references:
+        _lay_in(picture, wanted)
     file = BytesIO()
     picture.save(file, "PNG", compress_level=1)
     return file.getvalue()
@@ -290,17 +295,31 @@ def _font(size_px: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(_FONT, size_px, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _lay_in(picture: Image.Image, reference: bytes) -> None:
-    """Lay a small framed copy of the reference into a picture, in colours of its own."""
+def _lay_in(picture: Image.Image, wanted: MockPrint) -> None:
+    """Lay small copies of the references into a picture, in one frame and colours of their own."""
     unit = min(picture.size) / 100
     side_px, edge_px = round(36 * unit), round(1.6 * unit)
-    with Image.open(BytesIO(reference)) as opened:
-        opened.draft("RGB", (2 * side_px, 2 * side_px))
-        size = [max(round(side * side_px / max(opened.size)), 1) for side in opened.size]
-        copy = opened.convert("RGBA").resize(size, reducing_gap=2)
-    framed = Image.new("RGB", (copy.width + 2 * edge_px, copy.height + 2 * edge_px), "white")
-    framed.paste(copy, (edge_px, edge_px), copy)
+    columns = math.isqrt(len(wanted.references) - 1) + 1
+    cell_px = max(side_px // columns, 1)
+    sheet, *others = (_copy_of(each, cell_px) for each in wanted.references)
+    if wanted.mask is not None:
+        alphas = (each.getchannel("A") for each in (sheet, _copy_of(wanted.mask, cell_px)))
+        sheet.putalpha(ImageChops.multiply(*alphas))
+    if others:
+        copies, rows = [sheet, *others], len(others) // columns + 1
+        sheet = Image.new("RGBA", (columns * cell_px, rows * cell_px))
+        for index, copy in enumerate(copies):
+            sheet.paste(copy, (index % columns * cell_px, index // columns * cell_px))
+    framed = Image.new("RGB", (sheet.width + 2 * edge_px, sheet.height + 2 * edge_px), "white")
+    framed.paste(sheet, (edge_px, edge_px), sheet)
     few = framed.quantize(256 - _TONES)
     picture.putpalette([*(picture.getpalette() or [])[: 3 * _TONES], *(few.getpalette() or [])])
     corner = (picture.width - few.width - round(_MARGIN * unit), round(11 * unit))
     picture.paste(few.point([min(_TONES + index, 255) for index in range(256)]), corner)
+
+
+def _copy_of(reference: bytes, side_px: int) -> Image.Image:
+    with Image.open(BytesIO(reference)) as opened:
+        opened.draft("RGB", (2 * side_px, 2 * side_px))
+        size = [max(round(side * side_px / max(opened.size)), 1) for side in opened.size]
+        return opened.convert("RGBA").resize(size, reducing_gap=2)

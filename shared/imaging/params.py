@@ -32,6 +32,9 @@ AUTO = "auto"
 DEFAULT_SIZE = "1024x1024"
 PROMPT_MAX_CHARS = 4000
 IMAGES_MAX = 10
+REFERENCES_MAX = 16
+"""Pictures that the images of a job are based on; no model takes more."""
+
 SEED_LIMIT = 2**31
 METADATA_MAX_KEYS = 16
 

@@ -120,7 +120,7 @@ class UnkeptPurchases:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The picture that the images are based on, as a file."""
+    """A picture that the images are based on, or its mask, as a file."""
 
     data: bytes
     media_type: str
@@ -169,7 +169,8 @@ class ProviderCall:
         deadline: Bounds every blocking call of the provider.
         idempotency_key: The same for the repetition of a call that may have been billed, so that a
             provider that knows it sends no second bill; empty means one of this attempt.
-        reference: What the images are based on; None if the prompt alone describes them.
+        references: What the images are based on, in order; none if the prompt alone describes them.
+        mask: A PNG of the first one's size, which is to be changed where this is transparent.
         bill: Call it as soon as it is known whether the call was billed, and for what.
         keep: Call it with each image as soon as its bytes are whole. The image is saved before
             anything else happens, and is never asked for again.
@@ -186,11 +187,17 @@ class ProviderCall:
     step: Callable[[float], None]
     deadline: Deadline
     idempotency_key: str = ""
-    reference: Reference | None = None
+    references: tuple[Reference, ...] = ()
+    mask: Reference | None = None
     bill: Callable[[ChargeState, Receipt], None] = ignore
     keep: Callable[[GeneratedImage], None] = ignore
     preview: Callable[[PreviewImage], None] = ignore
     purchases: PurchaseLedger = field(default_factory=UnkeptPurchases)
+
+    @property
+    def reference(self) -> Reference | None:
+        """The first of the references, for a model that takes one."""
+        return next(iter(self.references), None)
 
     @property
     def key(self) -> str:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from typing_extensions import TypeAliasType
 
 from shared.errors import InvalidRequest
-from shared.imaging.params import SEED_LIMIT, ImageOptions, ImageParams
+from shared.imaging.params import REFERENCES_MAX, SEED_LIMIT, ImageOptions, ImageParams
 from shared.pydantic_errors import describe
 from shared.webhook_types import ENDINGS, WebhookEvents, WebhookUrl
 
@@ -34,6 +34,16 @@ class ImageOrder(ImageOptions):
         default=None,
         description="Picture that the images are based on: the id of an asset of the workspace.",
     )
+    reference_asset_ids: list[UUID] = Field(
+        default=[],
+        max_length=REFERENCES_MAX,
+        description="Further pictures, in the order that the prompt counts them in.",
+    )
+    mask_asset_id: UUID | None = Field(
+        default=None,
+        description="PNG of the size of the first picture, which is changed where this is "
+        "transparent.",
+    )
     priority: Priority = Field(
         default="normal",
         description="Jobs of a higher priority start first, whichever workspace they are of.",
@@ -51,6 +61,12 @@ class ImageOrder(ImageOptions):
     webhook_events: WebhookEvents = Field(
         default=list(ENDINGS), description="Which events `webhook_url` receives."
     )
+
+    @property
+    def picture_ids(self) -> tuple[UUID, ...]:
+        """The assets that the images are based on, in order."""
+        first = () if self.source_asset_id is None else (self.source_asset_id,)
+        return (*first, *self.reference_asset_ids)
 
 
 class GenerationRequest(ImageOrder):

@@ -3,7 +3,7 @@
 Called by `shared.generation.handler`, once an attempt.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -11,6 +11,7 @@ import structlog
 
 from shared.deadline import Deadline
 from shared.errors import ImagesMissing, InvalidRequest, UnexpectedError
+from shared.imaging.containers import NotAPicture, check_mask
 from shared.imaging.media_types import media_type_of
 from shared.imaging.models import OfferedModel
 from shared.imaging.params import ImageParams
@@ -55,7 +56,8 @@ class ImageService:
         positions: tuple[int, ...],
         attempt: int = 1,
         idempotency_key: str = "",
-        reference: bytes | None = None,
+        references: Sequence[bytes] = (),
+        mask: bytes | None = None,
         deadline: Deadline,
         on_progress: Callable[[int], None],
         on_bill: Callable[[ChargeState, Receipt | None], None] = ignore,
@@ -72,7 +74,8 @@ class ImageService:
             positions: The images to make, at least one.
             attempt: The attempt this belongs to, from 1.
             idempotency_key: What the provider may know the call by; see `ProviderCall`.
-            reference: The file of what the images are based on; `InvalidRequest` if it is none.
+            references: The files of what the images are based on; `InvalidRequest` if one is none.
+            mask: The file of a mask of the first one, which must fit.
             deadline: Bounds the provider's calls.
             on_progress: Receives 10 to 90, never falling, at each step; may raise to end the call.
             on_bill: Receives what is known of the bill, as soon as it is.
@@ -80,11 +83,11 @@ class ImageService:
             on_preview: Receives each preview, before the progress that it shows.
             purchases: Keeps what is bought of a provider that makes images later.
         """
-        asked = (job_id, model.name, params, positions, attempt)
         call = ProviderCall(
-            *asked,
+            *(job_id, model.name, params, positions, attempt),
             idempotency_key=idempotency_key,
-            reference=_reference_of(reference),
+            references=tuple(map(_reference_of, references)),
+            mask=None if mask is None else _mask_of(mask, references[0]),
             step=_progress_of(on_progress),
             deadline=deadline,
             bill=on_bill,
@@ -95,13 +98,19 @@ class ImageService:
         return _check_answer(self._providers[model.provider].generate(call), positions)
 
 
-def _reference_of(data: bytes | None) -> Reference | None:
-    if data is None:
-        return None
+def _reference_of(data: bytes) -> Reference:
     media_type = media_type_of(data)
     if media_type is None:
         raise InvalidRequest("source_asset_id: the bytes of the asset are not an image")
     return Reference(data, media_type)
+
+
+def _mask_of(data: bytes, first: bytes) -> Reference:
+    try:
+        check_mask(data, first)
+    except NotAPicture as error:
+        raise InvalidRequest(f"mask_asset_id: {error}") from error
+    return _reference_of(data)
 
 
 def _only_usable(

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine
 
 from shared.database.statements import Statements
-from shared.errors import LeaseLost, UnknownJob, WorkerLost
+from shared.errors import InvalidRequest, LeaseLost, UnknownJob, WorkerLost
 from shared.jobs.model import (
     BoughtImage,
     Claim,
@@ -122,7 +122,8 @@ class AttemptStore:
             row.attempt,
             row.max_attempts,
             row.lease_token,
-            None if row.source_asset_id is None else UUID(str(row.source_asset_id)),
+            tuple(filter(None, (row.source_asset_id, *(row.reference_asset_ids or ())))),
+            row.mask_asset_id,
             time_limit_seconds,
             row.model,
             row.traceparent,
@@ -135,10 +136,19 @@ class AttemptStore:
         bought = tuple(_bought_of(*each) for each in (row.purchases or {}).items())
         return EarlierCalls(row.unknown_calls, row.spent, row.last_known, bought)
 
-    def source_key(self, asset_id: UUID) -> str | None:
-        """Return where the bytes of an asset are stored; None if it does not exist."""
-        rows = self._run("find_source", {"asset_id": str(asset_id)})
-        return str(rows[0].storage_key) if rows else None
+    def picture_keys(self, claim: Claim) -> list[str]:
+        """Return where the bytes of the job's pictures are stored, those of its mask at the end.
+
+        Raises:
+            InvalidRequest: One of them is no asset of the job's workspace, or not any more.
+        """
+        asked = [*claim.picture_ids, *filter(None, [claim.mask_asset_id])]
+        rows = self._run("find_pictures", {"id": str(claim.job_id), "ids": [*map(str, asked)]})
+        keys = {row.id: str(row.storage_key) for row in rows}
+        for asset_id in asked:
+            if asset_id not in keys:
+                raise InvalidRequest(f"reference_asset_ids: no asset {str(asset_id)!r}")
+        return [keys[asset_id] for asset_id in asked]
 
     def extend(self, leases: Iterable[KeptLease]) -> dict[tuple[UUID, int], bool]:
         """Extend leases; return those still held, by job and token: is the job cancelled?"""

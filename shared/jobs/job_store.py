@@ -60,6 +60,8 @@ class NewJob:
     provider: str | None = None
     model: str | None = None
     source_asset_id: UUID | None = None
+    reference_asset_ids: Sequence[UUID] = ()
+    mask_asset_id: UUID | None = None
     priority: Priority = Priority.NORMAL
     start_within_seconds: int | None = None
     webhook_url: str | None = None
@@ -342,6 +344,7 @@ def job_of_columns(columns: Mapping[str, Any]) -> Job:
             "id": UUID(str(values["id"])),
             "source_asset_id": source and UUID(str(source)),
             "retry_of": retried and UUID(str(retried)),
+            "reference_asset_ids": values["reference_asset_ids"] or (),
             "status": JobStatus[values["status"]],
         }
     )
@@ -359,6 +362,8 @@ def _columns_of(new: NewJob) -> dict[str, Any]:
         "user_id": new.user_id,
         "product_id": new.product_id,
         "source_asset_id": new.source_asset_id and str(new.source_asset_id),
+        "reference_asset_ids": [*map(str, new.reference_asset_ids)] or None,
+        "mask_asset_id": new.mask_asset_id and str(new.mask_asset_id),
         "params": json.dumps(new.params),
         "max_attempts": new.max_attempts,
         "job_provider": new.provider,
@@ -376,6 +381,9 @@ def _columns_of(new: NewJob) -> dict[str, Any]:
 
 def _explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", "") or ""
+    if "job_assets" in constraint:
+        line = "not every picture or mask is an asset of workspace"
+        return f"reference_asset_ids: {line} {new.workspace_id!r}"
     owned = (
         ("source_asset", "asset", new.source_asset_id and str(new.source_asset_id)),
         ("user", "user", new.user_id),

@@ -53,6 +53,8 @@ class Job:
     webhook_url: str | None = None
     webhook_events: Sequence[str] | None = None
     traceparent: str | None = None
+    reference_asset_ids: Sequence[UUID] = ()
+    mask_asset_id: UUID | None = None
 
     @property
     def step(self) -> Step:
@@ -161,7 +163,8 @@ class Claim:
     Attributes:
         attempt: Its number, from 1.
         token: The fence: every write of this attempt names it, and fails once it is outdated.
-        source_asset_id: The reference picture of the images.
+        picture_ids: The assets that the images are based on, in order.
+        mask_asset_id: The mask of the first one.
         time_limit_seconds: From the claim on; then the process is killed.
         model: Which makes the images; None: the default one.
         traceparent: What names the job's submission in traces; None where those were off.
@@ -174,7 +177,8 @@ class Claim:
     attempt: int
     max_attempts: int
     token: int
-    source_asset_id: UUID | None = None
+    picture_ids: tuple[UUID, ...] = ()
+    mask_asset_id: UUID | None = None
     time_limit_seconds: float = math.inf
     model: str | None = None
     traceparent: str | None = None

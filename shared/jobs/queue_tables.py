@@ -1,13 +1,23 @@
 """The tables of the queue, as SQLAlchemy maps them for migrations: slots, limits, pauses.
 
-`shared.jobs.release_store` reads and writes them. The names of Celery's queues stand in
+`shared.jobs.release_store` reads and writes most of them. The names of Celery's queues stand in
 `shared.adapters.celery_broker`.
 """
 
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, SmallInteger, String, func, text
+from sqlalchemy import (
+    ARRAY,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    String,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -15,6 +25,22 @@ from shared.jobs.tables import Base
 
 _ID_CHARS = 64
 _KEY_CHARS = 255
+
+
+class JobAsset(Base):
+    """A picture or a mask that a job is based on, besides its `source_asset_id`."""
+
+    __tablename__ = "job_assets"
+    __table_args__ = (
+        ForeignKeyConstraint(["workspace_id", "asset_id"], ["assets.workspace_id", "assets.id"]),
+        Index(None, "asset_id"),
+    )
+
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("generation_jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS))
+    asset_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class WorkerSlots(Base):

@@ -21,6 +21,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     UniqueConstraint,
+    Uuid,
     func,
     text,
 )
@@ -224,6 +225,8 @@ class GenerationJob(Base):
     user_id: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     product_id: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     source_asset_id: Mapped[UUID | None]
+    reference_asset_ids: Mapped[list[UUID] | None] = mapped_column(ARRAY(Uuid))
+    mask_asset_id: Mapped[UUID | None]
     status: Mapped[JobStatus] = mapped_column(
         Enum(JobStatus, name="job_status"), server_default=JobStatus.PENDING.name
     )

@@ -171,13 +171,16 @@ def test_bill_that_was_open_at_the_end_of_a_job_is_found(
     assert paid(own_runtime.rows(job)) == PRICE
 
 
-def test_the_reference_is_sent(own_runtime: Runtime, flux: FluxApi) -> None:
-    """Byte for byte."""
+def test_the_references_are_sent(own_runtime: Runtime, flux: FluxApi) -> None:
+    """Byte for byte, in their order, as many as the model takes."""
     api = own_runtime.api
-    headers = {"Content-Type": "image/png"}
-    asset = api.client.post("/v1/assets", content=png(300, 200), headers=headers).json()
-    job = api.submit("a mug like this", size=SIZE, source_asset_id=asset["id"])
+    files = [png(300, 200, shade) for shade in range(8)]
+    ids = [api.upload(data) for data in files]
+    order = {"prompt": "a mug like this", "size": SIZE, "source_asset_id": ids[0]}
+    job = api.submit(**order, reference_asset_ids=ids[1:])
     assert api.finish(job)["status"] == "completed"
     [task] = flux.tasks_of("a mug like this")
-    assert task.reference is not None
-    assert task.reference.startswith(b"\x89PNG")
+    assert task.references == files
+    refused = api.client.post("/v1/generations", json={**order, "reference_asset_ids": ids})
+    assert api.problem(refused) == (422, "invalid_request")
+    assert "takes at most 8 reference pictures, not 9" in refused.json()["detail"]

@@ -112,16 +112,20 @@ def test_images_before_a_failed_call_are_kept(
     assert rows.attempts[0]["price_microdollars"] == 2 * PRICE
 
 
-def test_the_reference_is_sent(own_runtime: Runtime, gemini: GeminiApi) -> None:
-    """Byte for byte."""
+def test_the_references_are_sent(own_runtime: Runtime, gemini: GeminiApi) -> None:
+    """Byte for byte, in their order; a mask is refused before."""
     api = own_runtime.api
-    headers = {"Content-Type": "image/png"}
-    asset = api.client.post("/v1/assets", content=png(300, 200), headers=headers).json()
-    job = api.submit("a mug like this", size=SIZE, source_asset_id=asset["id"])
+    files = [png(300, 200, shade) for shade in range(3)]
+    ids = [api.upload(data) for data in files]
+    order = {"prompt": "a mug like this", "source_asset_id": ids[0]}
+    job = api.submit(**order, size=SIZE, reference_asset_ids=ids[1:])
     assert api.finish(job)["status"] == "completed"
     [call] = gemini.calls_of("a mug like this")
-    assert call.reference is not None
-    assert call.reference.startswith(b"\x89PNG")
+    assert call.references == files
+    body = {**order, "size": SIZE, "mask_asset_id": ids[0]}
+    refused = api.client.post("/v1/generations", json=body)
+    assert api.problem(refused) == (422, "invalid_request")
+    assert refused.json()["detail"].endswith(" takes no mask")
 
 
 def test_each_job_goes_to_the_provider_of_its_model(

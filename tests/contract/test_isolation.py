@@ -105,7 +105,10 @@ ROUTES = {
     "GET /v1/models/{model:path}": Route(),
 }
 
-REFERENCES = {"product_id": "product", "source_asset_id": "asset"}
+REFERENCES = {
+    **{"product_id": "product", "source_asset_id": "asset"},
+    **{"reference_asset_ids": "asset", "mask_asset_id": "asset"},
+}
 """What the fields of bodies and queries name, besides the ids in paths."""
 
 
@@ -312,11 +315,12 @@ def test_references_to_another_workspace_are_answered_as_unknown_ones(
                     for value in (foreign, unknown):
                         more: dict[str, Any] = {"params": {word: value}}
                         if where == "json":
-                            more = {"json": {**SHORT, word: value}}
+                            field = [value] if word.endswith("_ids") else value
+                            more = {"json": {**SHORT, word: field}}
                         answers.append(seen(send(stranger, name, **more), value))
                     assert answers[0] == answers[1], (name, word)
                     tried.add((name, word))
-    assert len(tried) == 5
+    assert len(tried) == 7
 
 
 def test_lists_and_answers_show_nothing_of_another_workspace(

@@ -15,6 +15,7 @@ from tests.support.api import http_get
 from tests.support.drills import play_outage
 from tests.support.faults import kill_process
 from tests.support.images_api import MODEL, Call, ImagesApi, partial_png, png
+from tests.support.pictures import mask_file
 from tests.support.runtime import Rows, Runtime
 from tests.support.story import outcomes, storage_keys, stored_keys
 from tests.support.wait import wait_until
@@ -256,19 +257,33 @@ def test_newest_preview_of_a_stream_is_shown_until_its_picture_is_there(
 def test_provider_is_sent_the_reference(real: Runtime, images_api: ImagesApi) -> None:
     """As an edit, streamed or not, byte for byte; again where a call has failed."""
     api = real.api
-    headers = {"Content-Type": "image/png"}
-    asset = api.client.post("/v1/assets", content=png(300, 200), headers=headers).json()
-    kept = http_get(f"{api.url}{asset['url']}").content
-    request = {"size": SIZE, "source_asset_id": asset["id"]}
+    kept = png(300, 200)
+    request = {"size": SIZE, "source_asset_id": api.upload(kept)}
     jobs = {n: api.submit(f"a mug of {n} <<overloaded>>", n=n, **request) for n in (1, 3)}
     for n, job in jobs.items():
         ended = api.finish(job)
         assert (ended["status"], len(ended["images"])) == ("completed", n)
         calls = images_api.calls_of(f"a mug of {n}")
-        assert [call.reference for call in calls] == [kept, kept]
+        assert [call.references for call in calls] == [[kept], [kept]]
         assert [call.n for call in calls] == [n, n]
     [streamed, _] = (images_api.calls_of(f"a mug of {n}")[0].body.get("stream") for n in (1, 3))
     assert streamed is True
+
+
+def test_provider_is_sent_several_references_and_a_mask(
+    real: Runtime, images_api: ImagesApi
+) -> None:
+    """In their order, byte for byte; also after a retry of the job."""
+    api = real.api
+    files, mask = [png(300, 200, shade) for shade in range(16)], mask_file((300, 200))
+    first, *others = [api.upload(data) for data in files]
+    request = {"source_asset_id": first, "reference_asset_ids": others}
+    job = api.finish(api.submit("mugs", size=SIZE, mask_asset_id=api.upload(mask), **request))
+    assert job["status"] == "completed"
+    again = api.client.post(f"/v1/generations/{job['id']}/retry").json()
+    assert api.finish(again)["status"] == "completed"
+    calls = images_api.calls_of("mugs")
+    assert [(call.references, call.body["mask"]) for call in calls] == [(files, mask)] * 2
 
 
 def test_no_secret_of_the_provider_reaches_a_log(real: Runtime) -> None:

@@ -54,7 +54,7 @@ def test_a_claim_takes_the_lease_and_opens_the_attempt(
     """Row and ledger say who runs which attempt, and until when."""
     job = jobs.insert(new_job())
     claim = claim_of(attempts, job.id)
-    assert claim == Claim(job.id, job.task_id, job.params, 1, 3, 1, None, 100)
+    assert claim == Claim(job.id, job.task_id, job.params, 1, 3, 1, (), None, 100)
     row = database.job(job.id)
     assert (row["status"], row["progress"], row["message"]) == ("PROCESSING", 5, "Starting...")
     assert (row["attempt"], row["lease_token"], row["lease_owner"]) == (1, 1, "host:1")

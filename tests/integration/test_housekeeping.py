@@ -1,6 +1,7 @@
 """What is of no use any more is deleted; one failure keeps nothing else for long."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -119,7 +120,8 @@ def test_old_uploads_that_no_job_names_are_deleted(
         )
         return asset_id
 
-    young, old, oldest, used, own = (upload(days) for days in (2, 40, 50, 60, 70))
+    young, old, oldest, used, own, second, mask = map(upload, (2, 40, 50, 60, 70, 80, 90))
+    jobs.insert(replace(new_job(), reference_asset_ids=[second, second], mask_asset_id=mask))
     job = jobs.insert(new_job())
     database.update_job(job.id, "source_asset_id = %(asset)s", asset=str(used))
     database.fetch("UPDATE assets SET sha256 = NULL WHERE id = %(id)s", id=str(own))
@@ -127,7 +129,7 @@ def test_old_uploads_that_no_job_names_are_deleted(
     deleter = Deleter(jobs, store, delete_assets=lambda: keeper.delete_outdated(30))
     assert deleter.tidy()["assets"] == 2
     left = {asset.id for asset in assets.list("default", AssetPage(10))}
-    assert left == {young, used, own}
+    assert left == {young, used, own, second, mask}
     for asset_id in (old, oldest):
         with pytest.raises(StorageUnavailable):
             store.load(asset_key(asset_id))

@@ -60,7 +60,8 @@ class TestMock(ProviderSuite):
         """The same each time, in the image and in its previews."""
         plain = subject.provider.generate(subject.call()).images
         first, again = (
-            subject.provider.generate(subject.call(reference=REFERENCE)).images for _ in range(2)
+            subject.provider.generate(subject.call(references=(REFERENCE,))).images
+            for _ in range(2)
         )
         assert first == again
         assert first != plain
@@ -83,8 +84,8 @@ class TestOpenAI(ProviderSuite):
 
     def test_the_reference_is_sent(self, subject: Subject, images_api: ImagesApi) -> None:
         """Byte for byte."""
-        subject.provider.generate(subject.call(reference=REFERENCE))
-        assert [call.reference for call in images_api.calls] == [REFERENCE.data]
+        subject.provider.generate(subject.call(references=(REFERENCE,)))
+        assert [call.references for call in images_api.calls] == [[REFERENCE.data]]
 
 
 class TestGemini(ProviderSuite):

@@ -139,6 +139,13 @@ class Api:
         job: dict[str, Any] = answer.json()
         return job
 
+    def upload(self, data: bytes, media_type: str = "image/png") -> str:
+        """Upload a picture; return the id of its asset."""
+        headers = {"Content-Type": media_type}
+        answer = self.client.post("/v1/assets", content=data, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
     def get(self, job: Mapping[str, Any] | Job) -> dict[str, Any]:
         """Return the job as it is now."""
         job_id = job.id if isinstance(job, Job) else job["id"]

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from shared.access.api_keys import ApiKeyStore, UnknownKey
 from shared.access.audit import AuditStore
-from shared.errors import DarkroomError, TooManyOpenJobs, WorkerLost
+from shared.errors import DarkroomError, InvalidRequest, TooManyOpenJobs, WorkerLost
 from shared.jobs.asset_store import AssetPage, AssetStore, NewAsset
 from shared.jobs.attempt_store import AttemptStore, KeptLease, StoredPreview
 from shared.jobs.job_store import JobStore, Terms
@@ -83,7 +83,11 @@ class EveryStatement:
     def _accept(self) -> None:
         for workspace_id in ("w0", "w3", "w5"):
             terms = Terms(LIMITS, key=str(uuid4()), request_sha256="x", release=RULES)
-            request = new_job(workspace_id=workspace_id)
+            asset = NewAsset(uuid4(), workspace_id, None, str(uuid4()), "image/png", 1, 1, 1, None)
+            self._assets.insert(asset)
+            request = replace(
+                new_job(workspace_id=workspace_id), reference_asset_ids=[asset.id] * 2
+            )
             self._jobs.accept(request, terms)
             self._jobs.accept(request, terms)
             with suppress(TooManyOpenJobs):
@@ -127,7 +131,6 @@ class EveryStatement:
         self._assets.get(new.id, "w0")
         for product_id, after in product((None, "p-w0"), (None, (now, uuid4()))):
             self._assets.list("w0", AssetPage(100, product_id, after))
-        self._attempts.source_key(new.id)
         self._assets.delete(new.id, "w0", lambda: None)
 
     def _release(self) -> None:
@@ -151,6 +154,8 @@ class EveryStatement:
     def _attempt(self) -> None:
         attempts, claim = self._attempts, self._claim()
         attempts.earlier_calls(claim)
+        with suppress(InvalidRequest):
+            attempts.picture_keys(replace(claim, picture_ids=(uuid4(),)))
         attempts.extend([KeptLease(claim.job_id, claim.token, SAVING)])
         attempts.find_standing(claim)
         attempts.note_preview(claim, StoredPreview(0, "x", "image/png", 1, 1))

@@ -60,10 +60,10 @@ class FluxTask:
         return self.fault not in ENDS
 
     @property
-    def reference(self) -> bytes | None:
-        """The picture that the image is based on."""
-        data = self.body.get("input_image")
-        return None if data is None else b64decode(data)
+    def references(self) -> list[bytes]:
+        """The pictures that the image is based on."""
+        names = ["input_image", *(f"input_image_{number}" for number in range(2, 9))]
+        return [b64decode(self.body[name]) for name in names if name in self.body]
 
 
 @dataclass(slots=True)

@@ -36,10 +36,10 @@ class GeminiCall:
     is_billed: bool
 
     @property
-    def reference(self) -> bytes | None:
-        """The picture that the images are based on."""
+    def references(self) -> list[bytes]:
+        """The pictures that the images are based on."""
         parts = self.body["contents"][0]["parts"][1:]
-        return b64decode(parts[0]["inlineData"]["data"]) if parts else None
+        return [b64decode(part["inlineData"]["data"]) for part in parts]
 
 
 class GeminiApi(LoopbackServer):

@@ -126,7 +126,16 @@ def provider_errors_table(_text: str) -> list[str]:
 def models_table(_text: str) -> list[str]:
     """Return what the models of all providers offer."""
     names = ("quality", "background", "output_format", "moderation")
-    head = ("provider", "model", "sizes", "images a call", "previews", "reference picture", *names)
+    head = (
+        "provider",
+        "model",
+        "sizes",
+        "images a call",
+        "previews",
+        "reference pictures",
+        "mask",
+        *names,
+    )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for provider in BUILT_IN:
         for offer in provider.offers:
@@ -134,7 +143,7 @@ def models_table(_text: str) -> list[str]:
             cells = (
                 *(provider.name, f"`{offer.model}`", ", ".join((*offer.sizes, *free))),
                 *(str(offer.images_max), str(offer.previews_max or "no")),
-                "yes" if offer.takes_reference else "no",
+                *(str(offer.references_max or "no"), "yes" if offer.takes_mask else "no"),
                 *(_choices(offer.qualities), _choices(offer.backgrounds)),
                 *(_choices(offer.output_formats), _choices(offer.moderations)),
             )

@@ -56,9 +56,10 @@ class Call:
     request_id: str
 
     @property
-    def reference(self) -> bytes | None:
-        """The picture that an edit began with."""
-        return self.body.get("image")
+    def references(self) -> list[bytes]:
+        """The pictures that an edit began with; one is `image`, several are `image[]`."""
+        one, several = self.body.get("image"), self.body.get("image[]", [])
+        return several if one is None else [one]
 
 
 class ImagesApi(LoopbackServer):
@@ -204,7 +205,10 @@ class _Handler(BaseHTTPRequestHandler):
             name = str(part.get_param("name", header="content-disposition"))
             content = part.get_payload(decode=True)
             assert isinstance(content, bytes)
-            fields[name] = content if part.get_filename() else json_or_text(content.decode())
+            if name == "image[]":
+                fields.setdefault(name, []).append(content)
+            else:
+                fields[name] = content if part.get_filename() else json_or_text(content.decode())
         return fields
 
     # -- answers ---------------------------------------------------------------------------
@@ -242,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             "output_format": "png",
             "created_at": int(time.time()),
         }
-        kind = "image_edit" if "image" in body else "image_generation"
+        kind = "image_edit" if {"image", "image[]"} & body.keys() else "image_generation"
         stream = [
             {"type": f"{kind}.partial_image", "partial_image_index": index, **common}
             for index in range(count)

@@ -112,7 +112,7 @@ class ProviderSuite:
 
     def test_an_image_based_on_a_reference_has_the_size_asked_for(self, subject: Subject) -> None:
         """Whatever the size of the reference."""
-        answer = subject.provider.generate(subject.call(reference=REFERENCE))
+        answer = subject.provider.generate(subject.call(references=(REFERENCE,)))
         [image] = answer.images
         assert (image.width_px, image.height_px) == (1024, 1024)
 

@@ -79,6 +79,8 @@ class Offer:
         free_sizes: Others that it makes; None: no others.
         images_max: How many images one call makes.
         previews_max: How many previews of an image the model shows; 0 means none.
+        references_max: How many reference pictures it takes.
+        takes_mask: Whether a mask may say what of the first one is changed.
         qualities: Which may be chosen, besides `auto`; none: there is no choice.
         backgrounds: Likewise.
         output_formats: Likewise; the files of JPEG and WebP may be compressed.
@@ -89,7 +91,8 @@ class Offer:
     sizes: Sequence[str] = SIZE_NAMES
     images_max: int = IMAGES_MAX
     previews_max: int = 0
-    takes_reference: bool = True
+    references_max: int = 1
+    takes_mask: bool = False
     price_of: PriceOf = unknown_price
     free_sizes: FreeSizes | None = None
     qualities: Sequence[str] = ()
@@ -105,7 +108,9 @@ class Offer:
             "free_sizes": None if self.free_sizes is None else str(self.free_sizes),
             "images_max": self.images_max,
             "previews_max": self.previews_max,
-            "takes_reference": self.takes_reference,
+            "takes_reference": self.references_max > 0,
+            "references_max": self.references_max,
+            "takes_mask": self.takes_mask,
             **{name: list(getattr(self, name)) for name in _CHOICES.values()},
         }
 
@@ -114,8 +119,8 @@ class Offer:
         has_choice = quality not in (None, AUTO) and self.qualities
         return partial(self.price_of, quality=quality) if has_choice else self.price_of
 
-    def check(self, order: ImageOptions, *, has_reference: bool = False) -> None:
-        """Let a request pass that the model can serve, whatever it costs.
+    def check(self, order: ImageOptions, references: int = 0, *, has_mask: bool = False) -> None:
+        """Let a request with so many reference pictures pass that the model can serve.
 
         Raises:
             InvalidRequest: The message says what the model offers.
@@ -129,8 +134,7 @@ class Offer:
             raise InvalidRequest(f"size: {self.model} offers {offered}, not {size}")
         if order.n > self.images_max:
             raise InvalidRequest(f"n: {self.model} makes at most {self.images_max} images a job")
-        if has_reference and not self.takes_reference:
-            raise InvalidRequest(f"source_asset_id: {self.model} takes no reference pictures")
+        self._check_pictures(references, has_mask=has_mask)
         for name, offered in _CHOICES.items():
             self._check_choice(name, getattr(order, name), getattr(self, offered))
         if order.background == "transparent" and order.output_format == "jpeg":
@@ -155,6 +159,17 @@ class Offer:
             raise InvalidRequest(f"max_cost: the price of {self.model} at {size} is not known here")
         if price > most:
             raise InvalidRequest(f"max_cost: {n} images cost {price} micro-dollars, not {most}")
+
+    def _check_pictures(self, references: int, *, has_mask: bool) -> None:
+        if references and not self.references_max:
+            raise InvalidRequest(f"source_asset_id: {self.model} takes no reference pictures")
+        if references > self.references_max:
+            line = f"{self.model} takes at most {self.references_max} reference pictures"
+            raise InvalidRequest(f"reference_asset_ids: {line}, not {references}")
+        if has_mask and not self.takes_mask:
+            raise InvalidRequest(f"mask_asset_id: {self.model} takes no mask")
+        if has_mask and not references:
+            raise InvalidRequest("mask_asset_id: needs a picture in source_asset_id")
 
     def _check_choice(self, name: str, value: str | None, offered: Sequence[str]) -> None:
         if value is None or value in offered or tuple(offered) == ANY:

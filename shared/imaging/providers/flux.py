@@ -54,6 +54,12 @@ class FluxSettings(ProviderSettings):
 SIZES = ("256x256", "512x512", "1024x1024", "1024x1536", "1536x1024")
 """All of ours: both sides are multiples of 16, of 64 pixels and 4 megapixels at most."""
 
+OFFERS = (
+    Offer("flux-2-klein-*", SIZES, references_max=4),  # docs.freepik.com, "FLUX.2 [klein]"
+    Offer("flux-2-*", SIZES, references_max=8),
+    Offer("flux-*", SIZES),
+)
+
 REFUSED = ErrorRule(PromptRejected, "`Request Moderated`", words=frozenset({"Request Moderated"}))
 WITHHELD = ErrorRule(OutputRejected, "`Content Moderated`", words=frozenset({"Content Moderated"}))
 FAILED = ErrorRule(
@@ -78,7 +84,7 @@ def _build(settings: FluxSettings) -> ImageProvider:
 PROVIDER = ProviderDeclaration(
     name="flux",
     settings=FluxSettings,
-    offers=(Offer("flux-*", SIZES),),
+    offers=OFFERS,
     default_model=lambda settings: settings.flux_model,
     build=_build,
     price=lambda settings, model, size, images: price_of(settings.flux_prices, model, size, images),

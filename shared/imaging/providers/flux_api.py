@@ -181,8 +181,9 @@ def _request_of(call: ProviderCall, position: int) -> dict[str, Any]:
         "seed": call.seed_of(position),
         "output_format": "png",
     }
-    if call.reference is not None:
-        body["input_image"] = b64encode(call.reference.data).decode()
+    for number, each in enumerate(call.references, 1):
+        name = "input_image" if number == 1 else f"input_image_{number}"
+        body[name] = b64encode(each.data).decode()
     return body
 
 

@@ -48,6 +48,12 @@ class GeminiSettings(ProviderSettings):
 ASPECT_RATIOS = {"1024x1024": "1:1", "1024x1536": "2:3", "1536x1024": "3:2"}
 """What `imageConfig` calls each size; the images have about as many pixels (`imageSize` 1K)."""
 
+# docs.cloud.google.com, "Gemini image generation limitations".
+OFFERS = (
+    Offer("gemini-2.5-*-image*", (*ASPECT_RATIOS, AUTO), references_max=3),
+    Offer("gemini-*-image*", (*ASPECT_RATIOS, AUTO), references_max=14),
+)
+
 BLOCKED = ErrorRule(PromptRejected, "`promptFeedback.blockReason`")
 WITHHELD = ErrorRule(
     OutputRejected,
@@ -74,13 +80,13 @@ def _build(settings: GeminiSettings) -> ImageProvider:
 PROVIDER = ProviderDeclaration(
     name="gemini",
     settings=GeminiSettings,
-    offers=(Offer("gemini-*-image*", (*ASPECT_RATIOS, AUTO)),),
+    offers=OFFERS,
     default_model=lambda settings: settings.gemini_model,
     build=_build,
     price=lambda settings, _model, size, images: price_of(settings.gemini_prices, "", size, images),
     units={
         "images": "images made",
-        "input_tokens": "tokens read: the prompt, a reference picture",
+        "input_tokens": "tokens read: the prompt, reference pictures",
         "output_tokens": "tokens of the images, and of thinking about them",
     },
     errors=ERRORS,

@@ -98,9 +98,9 @@ class GeminiProvider:
 def _request_of(call: ProviderCall) -> dict[str, Any]:
     text = f"{call.params.prompt}\n\n{STYLES[call.params.style].description}"
     parts: list[dict[str, Any]] = [{"text": text}]
-    if call.reference is not None:
-        data = b64encode(call.reference.data).decode()
-        parts.append({"inlineData": {"mimeType": call.reference.media_type, "data": data}})
+    for each in call.references:
+        data = b64encode(each.data).decode()
+        parts.append({"inlineData": {"mimeType": each.media_type, "data": data}})
     shape = {"imageSize": "1K"}
     if call.params.size in ASPECT_RATIOS:
         shape["aspectRatio"] = ASPECT_RATIOS[call.params.size]

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from shared import errors
 from shared.deadline import Deadline, shielded
-from shared.imaging.params import AUTO, SIZE_NAMES
+from shared.imaging.params import AUTO, REFERENCES_MAX, SIZE_NAMES
 from shared.imaging.provider import (
     ChargeState,
     GeneratedImage,
@@ -129,12 +129,14 @@ PROVIDER = ProviderDeclaration(
             "mock-1",
             (*SIZE_NAMES, AUTO),
             previews_max=3,
+            references_max=REFERENCES_MAX,
+            takes_mask=True,
             qualities=ANY,
             backgrounds=("opaque", "transparent"),
             output_formats=("png", "jpeg", "webp"),
             moderations=("low",),
         ),
-        Offer("mock-mini", ("256x256", "512x512"), images_max=2, takes_reference=False),
+        Offer("mock-mini", ("256x256", "512x512"), images_max=2, references_max=0),
     ),
     default_model=lambda _settings: "mock-1",
     build=MockProvider,
@@ -150,12 +152,13 @@ def _draw(call: ProviderCall, prompt: str, position: int, share: int = 1) -> Pre
 
     call.deadline.check()
     width_px, height_px = (side // share for side in call.params.size_px)
-    reference = call.reference.data if call.reference else None
-    seed = call.seed_of(position)
-    wanted = MockPrint(
-        prompt, call.params.style, width_px, height_px, seed, position, call.attempt, reference
-    )
     options = call.params
+    wanted = MockPrint(
+        *(prompt, options.style, width_px, height_px),
+        *(call.seed_of(position), position, call.attempt),
+        tuple(each.data for each in call.references),
+        None if call.mask is None else call.mask.data,
+    )
     data = finish(
         draw_png(wanted),
         kind := options.output_format or "png",

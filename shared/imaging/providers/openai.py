@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from shared.errors import OutputRejected, PromptRejected, QuotaExceeded
-from shared.imaging.params import AUTO, SIZE_NAMES
+from shared.imaging.params import AUTO, REFERENCES_MAX, SIZE_NAMES
 from shared.imaging.provider import ImageProvider
 from shared.imaging.providers.declaration import (
     ANY,
@@ -73,14 +73,16 @@ class OpenAISettings(ProviderSettings):
         return names
 
 
-NEEDED = frozenset({"model", "prompt", "image"})
-"""Parameters without which there is no request."""
+NEEDED = frozenset({"model", "prompt", "image", "mask"})
+"""Parameters without which there is no request, or another one."""
 
 _QUALITIES = ("low", "medium", "high")
 _GPT_IMAGE = Offer(
     "gpt-image-*",
     ("1024x1024", "1024x1536", "1536x1024", AUTO),
     previews_max=3,
+    references_max=REFERENCES_MAX,
+    takes_mask=True,
     qualities=_QUALITIES,
     backgrounds=("opaque", "transparent"),
     output_formats=("png", "jpeg", "webp"),
@@ -105,20 +107,22 @@ OFFERS = (
     Offer(
         "dall-e-2",
         ("256x256", "512x512", "1024x1024"),
-        takes_reference=False,
+        references_max=0,
         qualities=("standard",),
     ),
     Offer(
         "dall-e-3",
         ("1024x1024", "1792x1024", "1024x1792"),
         images_max=1,
-        takes_reference=False,
+        references_max=0,
         qualities=("standard", "hd"),
     ),
     # A model of another server: nothing is known of it.
     Offer(
         "*",
         (*SIZE_NAMES, AUTO),
+        references_max=REFERENCES_MAX,
+        takes_mask=True,
         free_sizes=FreeSizes(
             step_px=1, longest_px=8192, pixels_min=64**2, pixels_max=8192**2, ratio_max=8
         ),
@@ -132,14 +136,21 @@ OFFERS = (
 SENT = frozenset(
     {
         *("model", "prompt", "n", "size", "quality", "background", "moderation", "image"),
-        *("output_format", "output_compression", "stream", "partial_images", "response_format"),
+        *(
+            "mask",
+            "output_format",
+            "output_compression",
+            "stream",
+            "partial_images",
+            "response_format",
+        ),
     }
 )
 """Every parameter that a call may have."""
 
 NOT_SENT = frozenset(
     {
-        *("complexity", "frame_count", "frame_duration_ms", "input_fidelity", "markup", "mask"),
+        *("complexity", "frame_count", "frame_duration_ms", "input_fidelity", "markup"),
         *("safety_identifier", "style", "svg", "user"),
     }
 )
@@ -194,7 +205,7 @@ PROVIDER = ProviderDeclaration(
     price=_price,
     units={
         "images": "images made",
-        "input_tokens": "tokens read: the prompt, a reference picture",
+        "input_tokens": "tokens read: the prompt, reference pictures",
         "output_tokens": "tokens of the images",
     },
     errors=ERRORS,

@@ -62,10 +62,8 @@ class OpenAIProvider:
         sent = {name: value for name, value in given if name not in left_out}
         request: dict[str, Any] = {"json": sent}
         path = "/images/generations"
-        if call.reference is not None:
-            path, media_type = "/images/edits", call.reference.media_type
-            name = f"reference.{media_type.rpartition('/')[2]}"
-            request = {"data": sent, "files": {"image": (name, call.reference.data, media_type)}}
+        if call.references:
+            path, request = "/images/edits", {"data": sent, "files": _files_of(call)}
         # Servers that know it answer a repetition of the same request without a second bill.
         request["headers"] = {"Idempotency-Key": "-".join((call.key, *sorted(unknown)))}
         with self._client.opened("POST", path, call.deadline, **request) as answer:
@@ -106,3 +104,15 @@ class OpenAIProvider:
         if settings.openai_partial_images and len(call.positions) == 1:
             parameters |= {"stream": True, "partial_images": settings.openai_partial_images}
         return parameters
+
+
+def _files_of(call: ProviderCall) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """Return the files of a form, named as the SDK names one and several (`openai` 3.54)."""
+    name = "image" if len(call.references) == 1 else "image[]"
+    pictures = [(name, each) for each in call.references]
+    if call.mask is not None:
+        pictures.append(("mask", call.mask))
+    return [
+        (name, (f"picture.{each.media_type.rpartition('/')[2]}", each.data, each.media_type))
+        for name, each in pictures
+    ]

@@ -3,7 +3,8 @@
 -- reached (less `margin`) or the key was used within `kept_seconds`; of two first requests
 -- (`is_first`) neither repeats the other. Open jobs are counted exactly only under `lock_workspace`. Of two requests with one key, the second waits here
 -- for the first one's commit. The job is released at once where the runtime has room and no other
--- job waits (exactly so under `lock_release`); otherwise it waits in its row.
+-- job waits (exactly so under `lock_release`); otherwise it waits in its row. What it is based on is
+-- noted in `job_assets`, so that nothing deletes it meanwhile.
 WITH limits AS (
     SELECT CASE WHEN %(is_limited)s THEN coalesce(own.open_jobs, %(open_jobs)s) END AS open_jobs,
         CASE WHEN %(is_limited)s
@@ -64,7 +65,8 @@ WITH limits AS (
     INSERT INTO generation_jobs (
         id, task_id, workspace_id, user_id, product_id, source_asset_id, params, max_attempts,
         priority, start_by, message, dispatched_at, dispatches, released_to, envelope_id,
-        webhook_url, webhook_events, retry_of, provider, model, traceparent, request_id
+        webhook_url, webhook_events, retry_of, provider, model, traceparent, request_id,
+        reference_asset_ids, mask_asset_id
     )
     SELECT %(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s,
         %(source_asset_id)s::uuid, %(params)s::jsonb, %(max_attempts)s, %(priority)s,
@@ -73,10 +75,16 @@ WITH limits AS (
         CASE WHEN released.now THEN %(runtime)s END,
         CASE WHEN released.now THEN %(envelope_id)s END,
         %(webhook_url)s, %(webhook_events)s::varchar[], %(retry_of)s::uuid,
-        %(job_provider)s, %(job_model)s, %(traceparent)s, %(request_id)s
+        %(job_provider)s, %(job_model)s, %(traceparent)s, %(request_id)s,
+        %(reference_asset_ids)s::uuid[], %(mask_asset_id)s::uuid
     FROM admitted CROSS JOIN released
     WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING *
+), used AS (
+    INSERT INTO job_assets (job_id, workspace_id, asset_id)
+    SELECT DISTINCT inserted.id, workspace_id, asset_id
+    FROM inserted, unnest(reference_asset_ids || mask_asset_id) asset_id
+    WHERE asset_id IS NOT NULL
 )
 SELECT inserted.*, limits.models, limits.is_allowed,
     limits.open_jobs AS open_limit, open.jobs AS open_jobs,

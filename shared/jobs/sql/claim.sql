@@ -49,6 +49,6 @@ WITH asked AS (
 )
 SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
     claimed.lease_token, claimed.model, extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
-    job.source_asset_id, job.traceparent, job.request_id, job.start_by <= now() AS is_late, EXISTS (SELECT FROM paused) AS is_paused
+    job.source_asset_id, job.reference_asset_ids, job.mask_asset_id, job.traceparent, job.request_id, job.start_by <= now() AS is_late, EXISTS (SELECT FROM paused) AS is_paused
 FROM generation_jobs job LEFT JOIN claimed ON true
 WHERE job.id = %(id)s

@@ -1,11 +1,16 @@
 -- Deletes an asset of a workspace. Jobs that have ended forget it; one that has not keeps it, by
--- the foreign key.
+-- the foreign keys.
 WITH forgotten AS (
     UPDATE generation_jobs SET source_asset_id = NULL
     WHERE source_asset_id = %(id)s AND workspace_id = %(workspace_id)s
         AND finished_at IS NOT NULL
     RETURNING 1
+), released AS (
+    DELETE FROM job_assets used USING generation_jobs job
+    WHERE used.asset_id = %(id)s AND used.workspace_id = %(workspace_id)s
+        AND job.id = used.job_id AND job.finished_at IS NOT NULL
+    RETURNING 1
 )
 DELETE FROM assets WHERE id = %(id)s AND workspace_id = %(workspace_id)s
-    AND (SELECT count(*) FROM forgotten) >= 0
+    AND (SELECT count(*) FROM forgotten) + (SELECT count(*) FROM released) >= 0
 RETURNING 1

@@ -101,7 +101,7 @@ PROVIDER = ProviderDeclaration(
     name="stencil",
     settings=StencilSettings,
     offers=(
-        Offer("stencil-small", ("256x256",), images_max=1, previews_max=3, takes_reference=False),
+        Offer("stencil-small", ("256x256",), images_max=1, previews_max=3, references_max=0),
         Offer("stencil-large", previews_max=3),
     ),
     default_model=lambda settings: settings.stencil_model,

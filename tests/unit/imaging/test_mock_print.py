@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageChops, ImageColor, ImageStat
 
 from shared.imaging.mock_print import MockPrint, draw_png
 from shared.imaging.params import PROMPT_MAX_CHARS, SIZE_NAMES
@@ -76,7 +76,7 @@ def test_every_size_is_exact_to_the_pixel(size: str) -> None:
         {"seed": 2},
         {"position": 1},
         {"attempt": 2},
-        {"reference": picture_file("red")},
+        {"references": (picture_file("red"),)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -108,7 +108,7 @@ def test_same_print_has_the_same_bytes_in_every_process() -> None:
 def test_small_print_is_the_large_one_scaled_down(style: str) -> None:
     """As previews show it: the lines of the prompt break at the same words."""
     prompt = "A leather weekender bag on an oak bench beside an umbrella, rain outside"
-    large = MockPrint(prompt, style, 1024, 1024, 5, reference=picture_file("teal"))
+    large = MockPrint(prompt, style, 1024, 1024, 5, references=(picture_file("teal"),))
     scaled = open_print(large).resize((128, 128), Image.Resampling.BOX)
     small = replace(large, width_px=128, height_px=128)
     assert difference(scaled, open_print(small)) < 7
@@ -149,7 +149,7 @@ def test_letters_of_each_script_differ() -> None:
 @pytest.mark.parametrize("size", [(300, 200), (2, 900), (1, 1)])
 def test_reference_is_visible_in_its_own_colour(kind: str, size: tuple[int, int]) -> None:
     """In the upper right of the print, framed in white."""
-    image = open_print(replace(MUG, reference=picture_file("teal", kind, size)))
+    image = open_print(replace(MUG, references=(picture_file("teal", kind, size),)))
     corner = image.crop((128, 24, 256, 140))
     plain = open_print(MUG).crop((128, 24, 256, 140))
     teal = [
@@ -165,8 +165,34 @@ def test_transparent_reference_shows_paper() -> None:
     """Nothing of the scene shines through it."""
     buffer = io.BytesIO()
     Image.new("RGBA", (300, 300), (0, 0, 0, 0)).save(buffer, "PNG")
-    image = open_print(replace(MUG, reference=buffer.getvalue()))
+    image = open_print(replace(MUG, references=(buffer.getvalue(),)))
     assert image.getpixel((200, 80)) == (255, 255, 255)
+
+
+def test_several_references_are_shown_in_their_order() -> None:
+    """From left to right and from above, each in its own colour."""
+    colours = ("teal", "red", "blue")
+    image = open_print(replace(MUG, references=tuple(map(picture_file, colours))))
+    swapped = open_print(replace(MUG, references=tuple(map(picture_file, colours[::-1]))))
+    for place, colour, other in zip(
+        ((170, 50), (220, 50), (170, 85)), colours, colours[::-1], strict=True
+    ):
+        for print_, name in ((image, colour), (swapped, other)):
+            found, wanted = print_.getpixel(place), ImageColor.getrgb(name)
+            assert isinstance(found, tuple)
+            assert max(abs(a - b) for a, b in zip(found, wanted, strict=False)) < 40, (place, name)
+
+
+def test_a_mask_leaves_out_what_is_changed_of_the_first_reference() -> None:
+    """Its other half stays; the second reference is whole."""
+    mask = Image.new("RGBA", (300, 200), "black")
+    mask.paste((0, 0, 0, 0), (0, 0, 150, 200))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    plain = replace(MUG, references=(picture_file("teal"),))
+    image, before = open_print(replace(plain, mask=buffer.getvalue())), open_print(plain)
+    assert image.getpixel((165, 50)) == (255, 255, 255)
+    assert image.getpixel((225, 50)) == before.getpixel((225, 50)) == before.getpixel((165, 50))
 
 
 def _colours(image: Image.Image) -> list[tuple[int, tuple[int, int, int]]]:

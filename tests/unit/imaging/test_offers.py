@@ -1,5 +1,6 @@
 """What a model offers, and what an image of it costs."""
 
+from fnmatch import fnmatch
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ from pydantic import ValidationError
 
 from shared.errors import InvalidRequest
 from shared.imaging.params import ImageOptions
+from shared.imaging.providers import flux, gemini
 from shared.imaging.providers.declaration import Offer, price_of
-from shared.imaging.providers.openai import PROVIDER, OpenAISettings
+from shared.imaging.providers.openai import OFFERS, PROVIDER, OpenAISettings
 
 
 def order_of(**fields: Any) -> ImageOptions:
@@ -105,7 +107,31 @@ def test_a_model_without_references_refuses_them() -> None:
     """Before anything is sent."""
     line = "source_asset_id: dall-e-2 takes no reference pictures"
     with pytest.raises(InvalidRequest, match=line):
-        offer_of("dall-e-2").check(order_of(), has_reference=True)
+        offer_of("dall-e-2").check(order_of(), 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "most"),
+    [
+        ("gpt-image-2.5-flare", 16),
+        ("vendor/anything", 16),
+        ("gemini-3.1-flash-image", 14),
+        ("gemini-2.5-flash-image", 3),
+        ("flux-2-pro", 8),
+        ("flux-2-klein-9b", 4),
+        ("flux-pro-1.1", 1),
+    ],
+)
+def test_a_model_takes_so_many_references(model: str, most: int) -> None:
+    """One more is refused; so is a mask where it takes none, or without a picture."""
+    offer = next(
+        offer for offer in (*flux.OFFERS, *gemini.OFFERS, *OFFERS) if fnmatch(model, offer.model)
+    )
+    offer.check(order_of(), most)
+    with pytest.raises(InvalidRequest, match=f"at most {most} reference pictures, not {most + 1}"):
+        offer.check(order_of(), most + 1)
+    with pytest.raises(InvalidRequest, match=r"^mask_asset_id: (.* takes no mask|needs a picture)"):
+        offer.check(order_of(), 1 - offer.takes_mask, has_mask=True)
 
 
 @pytest.mark.parametrize(
