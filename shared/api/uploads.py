@@ -1,11 +1,12 @@
-"""Bodies that hold a picture: on disk while they arrive, then in memory one at a time.
+"""Bodies that hold pictures: on disk while they arrive, then in memory one at a time.
 
 Where a body arrives whole, as under Lambda, it is in memory before; API Gateway bounds it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import accumulate
 from tempfile import SpooledTemporaryFile
 from typing import IO
 from uuid import uuid4
@@ -118,10 +119,16 @@ class Upload:
     ) -> None:
         self.turn = turn
         self._file, self._decoding, self._counted = file, decoding, counted
+        self._ends = [-1]
+
+    @property
+    def parts(self) -> int:
+        """How many pictures it holds: the body itself, or what `replace` kept."""
+        return len(self._ends)
 
     @asynccontextmanager
-    async def load(self) -> AsyncIterator[bytes]:
-        """Give the body once it is its turn, which ends with the block.
+    async def load(self, number: int = 0) -> AsyncIterator[bytes]:
+        """Give the body, or one of the pictures in it, once it is its turn, up to the block's end.
 
         Workspaces take turns: one with many uploads delays that of another by one at most.
 
@@ -129,11 +136,14 @@ class Upload:
             TooManyUploads: Other processes load as many of the workspace as they may.
         """
         async with self._counted, self.turn, self._decoding:
-            self._file.seek(0)
-            yield await asyncio.to_thread(self._file.read)
+            start = self._ends[number - 1] if number else 0
+            self._file.seek(start)
+            yield await asyncio.to_thread(self._file.read, self._ends[number] - start)
 
-    def replace(self, data: bytes) -> None:
-        """Keep this instead of the body: the part of it that is still needed."""
+    def replace(self, pictures: Sequence[bytes]) -> None:
+        """Keep these instead of the body: the parts of it that are still needed."""
         self._file.seek(0)
         self._file.truncate()
-        self._file.write(data)
+        for picture in pictures:
+            self._file.write(picture)
+        self._ends = list(accumulate(map(len, pictures)))

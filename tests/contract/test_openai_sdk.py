@@ -4,14 +4,17 @@ import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
 import openai
 import pytest
+from PIL import Image
 
 from tests.support.api import OTHER_WORKSPACE, http_get
 from tests.support.images_api import png, width_of
+from tests.support.pictures import mask_file
 from tests.support.runtime import Runtime
 
 PNG = {"media_type": "image/png", "width_px": 256, "height_px": 256}
@@ -121,6 +124,37 @@ def test_sdk_edits_a_picture(runtime: Runtime, sdk: openai.OpenAI) -> None:
         read(image)
 
 
+def test_sdk_edits_several_pictures_with_a_mask(runtime: Runtime, sdk: openai.OpenAI) -> None:
+    """In their order; what does not fit is refused by OpenAI's names, and leaves nothing."""
+    pictures = [("mug.png", png(64, 48, shade), "image/png") for shade in (20, 120, 220)]
+    mask, small = (("mask.png", mask_file(size), "image/png") for size in ((64, 48), (9, 9)))
+    edit = partial(sdk.images.edit, prompt="a blue mug", size="256x256")
+    read((edit(image=pictures, mask=mask).data or [])[0])
+    [job] = jobs_of(runtime)
+    kept = [job["source_asset_id"], *job["reference_asset_ids"]]
+    shades = [asset_of(runtime, each).getpixel((0, 0)) for each in kept]
+    assert shades == [(shade, 90, 60) for shade in (20, 120, 220)]
+    assert asset_of(runtime, job["mask_asset_id"]).mode == "RGBA"
+    files = len(list(runtime.image_dir.glob("assets/*")))
+    for more, param, line in (
+        ({"image": pictures, "mask": small}, "mask", "mask: must be a PNG with transparency"),
+        ({"image": pictures * 6}, "image", "image: at most 16 pictures, not 18"),
+        ({"image": pictures, "model": "mock-mini"}, "image", "image: mock-mini takes no reference"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            edit(**more)
+        assert (caught.value.code, caught.value.param) == ("invalid_value", param)
+        assert line in caught.value.message
+    assert len(list(runtime.image_dir.glob("assets/*"))) == files
+    assert len(jobs_of(runtime)) == 1
+
+
+def asset_of(runtime: Runtime, asset_id: str) -> Image.Image:
+    """Return an uploaded picture."""
+    asset = runtime.api.client.get(f"/v1/assets/{asset_id}").json()
+    return Image.open(BytesIO(http_get(f"{runtime.api.url}{asset['url']}").content))
+
+
 @pytest.mark.parametrize("is_edit", [False, True], ids=["generation", "edit"])
 def test_sdk_streams_partial_images(sdk: openai.OpenAI, is_edit: bool) -> None:
     """At most as many as it asks for, then the image itself with the usage."""
@@ -176,7 +210,7 @@ def _edit(*files: bytes, **wanted: Any) -> Ask:
         (_generate(n=11), openai.BadRequestError, "invalid_value", "n", 0),
         (_generate(size="17x17"), openai.BadRequestError, "invalid_value", "size", 0),
         (_generate(partial_images=4), openai.BadRequestError, "invalid_value", "partial_images", 0),
-        (_edit(b"no picture"), openai.BadRequestError, "invalid_value", "asset", 0),
+        (_edit(b"no picture"), openai.BadRequestError, "invalid_value", "image", 0),
         (_generate(prompt="[[reject]] mug"), openai.BadRequestError, "moderation_blocked", None, 1),
         (_generate(prompt="[[fail:9]] mug"), openai.InternalServerError, UNAVAILABLE, None, 1),
         (_models("gpt-9"), openai.NotFoundError, "model_not_found", None, 0),

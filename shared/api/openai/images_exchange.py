@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
+from uuid import UUID
 
 import structlog
 from fastapi import Request, Response
@@ -42,7 +43,7 @@ class ImagesExchange:
 
     Attributes:
         kind: `image_generation` or `image_edit`: how the events of a stream are named.
-        upload: The picture to edit; None for images of a prompt alone.
+        upload: The pictures to edit; None for images of a prompt alone.
     """
 
     api: ApiContext
@@ -100,16 +101,30 @@ class ImagesExchange:
         repeated = await to_thread(api.services.jobs.find_repeated, workspace_id, terms)
         if repeated is not None:
             return repeated
-        async with self.upload.load() as picture:
-            asset = await to_thread(api.services.assets.upload, workspace_id, picture)
-        order = order.model_copy(update={"source_asset_id": asset.id})
-        accepted = None
+        accepted, ids = None, list[UUID]()
         try:
+            for number in range(self.upload.parts):
+                async with self.upload.load(number) as picture:
+                    asset = await to_thread(api.services.assets.upload, workspace_id, picture)
+                ids.append(asset.id)
+            order = self._based_on(order, ids)
             accepted = await to_thread(api.services.submitter.submit_on, self._order(order), terms)
         finally:
             if accepted is None or not accepted.is_new:
-                await to_thread(api.services.assets.delete, asset.id, workspace_id)
+                for asset_id in ids:
+                    await to_thread(api.services.assets.delete, asset_id, workspace_id)
         return accepted
+
+    def _based_on(self, order: ImageOrder, ids: list[UUID]) -> ImageOrder:
+        first, *others = ids
+        mask_id = others.pop() if self.asked.has_mask else None
+        return order.model_copy(
+            update={
+                "source_asset_id": first,
+                "reference_asset_ids": others,
+                "mask_asset_id": mask_id,
+            }
+        )
 
     async def _collect(self, job: Job, seconds: float) -> Response:
         """Return the whole answer, or after so many seconds an error that asks for a retry."""

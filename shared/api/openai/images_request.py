@@ -4,6 +4,7 @@ Fields that are unknown here are passed over: clients send more of them with eve
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ from starlette.exceptions import HTTPException
 
 from shared.api.openai.multipart import FormPart, read_form
 from shared.errors import InvalidRequest
+from shared.imaging.params import REFERENCES_MAX
 from shared.imaging.request import ImageOrder
 from shared.imaging.styles import STYLES
 
 PARTIAL_IMAGES_MAX = 3
 
-_PICTURES = frozenset({"image", "image[]"})
+_PICTURES = re.compile(r"image(\[[0-9]*\])?")
+"""`image[]` as OpenAI's SDKs name several; other clients count them."""
+
 _INTEGERS = frozenset({"n", "seed", "max_cost", "output_compression"})
 
 
@@ -44,11 +48,13 @@ class ImagesRequest:
 
     Attributes:
         sha256: Of everything that the body says, whatever the order of its fields.
+        has_mask: Whether the last of the pictures beside it is the mask of the first.
     """
 
     order: ImageOrder
     wishes: Wishes
     sha256: str
+    has_mask: bool = False
 
 
 def read_generation(body: bytes) -> ImagesRequest:
@@ -69,31 +75,34 @@ def read_generation(body: bytes) -> ImagesRequest:
     return ImagesRequest(_order_of(given), _wishes_of(given), _hash(["generation", given]))
 
 
-def read_edit(body: bytes, content_type: str) -> tuple[ImagesRequest, bytes]:
-    """Return a request to edit a picture, and the picture, from its form.
+def read_edit(body: bytes, content_type: str) -> tuple[ImagesRequest, list[bytes]]:
+    """Return a request to edit pictures, and these in order, its mask at the end, from its form.
 
     Raises:
-        InvalidRequest: It is not a form, or does not hold one picture.
+        InvalidRequest: It is not a form, or holds no picture or too many.
         RequestValidationError: A field is wrong.
     """
     parts = read_form(body, content_type)
-    picture = _picture_of(parts)
+    pictures, masks = _files_of(parts)
     given = {part.name: _text_of(part) for part in parts if not part.is_file and part.data}
     # The boundary of a form is another one each time it is sent.
     facts = [(part.name, sha256(part.data).hexdigest()) for part in parts]
-    return ImagesRequest(_order_of(given), _wishes_of(given), _hash(["edit", facts])), picture
+    hashed = _hash(["edit", facts])
+    asked = ImagesRequest(_order_of(given), _wishes_of(given), hashed, has_mask=bool(masks))
+    return asked, pictures + masks
 
 
-def _picture_of(parts: Iterable[FormPart]) -> bytes:
+def _files_of(parts: Iterable[FormPart]) -> tuple[list[bytes], list[bytes]]:
     files = [part for part in parts if part.is_file]
-    pictures = [part.data for part in files if part.name in _PICTURES]
-    if any(part.name == "mask" for part in files):
-        raise InvalidRequest("mask: is not supported by the model")
+    pictures = [part.data for part in files if _PICTURES.fullmatch(part.name)]
+    masks = [part.data for part in files if part.name == "mask"]
     if not pictures:
         raise InvalidRequest("image: is missing")
-    if len(pictures) > 1:
-        raise InvalidRequest("image: only one picture can be edited")
-    return pictures[0]
+    if len(pictures) > REFERENCES_MAX:
+        raise InvalidRequest(f"image: at most {REFERENCES_MAX} pictures, not {len(pictures)}")
+    if len(masks) > 1:
+        raise InvalidRequest("mask: only one can be used")
+    return pictures, masks
 
 
 def _order_of(given: Mapping[str, Any]) -> ImageOrder:

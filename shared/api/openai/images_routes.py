@@ -41,13 +41,13 @@ async def generate_images(
 @router.post("/v1/images/edits")
 @router.post("/v1/images/edits/async")
 async def edit_image(request: Request, api: Context, workspace_id: WorkspaceToSubmit) -> Response:
-    """Make images of a prompt and a picture."""
+    """Make images of a prompt and pictures."""
     content_type = request.headers.get("content-type", "")
     async with api.uploads.receive(request, workspace_id) as upload:
         async with upload.load() as body:
-            asked, picture = read_edit(body, content_type)
-            upload.replace(picture)
-            del body, picture
+            asked, pictures = read_edit(body, content_type)
+            upload.replace(pictures)
+            del body, pictures
         writer = _writer_of(request, api, asked.wishes)
         return await _answer(
             ImagesExchange(api, workspace_id, request, asked, "image_edit", writer, upload)

@@ -64,6 +64,14 @@ _OF_JOBS: Mapping[str, tuple[int, str, str]] = {
 }
 """Status, type and code by the code of a failed job; all others are 500."""
 
+_OUR_FIELDS = {
+    "asset": "image",
+    "source_asset_id": "image",
+    "reference_asset_ids": "image",
+    "mask_asset_id": "mask",
+}
+"""What these clients call the pictures of a request."""
+
 _FIELD = re.compile(r"([a-z_]+)(?:: | (?=should|must|Field|Input|Extra))")
 
 
@@ -104,6 +112,9 @@ def error_of_problem(problem: Mapping[str, Any], method: str, path: str) -> Open
     own = problem["status"]
     default = (own, _SERVER if own >= 500 else _INVALID, code)
     status, kind, code = _OF_PROBLEMS.get(code, default)
+    field, colon, rest = detail.partition(":")
+    if field in _OUR_FIELDS:
+        detail = f"{_OUR_FIELDS[field]}{colon}{rest}"
     if code == "not_found" and path.startswith("/v1/models/"):
         code = "model_not_found"
     return OpenAIError(status, _body(detail, kind, _parameter_of(problem), code))
@@ -113,7 +124,8 @@ def _parameter_of(problem: Mapping[str, Any]) -> str | None:
     for named in problem.get("errors", ()):
         return str(named["field"])
     found = _FIELD.match(problem["detail"]) if problem["status"] == 422 else None
-    return found.group(1) if found else None
+    name = found.group(1) if found else None
+    return _OUR_FIELDS.get(name or "", name)
 
 
 def _body(message: str, kind: str, param: str | None, code: str) -> dict[str, Any]:

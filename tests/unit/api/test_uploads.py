@@ -40,9 +40,11 @@ def test_a_body_is_given_whole_and_may_be_replaced() -> None:
             async with Uploads().receive(request_of(*pieces), "shop") as upload:
                 async with upload.load() as data:
                     assert data == b"".join(pieces)
-                upload.replace(b"picture")
-                async with upload.load() as data:
-                    assert data == b"picture"
+                upload.replace([b"picture", b"", b"mask"])
+                for number, part in enumerate((b"picture", b"", b"mask")):
+                    async with upload.load(number) as data:
+                        assert data == part
+                assert upload.parts == 3
 
     asyncio.run(play())
 
