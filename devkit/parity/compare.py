@@ -100,6 +100,10 @@ def normalise(history: History) -> dict[str, list[str]]:
     """
     names = {str(history.job["id"]): "<job>", str(history.job["task_id"]): "<task>"}
     names |= {str(row["id"]): f"<image {row['position']}>" for row in history.images}
+    job = history.job
+    pictures = (job.get("source_asset_id"), *(job.get("reference_asset_ids") or ()))
+    assets = filter(None, (*pictures, job.get("mask_asset_id")))
+    names |= {str(asset_id): f"<asset {number}>" for number, asset_id in enumerate(assets)}
     story = _lines_by_kind(history)
     for kind, lines in story.items():
         for found, name in names.items():

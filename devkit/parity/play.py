@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TypeVar
+from io import BytesIO
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
+
+from PIL import Image
 
 from devkit.environment import adopted, without_aws
 from devkit.harness import Harness, harness
@@ -190,7 +193,18 @@ def _begin(scenario: Scenario, services: Services) -> Job:
             with Services(services.settings, dispatcher=_Delayed()) as delaying:
                 return delaying.submit(GenerationRequest.from_untrusted(scenario.request))
         case _:
-            return services.submit(GenerationRequest.from_untrusted(scenario.request))
+            pictures = _upload_pictures(services) if scenario.shows_pictures else {}
+            return services.submit(GenerationRequest.from_untrusted(scenario.request | pictures))
+
+
+def _upload_pictures(services: Services) -> dict[str, Any]:
+    """Upload two pictures, and a mask that is all transparent; return the fields of a request."""
+    ids = []
+    for colour in ("teal", "gold", (0, 0, 0, 0)):
+        file = BytesIO()
+        Image.new("RGB" if isinstance(colour, str) else "RGBA", (60, 40), colour).save(file, "PNG")
+        ids.append(str(services.assets.upload("default", file.getvalue()).id))
+    return {"source_asset_id": ids[0], "reference_asset_ids": ids[1:2], "mask_asset_id": ids[2]}
 
 
 class _Delayed:

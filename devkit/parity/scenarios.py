@@ -86,6 +86,7 @@ class Scenario:
         n: How many images are asked for.
         fields: More of the request.
         backlog: What waits with it; None if it may start at once.
+        shows_pictures: Whether it is based on two pictures, and a mask of the first.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Scenario:
     n: int = 1
     fields: Mapping[str, Any] = field(default_factory=dict)
     backlog: Backlog | None = None
+    shows_pictures: bool = False
 
     @property
     def request(self) -> dict[str, Any]:
@@ -122,6 +124,7 @@ SCENARIOS = (
     Scenario("several-images", "Three images", "", Expected(images=3), n=3),
     Scenario("chosen-look", "Every option is chosen", "", Expected(images=2), n=2, fields=_CHOSEN),
     Scenario("chosen-form", "A format and a background are chosen", "", _DONE, fields=_FORM),
+    Scenario("several-pictures", "Two pictures and a mask", "", _DONE, shows_pictures=True),
     Scenario("fails-once", "The provider is unavailable once", "fail:1", _SECOND_TRY),
     Scenario("fails-twice", "The provider is unavailable twice", "fail:2", _THIRD_TRY),
     Scenario(
