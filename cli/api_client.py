@@ -16,7 +16,14 @@ from httpx_sse import EventSource, connect_sse
 from pydantic import BaseModel, ValidationError
 
 from cli.errors import ApiProblem, ApiUnreachable
-from shared.api.schemas import AssetBody, ImageBody, JobBody, PageBody, ProblemBody
+from shared.api.schemas import (
+    AssetBody,
+    ImageBody,
+    JobBody,
+    PageBody,
+    ProblemBody,
+    QuoteBody,
+)
 from shared.errors import ConfigurationError
 from shared.imaging.media_types import media_type_of
 from shared.settings import ClientSettings, load_client_settings
@@ -69,6 +76,12 @@ class ApiClient(AbstractContextManager["ApiClient"]):
         # AVIF is the one that is not known by its first bytes here.
         headers = {"Content-Type": media_type_of(data) or "image/avif"}
         return self._ask(AssetBody, "POST", "/v1/assets", headers=headers, content=data)
+
+    def quote(self, order: Mapping[str, Any]) -> QuoteBody:
+        """Return what an order would cost; no job is submitted."""
+        headers, body = {"Content-Type": "application/json"}, json.dumps(order).encode()
+        dry_run = {"dry_run": "true"}
+        return self._ask(QuoteBody, "POST", _JOBS, headers=headers, content=body, params=dry_run)
 
     def get(self, job_id: UUID) -> JobBody:
         """Return a job as it is now, with new signed addresses."""

@@ -36,6 +36,10 @@ MetadataOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="A label; may be given several times."),
 ]
+StyleOption = Annotated[str | None, typer.Option(metavar="NAME", help="Preset of scene and light.")]
+PriorityOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="`low`, `normal` or `high`.")
+]
 ReferenceOption = Annotated[
     list[str] | None,
     typer.Option(metavar="FILE", help="A picture to begin with, or the id of its asset; several."),
@@ -53,9 +57,7 @@ ModelOption = Annotated[
 def generate(
     prompt: Annotated[str, typer.Argument(help="What the images show.")],
     model: ModelOption = None,
-    style: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Preset of scene and light.")
-    ] = None,
+    style: StyleOption = None,
     size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="As 1024x1024, in pixels.")
     ] = None,
@@ -66,9 +68,7 @@ def generate(
     reference: ReferenceOption = None,
     mask: MaskOption = None,
     product: ProductOption = None,
-    priority: Annotated[
-        str | None, typer.Option(metavar="NAME", help="`low`, `normal` or `high`.")
-    ] = None,
+    priority: PriorityOption = None,
     start_within: Annotated[
         int | None,
         typer.Option(metavar="SECONDS", help="Cancel the job if it has not started by then."),
@@ -77,6 +77,7 @@ def generate(
     out: Annotated[
         Path, typer.Option(file_okay=False, help="Folder for the images; made if need be.")
     ] = Path(),
+    is_quote: Annotated[bool, typer.Option("--quote", help="Only show the price.")] = False,
     is_json: JsonOption = False,
 ) -> None:
     """Submit a job, follow it and download its images.
@@ -98,7 +99,7 @@ def generate(
         "metadata": metadata_of(metadata) if metadata else None,
     }
     order = {name: value for name, value in chosen.items() if value is not None}
-    run_generate(order, out, reference or (), mask, is_json=is_json)
+    run_generate(order, None if is_quote else out, reference or (), mask, is_json=is_json)
 
 
 @client_app.command()

@@ -90,7 +90,7 @@ def _found(since: str, code: str | None, provider: str | None, workspace: str | 
 
 def _retry_each(job_ids: list[UUID], pause_seconds: float) -> list[Row]:
     from shared.database.session import refusals_named
-    from shared.jobs.job_store import Terms
+    from shared.jobs.acceptance import Terms
     from shared.logs import configure_logging
     from shared.settings import load_settings
     from shared.wiring import build_services

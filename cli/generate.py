@@ -28,13 +28,19 @@ _LEFT_RUNNING = """the job goes on; to see or to end it:
 
 def run_generate(
     order: Mapping[str, Any],
-    out: Path,
+    out: Path | None,
     references: Sequence[str] = (),
     mask: str | None = None,
     *,
     is_json: bool,
 ) -> None:
-    """Submit a job, follow it and leave its images in the folder."""
+    """Submit a job, follow it and leave its images in the folder; without one, only quote it.
+
+    Pictures are uploaded before a job is submitted, and not for a quote.
+    """
+    if out is None:
+        _show_quote(order, is_json=is_json)
+        return
     prepare_folder(out)
     with connect() as client:
         pictures = upload_pictures(client, references, mask)
@@ -45,6 +51,23 @@ def run_generate(
     if is_json:
         say_json(job.model_dump_json())
     _finish(job, [] if is_json else paths)
+
+
+def _show_quote(order: Mapping[str, Any], *, is_json: bool) -> None:
+    """Show what an order would cost, and what is left of the limits."""
+    with connect() as client:
+        quote = client.quote(order)
+    if is_json:
+        say_json(quote.model_dump_json())
+        return
+    for model in quote.models:
+        price = model.price_microdollars
+        shown = "price not known" if price is None else f"{price} micro-dollars"
+        say(f"{model.model} ({model.provider}): {shown}")
+    for limit in quote.limits:
+        say(f"{limit.policy}: {limit.remaining} of {limit.limit} left")
+    if quote.refusal is not None:
+        say(f"darkroom: it would be refused now: {quote.refusal}", err=True)
 
 
 def run_follow(job_id: UUID, out: Path | None, *, is_json: bool) -> None:

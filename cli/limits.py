@@ -30,6 +30,8 @@ _COLUMNS = {
     "open_jobs": "OPEN JOBS",
     "running_jobs": "RUNNING JOBS",
     "submissions_per_minute": "SUBMISSIONS PER MINUTE",
+    "cost_per_day": "COST PER DAY",
+    "cost_per_month": "COST PER MONTH",
     "models": "MODELS",
     "paused_at": "PAUSED",
 }
@@ -39,6 +41,9 @@ ProviderOption = Annotated[
     str | None, typer.Option(metavar="P", help="The provider that is not called.")
 ]
 LimitOption = Annotated[str | None, typer.Option(metavar="N", help="A number, or `default`.")]
+CostOption = Annotated[
+    str | None, typer.Option(metavar="N", help="Micro-dollars (UTC), or `default`.")
+]
 
 
 @limits_app.command("show")
@@ -54,7 +59,7 @@ def show_limits(
     with _store() as store:
         found, providers = store.list(workspace), store.paused_providers()
     if workspace is not None and not found:
-        found = [OwnLimits(workspace, *[None] * 5)]
+        found = [OwnLimits(workspace, *[None] * 7)]
     if is_json:
         say_items([asdict(limits) for limits in found], paused_providers=providers)
         return
@@ -69,6 +74,8 @@ def set_limits(
     open_jobs: LimitOption = None,
     running_jobs: LimitOption = None,
     submissions_per_minute: LimitOption = None,
+    cost_per_day: CostOption = None,
+    cost_per_month: CostOption = None,
     models: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Models, separated by commas, or `default` for all."),
@@ -83,6 +90,8 @@ def set_limits(
         "open_jobs": open_jobs,
         "running_jobs": running_jobs,
         "submissions_per_minute": submissions_per_minute,
+        "cost_per_day": cost_per_day,
+        "cost_per_month": cost_per_month,
     }
     changes: dict[str, object] = {
         name: _limit(name, text) for name, text in chosen.items() if text is not None
@@ -154,7 +163,8 @@ def _target(workspace: str | None, provider: str | None) -> tuple[str, str]:
 def _limit(name: str, text: str) -> int | None:
     if text == DEFAULT:
         return None
-    if not text.isascii() or not text.isdecimal() or int(text) >= 2**31:
+    most = 2**53 if name.startswith("cost") else 2**31
+    if not text.isascii() or not text.isdecimal() or int(text) >= most:
         option = name.replace("_", "-")
         raise InvalidRequest(f"--{option}: must be a number or {DEFAULT!r}, not {text[:64]!r}")
     return int(text)

@@ -1,13 +1,13 @@
-"""All errors: a class for each `code`, and a table of those that the row of a job may hold.
+"""All errors: a class for each `code`. `error_kinds` lists those that the row of a job may hold.
 
 The codes that only HTTP answers with stand in `shared.api.problem_codes`.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from shared.error_kinds import KINDS, Kind
 from shared.redaction import redact
 
 MESSAGE_MAX_CHARS = 500
@@ -17,55 +17,6 @@ _READ_MAX_CHARS = 8 * MESSAGE_MAX_CHARS
 
 # PostgreSQL keeps neither NUL nor lone surrogates; the others would control a terminal.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What the row of a job may hold.
-
-    Attributes:
-        title: Short text for a person; empty for errors that no row holds.
-        stage: What the provider rejected: `input` or `output`; else None.
-        retryable: Whether the retry policy may open another attempt after this error.
-        is_private: Whether its text is for the log alone: it is a server's, or speaks of keys and
-            accounts. Clients read the title.
-    """
-
-    title: str = ""
-    stage: str | None = None
-    retryable: bool = False
-    is_private: bool = False
-
-
-_KINDS = {
-    "invalid_request": _Kind("The request was not valid"),
-    "service_unavailable": _Kind("A server was unavailable", retryable=True, is_private=True),
-    "provider_unavailable": _Kind("The image provider was unavailable", retryable=True),
-    "provider_overloaded": _Kind("The image provider was overloaded", retryable=True),
-    "provider_timeout": _Kind("The image provider did not answer in time", retryable=True),
-    "rate_limited": _Kind("The image provider was too busy", retryable=True, is_private=True),
-    "quota_exceeded": _Kind("The account with the image provider is used up", is_private=True),
-    "provider_authentication": _Kind("The image provider refused the API key", is_private=True),
-    "prompt_rejected": _Kind("The prompt was rejected", stage="input"),
-    "request_rejected": _Kind("The image provider did not accept the request", stage="input"),
-    "output_rejected": _Kind(
-        "The image provider withheld the image", stage="output", retryable=True
-    ),
-    "empty_result": _Kind("The image provider sent no image", stage="output", retryable=True),
-    "corrupt_image": _Kind(
-        "The image provider sent an incomplete image", stage="output", retryable=True
-    ),
-    "unusable_image": _Kind("The image provider sent an image that cannot be used", stage="output"),
-    "images_missing": _Kind("Some images were not made", stage="output", retryable=True),
-    "charge_unknown": _Kind("Not tried again, because the last call may have been billed"),
-    "cost_limit": _Kind("Another call could cost more than the request allows"),
-    "storage_unavailable": _Kind("The image store was unavailable", retryable=True),
-    "internal": _Kind("An unexpected error occurred"),
-    "soft_time_limit": _Kind("The job took too long"),
-    "time_limit": _Kind("The job took too long and was stopped"),
-    "worker_lost": _Kind("The worker was lost", retryable=True),
-    "cancelled": _Kind("Cancelled"),
-}
 
 
 class DarkroomError(Exception):
@@ -83,7 +34,7 @@ class DarkroomError(Exception):
     def __init_subclass__(cls, *, code: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
         if code:
-            kind = _KINDS.get(code, _Kind())
+            kind = KINDS.get(code, Kind())
             cls.code, cls.title, cls.stage = code, kind.title, kind.stage
             cls.retryable = kind.retryable
 
@@ -170,10 +121,11 @@ class LimitReached(DarkroomError, code="limit_reached"):
     policy: ClassVar[str] = ""
     window_seconds: ClassVar[int | None] = None
     holder: ClassVar[str] = "workspace"
+    sentence: ClassVar[str] = "the {holder} has used all of its {limit} {what}; try again later"
 
     def __init__(self, limit: int, retry_after_seconds: int) -> None:
         what = self.policy.replace("-", " ")
-        super().__init__(f"the {self.holder} has used all of its {limit} {what}; try again later")
+        super().__init__(self.sentence.format(holder=self.holder, limit=limit, what=what))
         self.limit = limit
         self.retry_after_seconds = retry_after_seconds
 
@@ -189,6 +141,21 @@ class TooManySubmissions(LimitReached, code="too_many_submissions"):
 
     policy = "submissions"
     window_seconds = 60
+
+
+class BudgetExceeded(LimitReached, code="budget_exceeded"):
+    """With this job the workspace could spend more on a day than it may."""
+
+    policy = "cost-per-day"
+    window_seconds = 86_400
+    sentence = "the {holder} would exceed its budget of {limit} micro-dollars: {what}"
+
+
+class MonthBudgetExceeded(BudgetExceeded):
+    """With this job the workspace could spend more in a month than it may."""
+
+    policy = "cost-per-month"
+    window_seconds = 31 * 86_400
 
 
 class TooManyStreams(LimitReached, code="too_many_streams"):
@@ -303,6 +270,10 @@ class CostLimitReached(AttemptError, code="cost_limit"):
     """Another call might cost more than the request allows."""
 
 
+class BudgetSpent(AttemptError, code="budget_exceeded"):
+    """Another call might cost more than is left of the budget of the workspace."""
+
+
 class StorageUnavailable(AttemptError, code="storage_unavailable"):
     """The image store could not keep or return bytes."""
 
@@ -372,7 +343,7 @@ def one_line(text: str) -> str:
 
 def public_line(error: DarkroomError) -> str:
     """Return what rows, events and clients may hold of an error; its own text may be private."""
-    kind = _KINDS.get(error.code, _Kind())
+    kind = KINDS.get(error.code, Kind())
     return kind.title if kind.is_private else one_line(str(error))
 
 

@@ -18,6 +18,16 @@ class LimitSettings(BaseSettings):
     max_submissions_per_minute: int | None = Field(
         None, ge=1, description="Jobs that a workspace may submit a minute; empty for any number."
     )
+    max_cost_per_day: int | None = Field(
+        None,
+        ge=0,
+        description="Micro-dollars that a workspace may spend on a day (UTC); empty for any sum.",
+    )
+    max_cost_per_month: int | None = Field(
+        None,
+        ge=0,
+        description="Micro-dollars that a workspace may spend in a month (UTC); empty for any sum.",
+    )
     max_streams: int = Field(
         1_000, ge=1, description="Open event streams, and requests that wait, of a workspace."
     )
@@ -27,3 +37,8 @@ class LimitSettings(BaseSettings):
     max_requests_per_minute: int | None = Field(
         None, ge=1, description="Requests that an API key may send a minute; empty for any number."
     )
+
+    @property
+    def budget(self) -> tuple[int | None, int | None]:
+        """What a workspace may spend on a day and in a month, in micro-dollars; None: any sum."""
+        return self.max_cost_per_day, self.max_cost_per_month

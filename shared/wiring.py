@@ -37,6 +37,7 @@ from shared.jobs.dispatcher import Dispatcher
 from shared.jobs.job_store import JobStore
 from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
+from shared.jobs.workspace_limits import Budget, SubmissionLimits
 from shared.settings import Settings
 
 # What a worker does not need is imported where it is used: this package's import is part of
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from shared.jobs.model import Job
     from shared.jobs.rejected_store import RejectedStore
     from shared.jobs.views import JobViews
-    from shared.jobs.workspace_limits import SubmissionLimits
     from shared.metrics.store import MetricStore
     from shared.webhooks.sender import Show, WebhookSender
     from shared.webhooks.store import WebhookStore
@@ -157,6 +157,7 @@ class Services(AbstractContextManager["Services"]):
             models=settings.models.providers,
             later=[each.name for each in settings.providers if each.makes_later],
             open_charge=charges.of_open_call.value,
+            budget=Budget(*settings.budget),
         )
         return GenerationHandler(
             attempts,
@@ -317,12 +318,11 @@ class Services(AbstractContextManager["Services"]):
             return CeleryDispatcher(self.settings)
 
     @cached_property
-    def submission_limits(self) -> "SubmissionLimits":
+    def submission_limits(self) -> SubmissionLimits:
         """What a workspace without limits of its own may submit over HTTP."""
-        from shared.jobs.workspace_limits import SubmissionLimits
-
         settings = self.settings
-        return SubmissionLimits(settings.max_open_jobs, settings.max_submissions_per_minute)
+        budget = Budget(*settings.budget)
+        return SubmissionLimits(settings.max_open_jobs, settings.max_submissions_per_minute, budget)
 
     @cached_property
     def releases(self) -> ReleaseStore:

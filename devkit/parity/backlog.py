@@ -16,6 +16,11 @@ _MAKE_WORKSPACE = (
     "INSERT INTO workspaces (id, name) VALUES (%(id)s, %(id)s) ON CONFLICT DO NOTHING RETURNING 1"
 )
 
+_SPEND = (
+    "INSERT INTO workspace_costs (workspace_id, day, microdollars)"
+    " VALUES (%(id)s, (now() AT TIME ZONE 'UTC')::date, 1) ON CONFLICT DO NOTHING RETURNING 1"
+)
+
 
 @contextmanager
 def held_back(backlog: Backlog | None, services: Services) -> Iterator[Callable[[], object]]:
@@ -31,13 +36,17 @@ def held_back(backlog: Backlog | None, services: Services) -> Iterator[Callable[
         return
     limits, provider = LimitStore(services.engine), services.settings.provider.name
     fetch_all(services.engine, _MAKE_WORKSPACE, {"id": backlog.workspace_id})
-    limits.set(_OWN_WORKSPACE, {"running_jobs": 1 if backlog.is_serial else None})
+    own = {"running_jobs": 1 if backlog.is_serial else None}
+    if backlog.is_budget_spent:
+        fetch_all(services.engine, _SPEND, {"id": _OWN_WORKSPACE})
+        own["cost_per_day"] = 0
+    limits.set(_OWN_WORKSPACE, own)
     limits.pause_provider(provider)
     try:
         yield lambda: limits.resume_provider(provider)
     finally:
         limits.resume_provider(provider)
-        limits.set(_OWN_WORKSPACE, {"running_jobs": None})
+        limits.set(_OWN_WORKSPACE, dict.fromkeys(own))
 
 
 def submit_others(count: int, backlog: Backlog, services: Services) -> list[Job]:

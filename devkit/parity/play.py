@@ -28,7 +28,7 @@ from shared.adapters.celery_broker import broker_url
 from shared.errors import ConfigurationError
 from shared.events.connection import reporting_unavailability
 from shared.imaging.request import GenerationRequest
-from shared.jobs.job_store import NewJob
+from shared.jobs.acceptance import NewJob
 from shared.jobs.model import Job
 from shared.jobs.release_store import OpenEnvelope
 from shared.settings import Settings

@@ -69,12 +69,14 @@ class Backlog:
         after: How many are submitted after it.
         workspace_id: Whose they are.
         is_serial: Whether the job's workspace runs one at a time, so that their order is compared.
+        is_budget_spent: Whether the job's workspace has spent more than it may.
     """
 
     before: int = 0
     after: int = 0
     workspace_id: str = "default"
     is_serial: bool = True
+    is_budget_spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,13 @@ SCENARIOS = (
         Action.CANCEL_BETWEEN_ATTEMPTS,
     ),
     Scenario("paused", "The provider is paused meanwhile", "", _DONE, backlog=Backlog()),
+    Scenario(
+        "budget-spent",
+        "The budget is used up before its call",
+        "",
+        Expected("budget_exceeded"),
+        backlog=Backlog(is_budget_spent=True),
+    ),
     Scenario(
         "late",
         "It cannot start in time",

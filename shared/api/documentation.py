@@ -65,6 +65,7 @@ _DETAILS: Mapping[str, str] = {
             errors.JobDeleted(_JOB_ID),
             errors.TooManyOpenJobs(500, 5),
             errors.TooManySubmissions(60, 34),
+            errors.BudgetExceeded(5_000_000, 40_000),
             errors.TooManyStreams(1_000, 15),
             TooManyRequests(600, 41),
             TooManyUploads(32, 2),

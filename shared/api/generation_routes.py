@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BeforeValidator
 
 from shared.api.caller import caller_of
@@ -25,13 +26,14 @@ from shared.api.dependencies import (
     opened_by,
 )
 from shared.api.documentation import ORDERS, QUOTA_HEADERS, event_stream, examples, problems
+from shared.api.presenter import quote_body
 from shared.api.quotas import quota_headers
-from shared.api.schemas import JobBody, PageBody
+from shared.api.schemas import JobBody, PageBody, QuoteBody
 from shared.errors import DarkroomError, InvalidRequest, ServiceUnavailable, TooManyStreams
 from shared.events.event import FROM_THE_START, is_event_id, is_of_row
 from shared.imaging.params import ModelName
 from shared.imaging.request import GenerationRequest, ImageOrder, OwnerId
-from shared.jobs.job_store import Terms
+from shared.jobs.acceptance import Terms
 from shared.jobs.model import Job
 from shared.jobs.views import JobView, PageQuery
 from shared.jobs.workspace_limits import SubmissionLimits
@@ -89,17 +91,20 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"])
 @router.post(
     "",
     status_code=202,
+    response_model=JobBody,
     summary="Submit a job",
     responses={
         202: {**examples("The job was accepted.", "queued"), "headers": QUOTA_HEADERS},
         200: {
-            "model": JobBody,
-            **examples("The job ended during the wait.", "completed", "failed"),
+            "model": JobBody | QuoteBody,
+            **examples(
+                "The job ended during the wait, or a quote.", "completed", "failed", "quote"
+            ),
         },
         **problems(
             *("malformed_json", "payload_too_large", "unsupported_media_type"),
             *("idempotency_key_reused", "job_deleted"),
-            *("too_many_open_jobs", "too_many_submissions"),
+            *("too_many_open_jobs", "too_many_submissions", "budget_exceeded"),
             invalid_request="n should be less than or equal to 10",
         ),
     },
@@ -111,12 +116,19 @@ async def create_generation(
     order: Annotated[ImageOrder, Body(openapi_examples=ORDERS)],
     idempotency_key: IdempotencyKey = None,
     prefer: PreferHeader = None,
-) -> JobBody:
+    dry_run: Annotated[
+        bool, Query(description="Accept nothing: respond with the price and what is left.")
+    ] = False,
+) -> JobBody | Response:
     """Accept a request. Its job runs in the background, whatever happens to the API."""
-    terms = _terms_of(order, idempotency_key, api.services.submission_limits)
+    limits = api.services.submission_limits
     request = GenerationRequest.model_construct(
         **dict(order), workspace_id=workspace_id, user_id=None
     )
+    if dry_run:
+        quote = await to_thread(api.services.submitter.quote, request, limits)
+        return JSONResponse(quote_body(quote).model_dump())
+    terms = _terms_of(order, idempotency_key, limits)
     accepted = await to_thread(api.services.submitter.submit_on, request, terms)
     view = JobView(accepted.job)
     response.headers["Location"] = api.presenter.path_of(view.job.id)
@@ -266,7 +278,7 @@ async def cancel_generation(
         **problems(
             *("not_found", "job_running", "payload_too_large", "unsupported_media_type"),
             *("idempotency_key_reused", "job_deleted"),
-            *("too_many_open_jobs", "too_many_submissions"),
+            *("too_many_open_jobs", "too_many_submissions", "budget_exceeded"),
         ),
     },
 )

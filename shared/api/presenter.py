@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from shared.access.signatures import AddressSigner
-from shared.api.schemas import AssetBody, JobBody
+from shared.api.schemas import AssetBody, JobBody, QuoteBody
+from shared.generation.submit import Quote
 from shared.imaging.provider import ChargeState
 from shared.jobs.asset_store import StoredAsset
 from shared.jobs.model import Job, Priority
@@ -95,6 +96,24 @@ class Presenter:
         token = f"token={self.signers[kind].sign(thing_id)}" if self.signers else ""
         query = "&".join(filter(None, (more, token)))
         return f"?{query}" if query else ""
+
+
+def quote_body(quote: Quote) -> QuoteBody:
+    """Return a quote as clients see it."""
+    model, refusal = quote.model, quote.standing.refusal
+    return QuoteBody.model_validate(
+        {
+            "models": [
+                {
+                    "model": model.name,
+                    "provider": model.provider,
+                    "price_microdollars": quote.price_microdollars,
+                }
+            ],
+            "limits": [asdict(quota) for quota in quote.standing.quotas],
+            "refusal": None if refusal is None else refusal.code,
+        }
+    )
 
 
 def _receipt_of(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     "idempotency_key_reused": (422, "The Idempotency-Key belongs to another request"),
     "too_many_open_jobs": (429, "The workspace has too many open jobs"),
     "too_many_submissions": (429, "The workspace has submitted too many jobs in a minute"),
+    "budget_exceeded": (429, "The budget of the workspace is used up"),
     "too_many_streams": (429, "The workspace has too many open event streams"),
     "too_many_requests": (429, "The API key has sent too many requests in a minute"),
     "too_many_assets": (429, "The workspace has too many assets"),

@@ -265,6 +265,36 @@ class JobBody(_Body):
     urls: UrlsBody
 
 
+class QuotedModelBody(_Body):
+    """A model, and what it would cost."""
+
+    model: str
+    provider: str
+    price_microdollars: int | None = Field(
+        description="Of all images, by the price table of the service; null if it has no entry."
+    )
+
+
+class LimitBody(_Body):
+    """What is left of a limit of the workspace."""
+
+    policy: str = Field(description="As in the header RateLimit; costs are in micro-dollars.")
+    limit: int
+    remaining: int
+    window_seconds: int | None = Field(description="The time that the limit is for.")
+    reset_seconds: int | None = Field(description="Until all of it may be used again.")
+
+
+class QuoteBody(_Body):
+    """What a request would cost; no job was accepted."""
+
+    models: list[QuotedModelBody] = Field(description="In the order in which they are tried.")
+    limits: list[LimitBody]
+    refusal: ProblemCode | None = Field(
+        description="What the request would be refused with now; null: it would be accepted."
+    )
+
+
 class PageBody(_Body):
     """Jobs, newest first."""
 

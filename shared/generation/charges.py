@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.errors import ChargeUnknown, CostLimitReached
+from shared.errors import BudgetSpent, ChargeUnknown, CostLimitReached
 from shared.imaging.params import ImageParams
 from shared.imaging.provider import ChargeState
 from shared.imaging.providers.declaration import PriceOf
@@ -44,19 +44,36 @@ class ChargePolicy:
         return is_known or self.accepts_double(params)
 
     def check_call(
-        self, params: ImageParams, earlier: EarlierCalls, missing: int, price_of: PriceOf
+        self,
+        params: ImageParams,
+        earlier: EarlierCalls,
+        missing: int,
+        price_of: PriceOf,
+        budget_left_microdollars: int | None = None,
     ) -> None:
         """Let an attempt call the provider for the missing images.
 
         An earlier call whose bill is not known counts as one for all images of the job.
-        `price_of` returns what images of the model cost.
+
+        Args:
+            params: Of the job.
+            earlier: What the attempts before this one may have cost.
+            missing: How many images are to be bought.
+            price_of: Returns what images of the model cost.
+            budget_left_microdollars: What the workspace may still spend; None: any sum.
 
         Raises:
             ChargeUnknown: An earlier call may have been billed, and that is not accepted.
+            BudgetSpent: It may cost more than is left of the budget, or its price is not known.
             CostLimitReached: With the earlier calls it may cost more than the request allows.
         """
         if earlier.unknown and not self.accepts_double(params):
             raise ChargeUnknown("Not tried again: an earlier call may have been billed")
+        left = budget_left_microdollars
+        if missing and left is not None:
+            price = price_of(params.size, missing)
+            if price is None or price > left:
+                raise BudgetSpent("The provider was not called: the workspace has used its budget")
         most = params.max_cost
         if most is None:
             return

@@ -148,8 +148,8 @@ class GenerationHandler:
         if claim.attempt > 1:
             earlier = attempt.repeat(lambda: self.attempts.earlier_calls(claim))
         bought = {each.position for each in earlier.purchases}
-        price_of = model.offer.priced(params.quality)
-        self.charges.check_call(params, earlier, len({*missing} - bought), price_of)
+        price_of, left = model.offer.priced(params.quality), claim.budget_left_microdollars
+        self.charges.check_call(params, earlier, len({*missing} - bought), price_of, left)
         references, mask = self._load_pictures(attempt)
         # Servers may have been waited for: past the deadline there is no call, and so no bill.
         deadline.check()

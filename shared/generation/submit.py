@@ -1,7 +1,7 @@
 """Accepting a job: row first, then its first event, then its envelope."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,8 +12,10 @@ from shared.errors import JobRuns
 from shared.events.publisher import EventPublisher
 from shared.generation.release import Releaser
 from shared.imaging.models import Models, OfferedModel
-from shared.jobs.job_store import Accepted, JobStore, NewJob, Terms
+from shared.jobs.acceptance import Accepted, NewJob, Standing, Terms
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job, Priority
+from shared.jobs.workspace_limits import SubmissionLimits
 from shared.tracing import DESTINATION, JobTrace, Place, fit_request_id, job_attributes
 from shared.webhooks.store import WebhookStore
 
@@ -22,11 +24,24 @@ if TYPE_CHECKING:
     from shared.imaging.request import GenerationRequest
 
 
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a request would cost, and whether it would be accepted now.
+
+    Attributes:
+        price_microdollars: Of all its images; None: not known.
+    """
+
+    model: OfferedModel
+    price_microdollars: int | None
+    standing: Standing
+
+
 class Submitter:
     """Turns requests into jobs that will run, whatever is down after the row is committed.
 
     Args:
-        models: What requests may name; None means everything.
+        models: What requests may name.
         webhooks: What checks the addresses that requests name.
         assets: What checks the masks that requests name, once one does.
     """
@@ -37,7 +52,7 @@ class Submitter:
         publisher: EventPublisher,
         releaser: Releaser,
         max_attempts: int,
-        models: Models | None = None,
+        models: Models,
         webhooks: WebhookStore | None = None,
         assets: "Callable[[], AssetKeeper] | None" = None,
     ) -> None:
@@ -67,10 +82,23 @@ class Submitter:
                 offer what is asked for, or `webhook_url` is not allowed.
             IdempotencyKeyReused: The key came with another request within 24 hours.
             JobDeleted: It came with this request, and the job was deleted since.
-            TooManyOpenJobs: The workspace has as many as it may; nothing was accepted.
+            LimitReached: The workspace has as many as it may, or has used up its budget; nothing
+                was accepted.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
         return self._accept(self._new_job(request), terms)
+
+    def quote(self, request: "GenerationRequest", limits: SubmissionLimits) -> Quote:
+        """Return what a request would cost; nothing is written.
+
+        Raises:
+            InvalidRequest: It would not be accepted, whatever is left of the limits. Whether
+                user, product and asset exist is left to the submission.
+            ServiceUnavailable: PostgreSQL cannot be reached.
+        """
+        new = self._new_job(request)
+        standing = self._jobs.quote(new, limits)
+        return Quote(self._models.get(new.model), new.quoted_microdollars, standing)
 
     def retry(self, job_id: UUID, terms: Terms, workspace_id: str | None = None) -> Accepted:
         """Accept the order of a job that has ended once more, as a job of its own.
@@ -78,7 +106,7 @@ class Submitter:
         Raises:
             UnknownJob: There is none (in that workspace).
             JobRuns: It has not ended.
-            InvalidRequest, IdempotencyKeyReused, JobDeleted, TooManyOpenJobs: See `submit_on`.
+            InvalidRequest, IdempotencyKeyReused, JobDeleted, LimitReached: See `submit_on`.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
         job = self._jobs.get(job_id, workspace_id)
@@ -112,21 +140,18 @@ class Submitter:
                 self._releaser.release_or_leave()
         return accepted
 
-    def _find_model(self, asked: object) -> OfferedModel | None:
-        # A foreign producer may have written anything: then the default model is asked.
-        name = asked if isinstance(asked, str) else None
-        return None if self._models is None else self._models.get(name)
-
     def _again(self, job: Job) -> NewJob:
-        model = self._find_model(job.params.get("model"))
+        asked = job.params.get("model")
+        # A foreign producer may have written anything: then the default model is asked.
+        model = self._models.get(asked if isinstance(asked, str) else None)
         within = None if job.start_by is None else job.start_by - job.created_at
         return NewJob(
             workspace_id=job.workspace_id,
             user_id=job.user_id,
             product_id=job.product_id,
             params=job.params,
-            provider=None if model is None else model.provider,
-            model=None if model is None else model.name,
+            provider=model.provider,
+            model=model.name,
             max_attempts=self._max_attempts,
             source_asset_id=job.source_asset_id,
             reference_asset_ids=job.reference_asset_ids,
@@ -136,15 +161,15 @@ class Submitter:
             webhook_url=job.webhook_url,
             webhook_events=job.webhook_events or (),
             retry_of=job.id,
+            quoted_microdollars=job.quoted_microdollars,
         )
 
     def _new_job(self, request: "GenerationRequest") -> NewJob:
         params = request.params()
-        model = self._find_model(params.model)
-        if model is not None:
-            has_mask = request.mask_asset_id is not None
-            model.offer.check(params, len(request.picture_ids), has_mask=has_mask)
-            model.offer.check_cost(params)
+        model = self._models.get(params.model)
+        has_mask = request.mask_asset_id is not None
+        model.offer.check(params, len(request.picture_ids), has_mask=has_mask)
+        price = model.offer.quote(params)
         if request.webhook_url is not None and self._webhooks is not None:
             self._webhooks.check_request(request.workspace_id, request.webhook_url)
         pictures, mask_id = request.picture_ids, request.mask_asset_id
@@ -155,8 +180,8 @@ class Submitter:
             user_id=request.user_id,
             product_id=request.product_id,
             params=params.as_row(),
-            provider=None if model is None else model.provider,
-            model=None if model is None else model.name,
+            provider=model.provider,
+            model=model.name,
             max_attempts=self._max_attempts,
             source_asset_id=request.source_asset_id,
             reference_asset_ids=request.reference_asset_ids,
@@ -165,6 +190,7 @@ class Submitter:
             start_within_seconds=request.start_within_seconds,
             webhook_url=request.webhook_url,
             webhook_events=request.webhook_events,
+            quoted_microdollars=price,
         )
 
 

@@ -21,6 +21,7 @@ from shared.jobs.model import (
     OpenBill,
     ending_of,
 )
+from shared.jobs.workspace_limits import UNLIMITED, Budget
 from shared.status import COMPLETED, STARTING, Ending, JobStatus, Step
 
 
@@ -55,6 +56,7 @@ class AttemptStore:
         models: The provider of each model, by the names of both; the default model first.
         later: The providers whose purchases are noted before each is sent.
         open_charge: What the ledger says of a call while it is open, and if it never ends.
+        budget: What a workspace without a budget of its own may spend.
 
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached; each may then be
     repeated, and does nothing if it had taken effect.
@@ -71,6 +73,7 @@ class AttemptStore:
         models: Mapping[str, str] | None = None,
         later: Sequence[str] = (),
         open_charge: str = "unknown",
+        budget: Budget = UNLIMITED,
     ) -> None:
         self._run = Statements(engine, __file__)
         self._lease_seconds = lease_seconds
@@ -91,6 +94,7 @@ class AttemptStore:
             "message": STARTING.message,
             "lost": json.dumps({"code": WorkerLost.code, "retryable": WorkerLost.retryable}),
             "lost_message": WorkerLost.MESSAGE,
+            **asdict(budget),
         }
 
     def claim(self, job_id: UUID, kill_seconds: float = math.inf) -> Claim | ClaimRefused:
@@ -128,6 +132,7 @@ class AttemptStore:
             row.model,
             row.traceparent,
             row.request_id,
+            row.budget_left,
         )
 
     def earlier_calls(self, claim: Claim) -> EarlierCalls:

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlalchemy import Engine, exc
 
@@ -15,100 +14,32 @@ from shared.errors import (
     InvalidRequest,
     JobCancelled,
     JobDeleted,
-    LimitReached,
-    TooManyOpenJobs,
     TooManySubmissions,
     UnknownJob,
     error_record,
 )
-from shared.jobs.model import Job, Priority
-from shared.jobs.release_store import ReleasedJob, ReleaseRules
-from shared.jobs.workspace_limits import Quota, SubmissionLimits, quotas_of, seconds_to_reset
-from shared.status import QUEUED, JobStatus
-
-IDEMPOTENCY_SECONDS = 24 * 3600
-
-_NO_RELEASE = ReleaseRules("", "")
+from shared.jobs.acceptance import (
+    IDEMPOTENCY_SECONDS,
+    Accepted,
+    NewJob,
+    Standing,
+    Terms,
+    explain_missing_owner,
+    parameters_of,
+)
+from shared.jobs.model import Job
+from shared.jobs.release_store import ReleasedJob
+from shared.jobs.workspace_limits import (
+    RETRY_AFTER_SECONDS,
+    UNLIMITED,
+    SubmissionLimits,
+    find_refusal,
+    quotas_of,
+)
+from shared.status import JobStatus
 
 MARGIN = 100
 """Requests that may be under way at once: this close to the limit they are counted one by one."""
-
-RETRY_AFTER_SECONDS = 5
-"""Within which some job of a workspace may end."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """An accepted request, about to become a row.
-
-    Attributes:
-        params: What the row says of the images, as JSON.
-        provider: Whose model makes them; None: that of the worker.
-        model: Which makes them; None: the default one of the worker.
-        start_within_seconds: The job is cancelled unless it has started by then; None: never.
-        webhook_url: What receives `webhook_events` of this job alone.
-        retry_of: The job that this one retries.
-        traceparent: What names the submission in traces.
-        request_id: Of the HTTP request that submits the job.
-    """
-
-    workspace_id: str
-    user_id: str | None
-    product_id: str | None
-    params: Mapping[str, Any]
-    max_attempts: int
-    provider: str | None = None
-    model: str | None = None
-    source_asset_id: UUID | None = None
-    reference_asset_ids: Sequence[UUID] = ()
-    mask_asset_id: UUID | None = None
-    priority: Priority = Priority.NORMAL
-    start_within_seconds: int | None = None
-    webhook_url: str | None = None
-    webhook_events: Sequence[str] = ()
-    retry_of: UUID | None = None
-    traceparent: str | None = None
-    request_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The conditions under which a request is accepted.
-
-    Attributes:
-        limits: Of its workspace, unless it has limits of its own; None: no limits at all.
-        release: Releases the job at once where there is room; None lets it wait in its row.
-        key: The idempotency key of the request; None if the client does not repeat it.
-        request_sha256: Of everything that the request asks for.
-        kept_seconds: How old a job of the same key may be; an older one is replaced.
-        is_first: Whether the request is none that is repeated: it then finds only what a retry
-            of it has made, which may come before it.
-        outlives_job: Whether the key makes no other job after its own was deleted.
-    """
-
-    limits: SubmissionLimits | None = None
-    key: str | None = None
-    request_sha256: str = ""
-    release: ReleaseRules | None = None
-    kept_seconds: float = IDEMPOTENCY_SECONDS
-    is_first: bool = False
-    outlives_job: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A job, and whether it is the request's own.
-
-    Attributes:
-        is_new: False for a request that repeats an earlier one: its job is left alone.
-        envelope: To be sent now; None if the job waits in its row.
-        quotas: What the workspace may still submit.
-    """
-
-    job: Job
-    is_new: bool
-    envelope: ReleasedJob | None = None
-    quotas: tuple[Quota, ...] = ()
 
 
 class OldImage(NamedTuple):
@@ -141,26 +72,24 @@ class JobStore:
                 another workspace, or the workspace may not ask for the model.
             IdempotencyKeyReused: The key came with another request within 24 hours.
             JobDeleted: It came with this request, and the job was deleted since.
-            TooManyOpenJobs, TooManySubmissions: A limit of the workspace is reached; nothing was
-                accepted.
+            TooManyOpenJobs, TooManySubmissions, BudgetExceeded: A limit of the workspace is
+                reached; nothing was accepted.
         """
-        limits = terms.limits
-        parameters = _columns_of(new) | {
-            "key": terms.key,
-            "request_sha256": terms.request_sha256,
-            "kept_seconds": terms.kept_seconds,
-            "is_first": terms.is_first,
-            "outlives_job": terms.outlives_job,
-            "envelope_id": str(uuid4()),
-            "is_limited": limits is not None,
-            "open_jobs": limits and limits.open_jobs,
-            "submissions_per_minute": limits and limits.submissions_per_minute,
-            **(terms.release or _NO_RELEASE).as_parameters(),
-        }
         try:
-            return self._accept(parameters, terms)
+            return self._accept(parameters_of(new, terms), terms)
         except exc.IntegrityError as error:
-            raise InvalidRequest(_explain_missing_owner(new, error)) from error
+            raise InvalidRequest(explain_missing_owner(new, error)) from error
+
+    def quote(self, new: NewJob, limits: SubmissionLimits) -> Standing:
+        """Return what is left to the workspace of a job; nothing is written.
+
+        Raises:
+            InvalidRequest: The workspace may not ask for the model, or has a budget while it is
+                not known what the job costs.
+        """
+        parameters = parameters_of(new, Terms(limits)) | {"is_quote": True, "margin": 0}
+        [row] = self._run("accept", parameters)
+        return Standing(quotas_of(row), find_refusal(row, parameters))
 
     def find_repeated(self, workspace_id: str, terms: Terms) -> Accepted | None:
         """Return the job that the same request has made before.
@@ -287,7 +216,7 @@ class JobStore:
 
     def _accept(self, parameters: dict[str, Any], terms: Terms) -> Accepted:
         limits = terms.limits
-        if limits is None or limits.open_jobs > MARGIN:
+        if limits is None or (limits.open_jobs > MARGIN and limits.budget == UNLIMITED):
             names = ("lock_release", "accept")
             [row] = self._run.together(names, {**parameters, "margin": MARGIN})
             if row.id is not None:
@@ -300,7 +229,9 @@ class JobStore:
             # It lost the race against the same request, or a limit is reached.
             repeated = self.find_repeated(parameters["workspace_id"], terms)
             if repeated is None:
-                raise _refusal(row, parameters)
+                # Another request may have used up the window since this one read it.
+                late = TooManySubmissions(row.submission_limit or 0, RETRY_AFTER_SECONDS)
+                raise find_refusal(row, parameters) or late
         return repeated
 
     def _accept_near_limit(self, parameters: Mapping[str, Any]) -> Any:
@@ -317,15 +248,6 @@ def _accepted(row: Any) -> Accepted:
     is_out = row.dispatched_at is not None
     envelope = ReleasedJob(job.id, row.envelope_id, job.traceparent) if is_out else None
     return Accepted(job, True, envelope, quotas_of(row))
-
-
-def _refusal(row: Any, parameters: Mapping[str, Any]) -> LimitReached | InvalidRequest:
-    if not row.is_allowed:
-        workspace_id, models = parameters["workspace_id"], ", ".join(row.models)
-        return InvalidRequest(f"model: workspace {workspace_id!r} may ask for {models or 'none'}")
-    if row.open_limit is not None and row.open_jobs >= row.open_limit:
-        return TooManyOpenJobs(row.open_limit, RETRY_AFTER_SECONDS)
-    return TooManySubmissions(row.submission_limit or 0, seconds_to_reset(row))
 
 
 def job_of(row: Any) -> Job:
@@ -352,44 +274,3 @@ def job_of_columns(columns: Mapping[str, Any]) -> Job:
 
 def _keys(job_id: UUID, workspace_id: str | None) -> dict[str, str | None]:
     return {"id": str(job_id), "workspace_id": workspace_id}
-
-
-def _columns_of(new: NewJob) -> dict[str, Any]:
-    return {
-        "id": str(uuid4()),
-        "task_id": str(uuid4()),
-        "workspace_id": new.workspace_id,
-        "user_id": new.user_id,
-        "product_id": new.product_id,
-        "source_asset_id": new.source_asset_id and str(new.source_asset_id),
-        "reference_asset_ids": [*map(str, new.reference_asset_ids)] or None,
-        "mask_asset_id": new.mask_asset_id and str(new.mask_asset_id),
-        "params": json.dumps(new.params),
-        "max_attempts": new.max_attempts,
-        "job_provider": new.provider,
-        "job_model": new.model,
-        "priority": new.priority.value,
-        "start_within_seconds": new.start_within_seconds,
-        "message": QUEUED.message,
-        "retry_of": new.retry_of and str(new.retry_of),
-        "traceparent": new.traceparent,
-        "request_id": new.request_id,
-        "webhook_url": new.webhook_url,
-        "webhook_events": list(new.webhook_events) if new.webhook_url else None,
-    }
-
-
-def _explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
-    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", "") or ""
-    if "job_assets" in constraint:
-        line = "not every picture or mask is an asset of workspace"
-        return f"reference_asset_ids: {line} {new.workspace_id!r}"
-    owned = (
-        ("source_asset", "asset", new.source_asset_id and str(new.source_asset_id)),
-        ("user", "user", new.user_id),
-        ("product", "product", new.product_id),
-    )
-    for name, kind, value in owned:
-        if name in constraint:
-            return f"{name}_id: no {kind} {value!r} in workspace {new.workspace_id!r}"
-    return f"workspace_id: no workspace {new.workspace_id!r}"

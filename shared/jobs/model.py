@@ -55,6 +55,7 @@ class Job:
     traceparent: str | None = None
     reference_asset_ids: Sequence[UUID] = ()
     mask_asset_id: UUID | None = None
+    quoted_microdollars: int | None = None
 
     @property
     def step(self) -> Step:
@@ -169,6 +170,7 @@ class Claim:
         model: Which makes the images; None: the default one.
         traceparent: What names the job's submission in traces; None where those were off.
         request_id: Of the HTTP request that submitted the job.
+        budget_left_microdollars: What its workspace might still spend at the claim; None: any sum.
     """
 
     job_id: UUID
@@ -183,6 +185,7 @@ class Claim:
     model: str | None = None
     traceparent: str | None = None
     request_id: str | None = None
+    budget_left_microdollars: int | None = None
 
     @property
     def is_last(self) -> bool:

@@ -4,11 +4,12 @@
 `shared.adapters.celery_broker`.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
@@ -67,7 +68,9 @@ class WorkspaceLimits(Base):
     __tablename__ = "workspace_limits"
     __table_args__ = (
         CheckConstraint(
-            "open_jobs >= 0 AND running_jobs >= 0 AND submissions_per_minute >= 0", name="limits"
+            "open_jobs >= 0 AND running_jobs >= 0 AND submissions_per_minute >= 0"
+            " AND cost_per_day >= 0 AND cost_per_month >= 0",
+            name="limits",
         ),
     )
 
@@ -77,6 +80,8 @@ class WorkspaceLimits(Base):
     open_jobs: Mapped[int | None]
     running_jobs: Mapped[int | None]
     submissions_per_minute: Mapped[int | None]
+    cost_per_day: Mapped[int | None] = mapped_column(BigInteger)
+    cost_per_month: Mapped[int | None] = mapped_column(BigInteger)
     models: Mapped[list[str] | None] = mapped_column(ARRAY(String(_KEY_CHARS)))
     paused_at: Mapped[datetime | None]
 
@@ -122,6 +127,21 @@ class SubmissionWindow(Base):
     workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
     began_at: Mapped[datetime] = mapped_column(server_default=func.now())
     submissions: Mapped[int]
+
+
+class WorkspaceCosts(Base):
+    """What the calls that began on a day have cost a workspace; written by a trigger.
+
+    A call whose bill is not known counts in full.
+    """
+
+    __tablename__ = "workspace_costs"
+
+    workspace_id: Mapped[str] = mapped_column(
+        ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    day: Mapped[date] = mapped_column(primary_key=True)
+    microdollars: Mapped[int] = mapped_column(BigInteger)
 
 
 class MetricTotal(Base):

@@ -256,6 +256,7 @@ class GenerationJob(Base):
     webhook_events: Mapped[list[str] | None] = mapped_column(ARRAY(String(_ID_CHARS)))
     traceparent: Mapped[str | None] = mapped_column(String(_ID_CHARS))
     request_id: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
+    quoted_microdollars: Mapped[int | None] = mapped_column(BigInteger)
     announced_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]

@@ -5,20 +5,47 @@ the rows each time.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, exc
 
 from shared.database.statements import Statements
-from shared.errors import InvalidRequest
+from shared.errors import (
+    BudgetExceeded,
+    InvalidRequest,
+    LimitReached,
+    MonthBudgetExceeded,
+    TooManyOpenJobs,
+    TooManySubmissions,
+)
 
 WINDOW_SECONDS = 60
 
-LIMITS = ("open_jobs", "running_jobs", "submissions_per_minute", "models")
+RETRY_AFTER_SECONDS = 5
+"""Within which some job of a workspace may end."""
+
+LIMITS = (
+    *("open_jobs", "running_jobs", "submissions_per_minute"),
+    *("cost_per_day", "cost_per_month", "models"),
+)
 """What `LimitStore.set` changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a workspace without a budget of its own may spend, in micro-dollars, in UTC.
+
+    None stands for any sum.
+    """
+
+    cost_per_day: int | None = None
+    cost_per_month: int | None = None
+
+
+UNLIMITED = Budget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +55,20 @@ class SubmissionLimits:
     Attributes:
         open_jobs: Jobs that may wait or run.
         submissions_per_minute: None for any number.
+        budget: What its jobs may cost.
     """
 
     open_jobs: int
     submissions_per_minute: int | None = None
+    budget: Budget = UNLIMITED
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Return the parameters of the statement that accepts jobs."""
+        return {
+            "open_jobs": self.open_jobs,
+            "submissions_per_minute": self.submissions_per_minute,
+            **asdict(self.budget),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +76,7 @@ class Quota:
     """What is left of a limit after a request.
 
     Attributes:
-        policy: `open-jobs` or `submissions`.
+        policy: `open-jobs`, `submissions`, `cost-per-day` or `cost-per-month`.
         window_seconds: The time that the limit is for; None for one that is not about time.
         reset_seconds: Until all of the limit may be used again.
     """
@@ -63,6 +100,8 @@ class OwnLimits:
     open_jobs: int | None
     running_jobs: int | None
     submissions_per_minute: int | None
+    cost_per_day: int | None
+    cost_per_month: int | None
     models: Sequence[str] | None
     paused_at: datetime | None
 
@@ -138,24 +177,41 @@ class LimitStore:
 
 
 def quotas_of(row: Any) -> tuple[Quota, ...]:
-    """Read what is left of the limits out of the row that accepted a job."""
+    """Read what is left of the limits out of the row that accepted a job, or that quotes one."""
     quotas = []
-    if row.open_limit is not None:
-        left = max(row.open_limit - row.open_jobs - 1, 0)
-        quotas.append(Quota("open-jobs", row.open_limit, left))
-    if row.submission_limit is not None:
-        quotas.append(
-            Quota(
-                "submissions",
-                row.submission_limit,
-                max(row.submission_limit - (row.submissions or row.submission_limit), 0),
-                WINDOW_SECONDS,
-                seconds_to_reset(row),
-            )
-        )
+    for kind, limit, used, needed, seconds in _limits_of(row, row.quoted_microdollars or 0):
+        if limit is not None:
+            left = max(limit - used - (0 if row.id is None else needed), 0)
+            window = kind.window_seconds
+            quotas.append(Quota(kind.policy, limit, left, window, window and _whole(seconds)))
     return tuple(quotas)
 
 
-def seconds_to_reset(row: Any) -> int:
-    """Return the whole seconds until the window of submissions ends."""
-    return max(1, math.ceil(row.window_seconds or WINDOW_SECONDS))
+def find_refusal(row: Any, new: Mapping[str, Any]) -> LimitReached | None:
+    """Return the limit that is reached, out of the row that did not accept a new job.
+
+    Raises:
+        InvalidRequest: The workspace may not ask for the model, or has a budget while it is not
+            known what the job costs.
+    """
+    if not row.is_allowed:
+        workspace_id, models = new["workspace_id"], ", ".join(row.models) or "none"
+        raise InvalidRequest(f"model: workspace {workspace_id!r} may ask for {models}")
+    for kind, limit, used, needed, seconds in _limits_of(row, new["quoted_microdollars"]):
+        if limit is not None and needed is None:
+            raise InvalidRequest("model: there is a budget, and the price is not known here")
+        if limit is not None and used + needed > limit:
+            return kind(limit, _whole(seconds))
+    return None
+
+
+def _limits_of(row: Any, cost: int | None) -> Iterator[tuple[type[LimitReached], *tuple[Any, ...]]]:
+    """Yield each limit, what is used of it, what a job needs, and the seconds until it is back."""
+    yield TooManyOpenJobs, row.open_limit, row.open_jobs, 1, RETRY_AFTER_SECONDS
+    yield TooManySubmissions, row.submission_limit, row.submissions, 1, row.window_seconds
+    yield BudgetExceeded, row.cost_per_day, row.today, cost, row.day_seconds
+    yield MonthBudgetExceeded, row.cost_per_month, row.this_month, cost, row.month_seconds
+
+
+def _whole(seconds: float | None) -> int:
+    return max(1, math.ceil(seconds or WINDOW_SECONDS))

@@ -26,13 +26,15 @@ SETTINGS = """
     QUEUE_URL EVENT_TTL_SECONDS EVENT_STREAM_MAX_LENGTH
     PUBLIC_BASE_URL SIGNING_KEY SIGNING_KEY_FILE REQUIRE_API_KEYS API_HOST API_PORT
     TRUSTED_NETWORKS CORS_ORIGINS MAX_OPEN_JOBS MAX_RUNNING_JOBS MAX_SUBMISSIONS_PER_MINUTE
+    MAX_COST_PER_DAY MAX_COST_PER_MONTH
     MAX_STREAMS MAX_REQUESTS_PER_MINUTE API_CONCURRENCY EVENT_TOKEN_SECONDS
     IMAGE_TOKEN_SECONDS EVENT_WINDOW_SECONDS AWS_LAMBDA_FUNCTION_NAME SECRET_ARNS SECRETS_VERSION
     LOG_LEVEL DARKROOM_URL DARKROOM_API_KEY
 """
 
 ERROR_CODES = """
-    asset_in_use cancelled charge_unknown corrupt_image cost_limit empty_result expired_token
+    asset_in_use budget_exceeded cancelled charge_unknown corrupt_image cost_limit empty_result
+    expired_token
     forbidden idempotency_key_reused images_missing internal invalid_request invalid_token
     job_running malformed_host malformed_json method_not_allowed not_found output_rejected
     payload_too_large prompt_rejected provider_authentication provider_overloaded provider_timeout
@@ -66,6 +68,7 @@ NAMES = (
     *("celery-task-meta-", "task_updates:", "task_events:"),
     *("task_id", "job_id", "JobFailed"),
     *("open-jobs", "submissions", "event-streams", "requests", "uploads", "assets"),
+    *("cost-per-day", "cost-per-month"),
 )
 """Names of the task, its queues, its argument, of what lies in Redis, and of quotas."""
 

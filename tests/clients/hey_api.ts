@@ -17,6 +17,7 @@ const { data: job } = await createGeneration({
   body: { prompt: "A ceramic mug" },
   throwOnError: true,
 });
+if (!("id" in job)) throw new Error("a quote");
 const path = { job_id: job.id };
 
 const messages = [];

@@ -13,6 +13,7 @@ const { data: job, error } = await api.POST("/v1/generations", {
   body: { prompt: "A ceramic mug" },
 });
 if (job === undefined) throw new Error(`${error.code}: ${error.detail}`);
+if (!("id" in job)) throw new Error("a quote");
 assert.equal(job.size, "1024x1024");
 
 const params = { path: { job_id: job.id } };

@@ -13,7 +13,7 @@ from shared.jobs.model import Job
 from shared.status import COMPLETED, rendering
 from tests.support.api import http_get
 from tests.support.drills import play_outage
-from tests.support.faults import kill_process
+from tests.support.faults import kill_process, limited
 from tests.support.images_api import MODEL, Call, ImagesApi, partial_png, png
 from tests.support.pictures import mask_file
 from tests.support.runtime import Rows, Runtime
@@ -184,6 +184,22 @@ def test_job_costs_no_more_than_its_request_allows(real: Runtime, images_api: Im
         assert (rows.job["error"] or {}).get("code") == code, prompt
         assert len(images_api.calls_of(prompt)) == calls, prompt
         assert rows.attempts[-1]["charge_state"] == ("none" if code else "charged")
+
+
+def test_a_workspace_spends_no_more_than_its_budget(real: Runtime, images_api: ImagesApi) -> None:
+    """What was billed counts, and a call in doubt in full: no other follows."""
+    with real.database() as cursor:
+        cursor.execute("DELETE FROM workspace_costs")
+    with limited(real, cost_per_day=3 * PRICE):
+        whole = real.submit("a paid mug", size=SIZE)
+        assert charges(real.finish(whole)) == ("charged",)
+        doubted = real.finish(real.submit("a doubted mug <<error>>", n=2, size=SIZE))
+    assert charges(doubted) == ("unknown", "none")
+    assert doubted.job["error"]["code"] == "budget_exceeded"
+    assert len(images_api.calls_of("a doubted mug")) == 1
+    with real.database() as cursor:
+        cursor.execute("SELECT today::int FROM workspace_spent WHERE workspace_id = 'default'")
+        assert cursor.fetchone()["today"] == 3 * PRICE
 
 
 def test_saved_bytes_are_never_asked_for_again(real: Runtime, images_api: ImagesApi) -> None:

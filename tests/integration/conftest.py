@@ -19,6 +19,7 @@ from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.job_store import JobStore
 from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
+from shared.jobs.workspace_limits import LimitStore
 from tests.support.builders import ScriptedProvider, build_settings
 from tests.support.database import Database, Insert
 from tests.support.worker import Hire, Published, Worker, published_steps
@@ -52,6 +53,12 @@ def attempts(engine: Engine, database: Database) -> AttemptStore:
     return AttemptStore(
         engine, runtime="celery", owner="host:1", lease_seconds=30, time_limit_seconds=100
     )
+
+
+@pytest.fixture
+def limits(engine: Engine, database: Database) -> LimitStore:
+    """Give the store of limits."""
+    return LimitStore(engine)
 
 
 @pytest.fixture

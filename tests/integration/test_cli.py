@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from devkit.stack import EmbeddedPostgres, EmbeddedRedis, embedded_stack
-from shared.jobs.job_store import NewJob
+from shared.jobs.acceptance import NewJob
 from shared.settings import Settings
 from shared.wiring import build_services
 from tests.support.cli import (

@@ -96,6 +96,19 @@ def test_generate_shows_progress_and_leaves_pictures_that_open(
 
 
 @BOTH_RUNTIMES
+def test_a_quote_submits_nothing(runtime: str, serve: Callable[[str], Served]) -> None:
+    """Price and limits, for a person and for a program."""
+    client, order = serve(runtime).client, ("generate", "A quoted mug", *SMALL, "--quote")
+    shown = darkroom(client, *order)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.splitlines()[0] == "mock-1 (mock): 0 micro-dollars"
+    assert re.search(r"^open-jobs: \d+ of 500 left$", shown.stdout, re.MULTILINE)
+    quote = json.loads(darkroom(client, *order, "--json").stdout)
+    assert quote["models"][0]["model"] == "mock-1"
+    assert "A quoted mug" not in darkroom(client, "jobs").stdout
+
+
+@BOTH_RUNTIMES
 def test_json_is_all_that_a_program_reads(
     runtime: str, serve: Callable[[str], Served], tmp_path: Path
 ) -> None:

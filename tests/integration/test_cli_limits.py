@@ -31,15 +31,18 @@ def json_of(done: subprocess.CompletedProcess[str]) -> Mapping[str, Any]:
 def test_limits_are_set_and_shown(run: Run) -> None:
     """As JSON for programs; a number, or the word for the settings' own."""
     none = {"open_jobs": None, "running_jobs": None, "submissions_per_minute": None}
-    none |= {"models": None}
+    none |= {"cost_per_day": None, "cost_per_month": None, "models": None}
     shown = {"workspace_id": "default", **none, "paused_at": None}
     assert json_of(run("limits", "show", "--json")) == {"items": [], "paused_providers": {}}
     changed = run("limits", "set", "default", "--open-jobs", "9", "--running-jobs", "2", "--json")
     assert json_of(changed) == {**shown, "open_jobs": 9, "running_jobs": 2}
     changed = run("limits", "set", "default", "--open-jobs", "default", "--json")
     assert json_of(changed) == {**shown, "running_jobs": 2}
+    changed = run("limits", "set", "default", "--cost-per-day", str(10**10), "--json")
+    assert json_of(changed) == {**shown, "running_jobs": 2, "cost_per_day": 10**10}
     table = run("limits", "show").stdout.splitlines()
-    assert table[1].split() == ["default", "default", "2", "default", "default", "-"]
+    own = ["default", "default", "2", "default", str(10**10), "default", "default", "-"]
+    assert table[1].split() == own
 
 
 def test_a_workspace_and_a_provider_are_paused_and_resumed(run: Run) -> None:

@@ -9,8 +9,9 @@ from sqlalchemy import Engine
 
 from shared.database.statements import fetch_all
 from shared.generation.release import Releaser
+from shared.jobs.acceptance import Terms
 from shared.jobs.attempt_store import AttemptStore
-from shared.jobs.job_store import JobStore, Terms
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from shared.status import waiting

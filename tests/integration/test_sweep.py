@@ -27,7 +27,7 @@ from shared.jobs.model import Claim
 from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.release_store import ReleaseStore
 from shared.status import QUEUED, JobStatus, Step, rendering, waiting
-from tests.support.builders import ListDispatcher, new_job
+from tests.support.builders import ListDispatcher, build_settings, new_job
 from tests.support.channel import RedisClient
 from tests.support.database import Database
 from tests.support.wait import wait_until
@@ -66,7 +66,13 @@ def submit(
     jobs: JobStore, publisher: EventPublisher, dispatcher: ListDispatcher, releases: ReleaseStore
 ) -> Callable[[], UUID]:
     """Give what submits a job."""
-    submitter = Submitter(jobs, publisher, Releaser(releases, dispatcher), max_attempts=3)
+    submitter = Submitter(
+        jobs,
+        publisher,
+        Releaser(releases, dispatcher),
+        max_attempts=3,
+        models=build_settings().models,
+    )
     return lambda: submitter.submit(GenerationRequest(prompt="a mug")).id
 
 

@@ -13,8 +13,9 @@ from shared.errors import (
     TooManyOpenJobs,
     TooManySubmissions,
 )
+from shared.jobs.acceptance import Accepted, Terms
 from shared.jobs.attempt_store import AttemptStore
-from shared.jobs.job_store import Accepted, JobStore, Terms
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import Claim, ClaimRefused, Priority
 from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.release_store import ReleaseStore
@@ -24,12 +25,6 @@ from tests.support.builders import new_job
 from tests.support.database import Database, Insert
 
 LIMITS = SubmissionLimits(open_jobs=500, submissions_per_minute=60)
-
-
-@pytest.fixture
-def limits(engine: Engine, database: Database) -> LimitStore:
-    """Give the store of limits."""
-    return LimitStore(engine)
 
 
 @pytest.fixture
@@ -131,7 +126,7 @@ def test_a_repeated_request_finds_its_job_at_the_limit(jobs: JobStore, limits: L
 def test_limits_are_shown_as_they_were_set(limits: LimitStore, database: Database) -> None:
     """One at a time; a workspace without any is not listed."""
     assert limits.list() == []
-    none = OwnLimits("default", None, None, None, None, None)
+    none = OwnLimits("default", *[None] * 7)
     assert limits.set("default", {"running_jobs": 3}) == replace(none, running_jobs=3)
     both = replace(none, running_jobs=3, open_jobs=7)
     assert limits.set("default", {"open_jobs": 7}) == both

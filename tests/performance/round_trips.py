@@ -16,7 +16,7 @@ from devkit.stack import Stack, embedded_stack
 from shared.deadline import Deadline, MainThreadInterrupt
 from shared.generation.handler import RuntimeTraits
 from shared.imaging.request import GenerationRequest
-from shared.jobs.job_store import NewJob
+from shared.jobs.acceptance import NewJob
 from shared.jobs.migration import migrate
 from shared.logs import configure_logging
 from shared.settings import load_settings

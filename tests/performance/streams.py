@@ -18,7 +18,7 @@ from redis import Redis
 from devkit.stack import StackOptions, embedded_stack
 from shared.events.keys import unprefixed as keys
 from shared.imaging.request import GenerationRequest
-from shared.jobs.job_store import NewJob
+from shared.jobs.acceptance import NewJob
 from shared.jobs.migration import migrate
 from shared.jobs.model import Job
 from shared.settings import load_settings

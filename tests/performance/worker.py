@@ -15,7 +15,7 @@ import psycopg2
 from devkit.runtimes import RuntimeProcess
 from devkit.stack import embedded_stack
 from shared.imaging.request import GenerationRequest
-from shared.jobs.job_store import NewJob
+from shared.jobs.acceptance import NewJob
 from shared.jobs.migration import migrate
 from shared.settings import load_settings
 from shared.wiring import Services

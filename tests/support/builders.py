@@ -12,7 +12,7 @@ from shared.imaging.provider import (
     ProviderCall,
 )
 from shared.imaging.store import ImageStore, StoredImage
-from shared.jobs.job_store import NewJob
+from shared.jobs.acceptance import NewJob
 from shared.jobs.model import LedgerFacts
 from shared.jobs.release_store import OpenEnvelope
 from shared.settings import Settings

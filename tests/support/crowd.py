@@ -21,7 +21,9 @@ INSERT INTO workers (owner, runtime, slots, version, expires_at)
     VALUES ('host:1', 'celery', 10, '0', now() + interval '1 day');
 INSERT INTO webhooks (workspace_id, url, events, secret)
     VALUES ('w1', 'http://shop/', '{generation.failed}', 'x'), ('w2', NULL, '{}', 'x');
-INSERT INTO workspace_limits (workspace_id, submissions_per_minute) VALUES ('w3', 1000000)
+INSERT INTO workspace_limits (workspace_id, submissions_per_minute) VALUES ('w3', 1000000);
+INSERT INTO workspace_costs SELECT 'w' || n, current_date - day, 1
+    FROM generate_series(0, %(workspaces)s - 1) n, generate_series(0, 60) day
 """
 
 # One in a thousand has failed, the last of them long ago: filters are of use only if rows are rare.

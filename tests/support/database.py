@@ -111,5 +111,5 @@ class Database:
             " DELETE FROM users; DELETE FROM api_keys; DELETE FROM workers;"
             " DELETE FROM idempotency_keys; DELETE FROM paused_providers;"
             " DELETE FROM workspace_limits; DELETE FROM submission_windows; DELETE FROM audit;"
-            " DELETE FROM workspaces WHERE id <> 'default'"
+            " DELETE FROM workspace_costs; DELETE FROM workspaces WHERE id <> 'default'"
         )

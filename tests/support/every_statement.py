@@ -11,16 +11,17 @@ from sqlalchemy import Engine
 from shared.access.api_keys import ApiKeyStore, UnknownKey
 from shared.access.audit import AuditStore
 from shared.errors import DarkroomError, InvalidRequest, TooManyOpenJobs, WorkerLost
+from shared.jobs.acceptance import Terms
 from shared.jobs.asset_store import AssetPage, AssetStore, NewAsset
 from shared.jobs.attempt_store import AttemptStore, KeptLease, StoredPreview
-from shared.jobs.job_store import JobStore, Terms
+from shared.jobs.job_store import JobStore
 from shared.jobs.model import BoughtImage, Claim
 from shared.jobs.overview import COST_GROUPS, FAILURE_GROUPS, Overview
 from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.rejected_store import RejectedStore
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from shared.jobs.views import JobViews, PageQuery
-from shared.jobs.workspace_limits import LimitStore, SubmissionLimits
+from shared.jobs.workspace_limits import Budget, LimitStore, SubmissionLimits
 from shared.metrics.store import MetricStore
 from shared.status import SAVING, JobStatus, failed, waiting
 from shared.webhooks.outbox import Answer, DueDelivery, Outbox
@@ -30,6 +31,7 @@ from tests.support.database import Database
 
 RULES = ReleaseRules("celery", "mock")
 LIMITS = SubmissionLimits(1_000_000)
+PAID_BY_BUDGET = SubmissionLimits(1_000_000, budget=Budget(10**9, 10**10))
 HOURS = 2 * 3600.0
 
 
@@ -90,8 +92,12 @@ class EveryStatement:
             )
             self._jobs.accept(request, terms)
             self._jobs.accept(request, terms)
+            self._jobs.quote(request, LIMITS)
             with suppress(TooManyOpenJobs):
                 self._jobs.accept(request, Terms(SubmissionLimits(1), release=RULES, key="near"))
+
+        paid = replace(new_job(workspace_id="w5"), quoted_microdollars=1)
+        self._jobs.accept(paid, Terms(PAID_BY_BUDGET, release=RULES))
 
     def _read(self) -> None:
         now = datetime.now(UTC)

@@ -162,3 +162,17 @@ def limited(runtime: Runtime, **limits: int | list[str]) -> Iterator[None]:
         yield
     finally:
         store.set("default", dict.fromkeys(limits))
+
+
+@contextlib.contextmanager
+def spent_budget(runtime: Runtime, microdollars: int = 10) -> Iterator[None]:
+    """Let the workspace `default` have a budget for the body, and have spent so much more."""
+    today = "(now() AT TIME ZONE 'UTC')::date"
+    with limited(runtime, cost_per_day=100), runtime.database() as cursor:
+        cursor.execute(
+            f"INSERT INTO workspace_costs VALUES ('default', {today}, %s)", (100 + microdollars,)
+        )
+        try:
+            yield
+        finally:
+            cursor.execute("DELETE FROM workspace_costs")

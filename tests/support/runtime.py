@@ -26,7 +26,7 @@ from devkit.stack import EmbeddedPostgres, EmbeddedRedis, EmbeddedServer, StackO
 from shared.database.session import search_path_of
 from shared.events.event import parse_event
 from shared.imaging.request import GenerationRequest
-from shared.jobs.job_store import NewJob
+from shared.jobs.acceptance import NewJob
 from shared.jobs.model import Job
 from shared.status import JobStatus, Step, rendering
 from tests.support.api import KEYED, OPEN, PAGE, SMALL, Api, ApiWithFewFiles

@@ -24,7 +24,7 @@ from shared.api.uploads import Upload
 from shared.errors import DarkroomError
 from shared.imaging.params import AUTO, DEFAULT_SIZE
 from shared.imaging.request import GenerationRequest, ImageOrder
-from shared.jobs.job_store import Accepted, Terms
+from shared.jobs.acceptance import Accepted, Terms
 from shared.jobs.model import Job
 from shared.jobs.views import JobView
 from shared.status import JobStatus

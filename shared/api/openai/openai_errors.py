@@ -43,6 +43,7 @@ _OF_PROBLEMS: Mapping[str, tuple[int, str, str]] = {
     "too_many_assets": (429, "insufficient_quota", "insufficient_quota"),
     "too_many_requests": (429, "rate_limit_error", "rate_limit_exceeded"),
     "too_many_submissions": (429, "rate_limit_error", "rate_limit_exceeded"),
+    "budget_exceeded": (429, "insufficient_quota", "insufficient_quota"),
 }
 """Status, type and code by the code of a problem, where they are not the problem's own."""
 
@@ -52,6 +53,7 @@ _OF_JOBS: Mapping[str, tuple[int, str, str]] = {
     "invalid_request": (400, _INVALID, "invalid_value"),
     "request_rejected": (400, _INVALID, "request_rejected"),
     "cost_limit": (400, _INVALID, "cost_limit"),
+    "budget_exceeded": (429, "insufficient_quota", "insufficient_quota"),
     "cancelled": (409, _INVALID, "cancelled"),
     "rate_limited": (429, "rate_limit_error", "rate_limit_exceeded"),
     "provider_overloaded": (429, "rate_limit_error", "rate_limit_exceeded"),

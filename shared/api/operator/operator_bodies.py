@@ -12,6 +12,9 @@ from shared.api.webhook_bodies import WebhookBody
 from shared.imaging.params import ModelName
 
 Limit = Annotated[int | None, Field(ge=0, lt=2**31, description="Null: as the settings say.")]
+CostLimit = Annotated[
+    int | None, Field(ge=0, lt=2**53, description="Micro-dollars; null: as the settings say.")
+]
 WorkspaceId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -110,6 +113,8 @@ class OwnLimitsBody(_Body):
     open_jobs: int | None
     running_jobs: int | None
     submissions_per_minute: int | None
+    cost_per_day: int | None
+    cost_per_month: int | None
     models: list[str] | None = Field(description="Those that requests may name; null: all.")
     paused_at: datetime | None
 
@@ -182,6 +187,8 @@ class WorkspaceOrder(_Body):
     open_jobs: Limit = None
     running_jobs: Limit = None
     submissions_per_minute: Limit = None
+    cost_per_day: CostLimit = None
+    cost_per_month: CostLimit = None
     models: list[ModelName] | None = Field(default=None, max_length=100)
 
 

@@ -36,7 +36,7 @@ from shared.api.operator.operator_bodies import (
 from shared.api.schemas import JobBody, PageBody
 from shared.errors import InvalidRequest, ServiceUnavailable
 from shared.events.event import FROM_THE_START, Event
-from shared.jobs.job_store import Terms
+from shared.jobs.acceptance import Terms
 from shared.jobs.overview import Overview
 from shared.jobs.workspace_limits import LIMITS, LimitStore, OwnLimits
 from shared.status import JobStatus
@@ -242,6 +242,8 @@ def _limits_of(api: ApiContext, own: OwnLimits) -> WorkspaceBody:
         "open_jobs": settings.max_open_jobs,
         "running_jobs": settings.max_running_jobs,
         "submissions_per_minute": settings.max_submissions_per_minute,
+        "cost_per_day": settings.max_cost_per_day,
+        "cost_per_month": settings.max_cost_per_month,
     }
     return WorkspaceBody.model_validate({**asdict(own), "defaults": defaults})
 

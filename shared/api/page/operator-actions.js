@@ -64,7 +64,8 @@ export function setPaused(kind, name, isPaused) {
     run: () => change(kind, { [field]: name, is_paused: isPaused }) });
 }
 
-const LIMITS = { open_jobs: "Open jobs", running_jobs: "Running jobs", submissions_per_minute: "Submissions a minute" };
+const LIMITS = { open_jobs: "Open jobs", running_jobs: "Running jobs", submissions_per_minute: "Submissions a minute",
+  cost_per_day: "Micro-dollars a day", cost_per_month: "Micro-dollars a month" };
 
 function buildField(name, title, value, placeholder, type) {
   const input = make("input", { id: `limit-${name}`, value, placeholder, type, inputMode: type === "number" ? "numeric" : "text" });

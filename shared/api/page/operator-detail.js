@@ -140,6 +140,8 @@ async function paintWorkspace(id, isCurrent) {
       "Open jobs, at most": String(limit("open_jobs", "any number")),
       "Running jobs, at most": String(limit("running_jobs", "any number")),
       "Submissions a minute, at most": String(limit("submissions_per_minute", "any number")),
+      "Micro-dollars a day, at most": String(limit("cost_per_day", "any number")),
+      "Micro-dollars a month, at most": String(limit("cost_per_month", "any number")),
       Models: limits.models?.join(", ") ?? "all (default)",
       Paused: limits.paused_at && `since ${time(limits.paused_at)}`,
     }),

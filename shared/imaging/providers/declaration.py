@@ -145,20 +145,19 @@ class Offer:
             if order.output_format not in ("jpeg", "webp"):
                 raise InvalidRequest("output_compression: needs output_format jpeg or webp")
 
-    def check_cost(self, order: ImageOptions) -> None:
-        """Let a request pass whose images cost no more than it allows.
+    def quote(self, order: ImageOptions) -> int | None:
+        """Return what the images of a request cost, in micro-dollars; None: not known.
 
         Raises:
-            InvalidRequest: They cost more, or the price is not known.
+            InvalidRequest: The request has a limit, and they cost more, or it is not known.
         """
         most, size, n = order.max_cost, order.size, order.n
-        if most is None:
-            return
         price = self.priced(order.quality)(size, n)
-        if price is None:
+        if most is not None and price is None:
             raise InvalidRequest(f"max_cost: the price of {self.model} at {size} is not known here")
-        if price > most:
+        if most is not None and price is not None and price > most:
             raise InvalidRequest(f"max_cost: {n} images cost {price} micro-dollars, not {most}")
+        return price
 
     def _check_pictures(self, references: int, *, has_mask: bool) -> None:
         if references and not self.references_max:

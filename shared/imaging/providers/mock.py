@@ -53,6 +53,7 @@ _RULES = {
 _OTHERS: Mapping[str, type[errors.DarkroomError]] = {
     "charge-unknown": errors.ChargeUnknown,
     "cost-limit": errors.CostLimitReached,
+    "budget": errors.BudgetSpent,
     "storage": errors.StorageUnavailable,
     "database": errors.ServiceUnavailable,
     "invalid": errors.InvalidRequest,

@@ -86,6 +86,7 @@ SCRIPTS: tuple[ScriptTag, ...] = (
     _error("unusable", "Image that cannot be used", "unusable_image"),
     _error("charge-unknown", "As if a call may have been billed", "charge_unknown"),
     _error("cost-limit", "As if another call cost too much", "cost_limit"),
+    _error("budget", "As if the budget were used up", "budget_exceeded"),
     _error("storage", "Image store unavailable", "storage_unavailable"),
     _error("database", "Server unavailable", "service_unavailable"),
     _error("invalid", "As if the row made no sense", "invalid_request"),

@@ -1,15 +1,21 @@
 -- Inserts a waiting job within its workspace's limits, once for its idempotency key (NULL: none).
 -- Always returns one row, without an `id` if the workspace may not ask for the model, a limit is
 -- reached (less `margin`) or the key was used within `kept_seconds`; of two first requests
--- (`is_first`) neither repeats the other. Open jobs are counted exactly only under `lock_workspace`. Of two requests with one key, the second waits here
--- for the first one's commit. The job is released at once where the runtime has room and no other
--- job waits (exactly so under `lock_release`); otherwise it waits in its row. What it is based on is
--- noted in `job_assets`, so that nothing deletes it meanwhile.
+-- (`is_first`) neither repeats the other. Open jobs and costs are counted exactly only under
+-- `lock_workspace`; a job that a budget pays for is accepted only there (`margin` 0). A quote
+-- (`is_quote`) writes nothing. Of two requests with one key, the second waits here for the first
+-- one's commit. The job is released at once where the runtime has room and no other job waits
+-- (exactly so under `lock_release`); otherwise it waits in its row. What it is based on is noted in
+-- `job_assets`, so that nothing deletes it meanwhile.
 WITH limits AS (
     SELECT CASE WHEN %(is_limited)s THEN coalesce(own.open_jobs, %(open_jobs)s) END AS open_jobs,
         CASE WHEN %(is_limited)s
             THEN coalesce(own.submissions_per_minute, %(submissions_per_minute)s)
         END AS submissions,
+        CASE WHEN %(is_limited)s THEN coalesce(own.cost_per_day, %(cost_per_day)s) END AS cost_per_day,
+        CASE WHEN %(is_limited)s
+            THEN coalesce(own.cost_per_month, %(cost_per_month)s)
+        END AS cost_per_month,
         own.paused_at IS NULL AND coalesce(own.running_jobs, %(running_limit)s) IS NULL AS are_free,
         own.models, coalesce(%(job_model)s = ANY(own.models), true) AS is_allowed
     FROM (SELECT) one LEFT JOIN workspace_limits own ON own.workspace_id = %(workspace_id)s
@@ -20,9 +26,21 @@ WITH limits AS (
             AND (SELECT open_jobs FROM limits) IS NOT NULL
         LIMIT (SELECT open_jobs FROM limits)
     ) job
+), reserved AS (
+    SELECT coalesce(sum(quoted_microdollars), 0) AS cost FROM generation_jobs
+    WHERE workspace_id = %(workspace_id)s AND status = 'PENDING'
+        AND (SELECT coalesce(cost_per_day, cost_per_month) FROM limits) IS NOT NULL
+), costs AS (
+    SELECT coalesce(today, 0) + cost AS today, coalesce(this_month, 0) + cost AS this_month
+    FROM reserved LEFT JOIN workspace_spent ON workspace_id = %(workspace_id)s
 ), room AS (
-    SELECT FROM limits, open
-    WHERE is_allowed AND (limits.open_jobs IS NULL OR jobs < open_jobs - %(margin)s)
+    SELECT FROM limits, open, costs
+    WHERE is_allowed AND NOT %(is_quote)s
+        AND (limits.open_jobs IS NULL OR jobs < open_jobs - %(margin)s)
+        AND (cost_per_day IS NULL
+            OR %(margin)s = 0 AND today + %(quoted_microdollars)s <= cost_per_day)
+        AND (cost_per_month IS NULL
+            OR %(margin)s = 0 AND this_month + %(quoted_microdollars)s <= cost_per_month)
 ), counted AS (
     INSERT INTO submission_windows AS seen (workspace_id, submissions)
     SELECT %(workspace_id)s, 1 FROM room, limits WHERE limits.submissions > 0
@@ -66,7 +84,7 @@ WITH limits AS (
         id, task_id, workspace_id, user_id, product_id, source_asset_id, params, max_attempts,
         priority, start_by, message, dispatched_at, dispatches, released_to, envelope_id,
         webhook_url, webhook_events, retry_of, provider, model, traceparent, request_id,
-        reference_asset_ids, mask_asset_id
+        reference_asset_ids, mask_asset_id, quoted_microdollars
     )
     SELECT %(id)s, %(task_id)s, %(workspace_id)s, %(user_id)s, %(product_id)s,
         %(source_asset_id)s::uuid, %(params)s::jsonb, %(max_attempts)s, %(priority)s,
@@ -76,7 +94,7 @@ WITH limits AS (
         CASE WHEN released.now THEN %(envelope_id)s END,
         %(webhook_url)s, %(webhook_events)s::varchar[], %(retry_of)s::uuid,
         %(job_provider)s, %(job_model)s, %(traceparent)s, %(request_id)s,
-        %(reference_asset_ids)s::uuid[], %(mask_asset_id)s::uuid
+        %(reference_asset_ids)s::uuid[], %(mask_asset_id)s::uuid, %(quoted_microdollars)s
     FROM admitted CROSS JOIN released
     WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING *
@@ -88,9 +106,16 @@ WITH limits AS (
 )
 SELECT inserted.*, limits.models, limits.is_allowed,
     limits.open_jobs AS open_limit, open.jobs AS open_jobs,
-    limits.submissions AS submission_limit, counted.submissions,
+    limits.submissions AS submission_limit, coalesce(counted.submissions - 1, CASE
+        WHEN seen.began_at > now() - interval '1 minute' THEN seen.submissions ELSE 0 END
+    ) AS submissions,
     extract(epoch FROM coalesce(counted.began_at, seen.began_at) + interval '1 minute' - now()
-    )::float AS window_seconds
-FROM limits CROSS JOIN open LEFT JOIN inserted ON true LEFT JOIN counted ON true
+    )::float AS window_seconds,
+    cost_per_day, cost_per_month, costs.today::bigint, costs.this_month::bigint,
+    extract(epoch FROM date_trunc('day', utc.now) + interval '1 day' - utc.now)::float AS day_seconds,
+    extract(epoch FROM date_trunc('month', utc.now) + interval '1 month' - utc.now)::float
+        AS month_seconds
+FROM (SELECT now() AT TIME ZONE 'UTC') utc (now)
+    CROSS JOIN limits CROSS JOIN open CROSS JOIN costs LEFT JOIN inserted ON true LEFT JOIN counted ON true
     LEFT JOIN submission_windows seen
         ON seen.workspace_id = %(workspace_id)s AND limits.submissions IS NOT NULL

@@ -3,7 +3,8 @@
 -- cancelled, has no attempt left or reached its time limit: the sweep ends such a job, and one that
 -- should have started before. While its workspace or its provider is paused, no job is claimed. A
 -- row with a model that this worker does not offer gets the one that its params ask for, else the
--- default one.
+-- default one. `budget_left` is what the workspace may still spend today and this month; NULL
+-- without a budget.
 WITH asked AS (
     SELECT CASE WHEN %(models)s::jsonb ->> model = provider THEN model
             ELSE coalesce(left(params ->> 'model', 255), %(model)s)
@@ -48,7 +49,14 @@ WITH asked AS (
     WHERE (SELECT count(*) FROM closed) >= 0
 )
 SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
-    claimed.lease_token, claimed.model, extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
+    claimed.lease_token, claimed.model,
+    least(
+        coalesce(own.cost_per_day, %(cost_per_day)s) - coalesce(spent.today, 0),
+        coalesce(own.cost_per_month, %(cost_per_month)s) - coalesce(spent.this_month, 0)
+    )::bigint AS budget_left,
+    extract(epoch FROM job.next_attempt_at - now())::float AS due_in,
     job.source_asset_id, job.reference_asset_ids, job.mask_asset_id, job.traceparent, job.request_id, job.start_by <= now() AS is_late, EXISTS (SELECT FROM paused) AS is_paused
 FROM generation_jobs job LEFT JOIN claimed ON true
+    LEFT JOIN workspace_limits own ON own.workspace_id = job.workspace_id
+    LEFT JOIN workspace_spent spent ON spent.workspace_id = job.workspace_id
 WHERE job.id = %(id)s

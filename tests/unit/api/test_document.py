@@ -106,6 +106,7 @@ def test_requests_have_true_examples(document: dict[str, Any]) -> None:
             "429",
             "The workspace has too many open jobs, or "
             "the workspace has submitted too many jobs in a minute, or "
+            "the budget of the workspace is used up, or "
             "the API key has sent too many requests in a minute.",
         ),
     ],

@@ -160,7 +160,7 @@ def test_the_quality_of_a_request_has_its_own_price() -> None:
         18,
     ]
     with pytest.raises(InvalidRequest, match="max_cost: 1 images cost 9 micro-dollars, not 8"):
-        offer.check_cost(order_of(quality="high", max_cost=8))
+        offer.quote(order_of(quality="high", max_cost=8))
 
 
 @pytest.mark.parametrize(
@@ -175,16 +175,16 @@ def test_what_would_cost_too_much_is_refused(most: int | None, line: str | None)
     """Before anything is called."""
     offer = offer_of("gpt-image-2", openai_prices={"1024x1024": 40_000})
     if line is None:
-        offer.check_cost(order_of(n=2, max_cost=most))
+        offer.quote(order_of(n=2, max_cost=most))
     else:
         with pytest.raises(InvalidRequest, match=line):
-            offer.check_cost(order_of(n=2, max_cost=most))
+            offer.quote(order_of(n=2, max_cost=most))
 
 
 def test_a_request_with_a_cost_limit_is_refused_if_its_price_is_unknown() -> None:
     """A limit that cannot be kept is not accepted."""
     with pytest.raises(InvalidRequest, match="the price of gpt-image-2 at 1024x1024 is not known"):
-        offer_of("gpt-image-2").check_cost(order_of(max_cost=10**9))
+        offer_of("gpt-image-2").quote(order_of(max_cost=10**9))
 
 
 def test_the_closest_price_counts() -> None:
