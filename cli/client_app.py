@@ -110,11 +110,18 @@ def jobs(
     product: ProductOption = None,
     model: ModelOption = None,
     limit: Annotated[int, typer.Option(help="How many, 100 at most.")] = 20,
+    is_of_all: Annotated[
+        bool, typer.Option("--all-workspaces", help="Those in the database of DATABASE_URL.")
+    ] = False,
     is_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
     from cli.api_client import connect
+    from cli.operator import say_newest
 
+    if is_of_all:
+        say_newest(limit, status or (), product, model, is_json=is_json)
+        return
     with connect() as client:
         page = client.page(limit, [one.value for one in status or ()], product, model)
     if is_json:
@@ -138,7 +145,7 @@ def show(job_id: JobId, is_json: JsonOption = False) -> None:
     if is_json:
         say_json(job.model_dump_json())
     else:
-        say_lines(f"{name:<10}{text}" for name, text in _describe(job))
+        say_job(job)
 
 
 @client_app.command()
@@ -170,6 +177,11 @@ def cancel(job_id: JobId, is_json: JsonOption = False) -> None:
         say(f"job {job.id} is cancelled")
     else:
         say(f"job {job.id} had ended before: {job.status.value}")
+
+
+def say_job(job: "JobBody", **more: str) -> None:
+    """Print all that is known of a job, and what stands before it."""
+    say_lines(f"{name:<10}{text}" for name, text in [*more.items(), *_describe(job)])
 
 
 def age_of(moment: datetime, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""`darkroom queue`, `workers`, `failures`, `costs`, `stuck`, `audit`, `metrics`.
+"""`darkroom queue`, `workers`, `failures`, `costs`, `stuck`, `audit`, `metrics`, all jobs.
 
 What operators ask of DATABASE_URL.
 """
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,14 +27,20 @@ ByOption = Annotated[str, typer.Option("--by", metavar="NAMES", help="Separated 
 
 
 @operator_app.command("queue")
-def show_queue(is_json: JsonOption = False) -> None:
-    """Show the open jobs of each workspace."""
-    from shared.jobs.overview import Overview
+def show_queue(by: ByOption = "workspace", is_json: JsonOption = False) -> None:
+    """Show the open jobs of each workspace, or of each provider."""
+    from shared.jobs.overview import QUEUE_GROUPS, Overview
 
+    groups = _groups(by, QUEUE_GROUPS)
     with database("queue") as engine:
-        rows = Overview(engine).queue()
-    names = ("workspace_id", "due", "delayed", "released", "running", "oldest_waiting_seconds")
-    _say(rows, (*names, "is_paused"), is_json=is_json)
+        overview = Overview(engine)
+        if groups == ["workspace"]:
+            rows = overview.queue()
+        else:
+            rows = overview.queue_by(groups, _default_provider())
+    names = ["workspace_id" if group == "workspace" else group for group in groups]
+    names += ["due", "delayed", "released", "running", "oldest_waiting_seconds", "is_paused"]
+    _say(rows, names, is_json=is_json)
 
 
 @operator_app.command("workers")
@@ -148,6 +154,22 @@ def seconds_since(text: str, now: datetime | None = None) -> float:
             f"--since: must be 90s, 30m, 1h, 7d, today or a time, not {text[:64]!r}"
         ) from None
     return max(0.0, (here - moment).total_seconds())
+
+
+def say_newest(limit: int, *filters: Any, is_json: bool) -> None:
+    """Print jobs of all workspaces, newest first."""
+    from shared.jobs.overview import Overview
+
+    with database("jobs") as engine:
+        rows = Overview(engine).newest(limit, *filters)
+    names = ("id", "workspace_id", "status", "attempt", "code", "created_at", "prompt")
+    _say(rows, names, is_json=is_json)
+
+
+def _default_provider() -> str:
+    from shared.settings import load_settings
+
+    return load_settings().providers[0].name
 
 
 def _groups(text: str, known: Sequence[str]) -> list[str]:

@@ -28,10 +28,10 @@ from tests.support.runtime import TIMINGS, Runtime
 WEBHOOKS = {
     "WEBHOOK_PRIVATE_NETWORKS": "true",
     "WEBHOOK_RETRY_SECONDS": "1,1,2,2,4,4",
-    "WEBHOOK_TIMEOUT_SECONDS": "2",
+    "WEBHOOK_TIMEOUT_SECONDS": "1",
 }
 FAULTS = (kill_and_start, restart_postgres, kill_and_start)
-PATIENCE_SECONDS = 1800.0
+PATIENCE_SECONDS = 3600.0
 ROUNDS = 5
 
 

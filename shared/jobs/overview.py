@@ -10,9 +10,11 @@ from typing import Any
 from sqlalchemy import Engine
 
 from shared.database.statements import Statements
+from shared.status import JobStatus
 
 FAILURE_GROUPS = ("code", "provider", "model", "workspace")
 COST_GROUPS = ("workspace", "provider", "model")
+QUEUE_GROUPS = ("workspace", "provider")
 
 STUCK_SECONDS = 120.0
 """Longer than any lease and two sweeps of the defaults."""
@@ -38,6 +40,27 @@ class Overview:
     def queue(self) -> Rows:
         """Return the open jobs of each workspace that has any, the most first."""
         return _rows(self._run("show_queue", {}))
+
+    def queue_by(self, by: Sequence[str], provider: str) -> Rows:
+        """Return the open jobs by some of QUEUE_GROUPS, the most first.
+
+        Those that name no model are for the given provider.
+        """
+        rows = _rows(self._run("show_queue_by", {"by": list(by), "provider": provider}))
+        absent = {"workspace": "workspace_id", "provider": "provider"}
+        return _without(rows, {absent[name] for name in set(QUEUE_GROUPS) - set(by)})
+
+    def newest(
+        self,
+        limit: int,
+        statuses: Sequence[JobStatus] = (),
+        product_id: str | None = None,
+        model: str | None = None,
+    ) -> Rows:
+        """Return jobs of all workspaces, newest first: those with any of the statuses, if given."""
+        names = [status.name for status in statuses] or None
+        given = {"statuses": names, "product_id": product_id, "model": model, "limit": limit}
+        return _rows(self._run("list_newest", given))
 
     def running(self, limit: int) -> Rows:
         """Return running jobs, the longest first."""

@@ -152,6 +152,8 @@ def test_a_busy_day(runtime: Runtime, browsing: Browsing) -> None:
         tab = browsing.open(runtime.page_api, "/operator")
         expect(panel(tab, "running").locator("tbody tr")).to_have_count(4)
         expect(panel(tab, "queue").locator("tbody tr")).to_have_count(3)
+        expect(panel(tab, "provider-queue").locator("tbody tr")).to_have_count(1)
+        expect(panel(tab, "newest").locator("tbody tr")).to_have_count(10)
         expect(panel(tab, "failures")).to_contain_text("output_rejected")
         expect(panel(tab, "providers")).to_contain_text("withheld the image (output_rejected)")
         expect(panel(tab, "costs")).to_contain_text("$")

@@ -40,6 +40,43 @@ def test_queue_shows_who_waits_and_who_runs(runtime: Runtime) -> None:
     assert items(runtime, "queue") == []
 
 
+def test_queue_is_shown_by_provider(runtime: Runtime) -> None:
+    """A job that names no model is for the default provider."""
+    with runtime.paused():
+        jobs = [runtime.submit("a mug") for _ in range(2)]
+        [found] = items(runtime, "queue", "--by", "provider")
+        assert (found["provider"], found["released"] + found["due"]) == ("mock", len(jobs))
+        [found] = items(runtime, "queue", "--by", "workspace,provider")
+        assert (found["workspace_id"], found["provider"]) == ("default", "mock")
+        assert darkroom(runtime.environment, "pause", "--provider", "mock").returncode == 0
+        [found] = items(runtime, "queue", "--by", "provider")
+        assert (found["is_paused"], found["due"]) == (True, 0)
+        assert darkroom(runtime.environment, "resume", "--provider", "mock").returncode == 0
+    for job in jobs:
+        runtime.services.cancel(job.id)
+        runtime.finish(job)
+
+
+def test_jobs_of_all_workspaces_are_listed(runtime: Runtime) -> None:
+    """Newest first, by what is asked for; read from the database, with no key."""
+    runtime.services.keys.create("other-shop", "x", makes_workspace=True)
+    jobs = [
+        runtime.submit("a mug"),
+        runtime.submit("[[reject]] a cup", workspace_id="other-shop"),
+        runtime.submit("a plate"),
+    ]
+    for job in jobs:
+        runtime.finish(job)
+    found = items(runtime, "jobs", "--all-workspaces")
+    assert [row["id"] for row in found] == [str(job.id) for job in reversed(jobs)]
+    assert [row["workspace_id"] for row in found] == ["default", "other-shop", "default"]
+    [failed] = items(runtime, "jobs", "--all-workspaces", "--status", "failed")
+    assert (failed["id"], failed["code"]) == (str(jobs[1].id), "prompt_rejected")
+    assert len(items(runtime, "jobs", "--all-workspaces", "--limit", "2")) == 2
+    assert items(runtime, "jobs", "--all-workspaces", "--product", "none") == []
+    assert lines(runtime, "jobs", "--all-workspaces")[1].split()[1] == "default"
+
+
 def test_workers_are_listed_with_slots_and_versions(runtime: Runtime) -> None:
     """Those of this runtime are counted."""
     counted = wait_until(

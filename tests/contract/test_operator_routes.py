@@ -73,6 +73,15 @@ def test_the_overview_shows_all_workspaces(runtime: Runtime, admin: httpx.Client
     [failure] = seen["failures"]
     assert (failure["code"], failure["jobs"]) == ("prompt_rejected", 1)
     assert failure["job_id"] == failed["id"]
+    newest = {
+        row["id"]: (row["workspace_id"], row["status"], row["code"]) for row in seen["newest"]
+    }
+    assert newest == {
+        running_id: (OTHER_WORKSPACE, "processing", None),
+        failed["id"]: ("default", "failed", "prompt_rejected"),
+    }
+    [queue] = admin.get("/v1/operator/queue").json()["items"]
+    assert (queue["provider"], queue["running"], queue["due"]) == ("mock", 1, 0)
     [health] = [row for row in seen["providers"] if row["provider"] == "mock"]
     assert (health["attempts"], health["failed"], health["code"]) == (1, 1, "prompt_rejected")
     assert [minute["failed"] for minute in seen["throughput"]] == [1]

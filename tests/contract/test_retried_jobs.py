@@ -69,3 +69,31 @@ def test_failed_jobs_are_retried_in_bulk_once(runtime: Runtime) -> None:
     assert listed == {row["id"] for row in done}, "what was retried is not retried again"
     wrong = darkroom(runtime.environment, "failed", "retry", "--rate", "fast")
     assert (wrong.returncode, wrong.stdout) == (2, "")
+
+
+def test_failed_job_is_shown_and_purged(runtime: Runtime) -> None:
+    """Whatever workspace it is of; with all that is stored of it, and no other job."""
+    kept, gone = runtime.submit("a mug"), runtime.submit("[[reject]] a red mug")
+    for job in (kept, gone):
+        runtime.finish(job)
+    [shown] = failed(runtime, "show", str(gone.id))
+    assert (shown["workspace_id"], shown["prompt"]) == ("default", "[[reject]] a red mug")
+    assert (shown["error"]["code"], len(shown["attempts"])) == ("prompt_rejected", 1)
+    text = darkroom(runtime.environment, "failed", "show", str(gone.id)).stdout
+    assert "prompt_rejected" in text
+    assert "workspace default" in text
+    assert [row["id"] for row in failed(runtime, "purge", "--dry-run")] == [str(gone.id)]
+    assert failed(runtime, "purge", "--code", "time_limit") == []
+    assert [row["id"] for row in failed(runtime, "purge", "--rate", "50/s")] == [str(gone.id)]
+    [noted] = audit(runtime)[:1]
+    assert (noted["action"], noted["target"]) == ("purge", f"job {gone.id}")
+    unknown = darkroom(runtime.environment, "failed", "show", str(gone.id))
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert runtime.services.get(kept.id).id == kept.id
+
+
+def audit(runtime: Runtime) -> list[dict[str, Any]]:
+    """Return what operators did, the newest first."""
+    done = darkroom(runtime.environment, "audit", "--json")
+    found: list[dict[str, Any]] = json.loads(done.stdout)["items"]
+    return found

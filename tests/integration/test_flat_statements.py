@@ -19,6 +19,7 @@ PAGES = 400
 
 MORE_PAGES = {
     "jobs/find_views": 1_700,  # A page of 100 jobs, with the ledger and the images of each.
+    "jobs/list_newest": 700,  # The newest 100 of each of 20 workspaces, in each status.
     "jobs/find_place": 1_600,  # Up to 500 jobs are compared, in 50 workspaces.
     "jobs/release_jobs": 1_700,  # The heads of 20 workspaces, each with 24 that may be locked.
     "jobs/forget_keys": 900,  # 100 keys are deleted.
@@ -33,6 +34,7 @@ MORE_PAGES = {
 COUNTS_ALL = {
     "metrics/read_metrics": "counts all open jobs and waiting deliveries, for Prometheus",
     "jobs/show_queue": "counts all open jobs, in an index",
+    "jobs/show_queue_by": "counts all open jobs, for a command",
     "jobs/purge_rejected": "deletes all of at most 1,000 rows",
 }
 

@@ -3,6 +3,7 @@
 from tests.performance.bundles import measure_bundles, measure_cold_starts, why_no_containers
 from tests.performance.imports import measure_api_imports, measure_imports
 from tests.performance.memory import measure_memory
+from tests.performance.questions import measure_questions
 from tests.performance.round_trips import measure_job
 from tests.performance.statements import measure_statements
 from tests.performance.streams import compare_streams
@@ -38,6 +39,9 @@ def main() -> None:
         flush=True,
     )
     print(f"    {measure_statements().describe()}", flush=True)
+    print("what operators ask, among as many jobs (commands: seconds with their start)", flush=True)
+    for line in measure_questions():
+        print(f"    {line}", flush=True)
     print("bundles of the functions, unzipped and compiled", flush=True)
     print(f"    {measure_bundles().describe()}", flush=True)
     print("cold start of functions.worker, against a bare handler in the same image", flush=True)

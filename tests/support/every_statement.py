@@ -16,7 +16,7 @@ from shared.jobs.asset_store import AssetPage, AssetStore, NewAsset
 from shared.jobs.attempt_store import AttemptStore, KeptLease, StoredPreview
 from shared.jobs.job_store import JobStore
 from shared.jobs.model import BoughtImage, Claim
-from shared.jobs.overview import COST_GROUPS, FAILURE_GROUPS, Overview
+from shared.jobs.overview import COST_GROUPS, FAILURE_GROUPS, QUEUE_GROUPS, Overview
 from shared.jobs.recovery_store import RecoveryStore
 from shared.jobs.rejected_store import RejectedStore
 from shared.jobs.release_store import ReleaseRules, ReleaseStore
@@ -219,6 +219,9 @@ class EveryStatement:
         self._metrics.read()
         self._metrics.spent()
         overview.queue()
+        overview.queue_by(QUEUE_GROUPS, "mock")
+        overview.newest(100)
+        overview.newest(100, [JobStatus.FAILED], "p-w1", "m")
         overview.workers()
         overview.running(50)
         overview.throughput()

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.api.schemas import EventBody, JobBody
 from shared.api.webhook_bodies import WebhookBody
 from shared.imaging.params import ModelName
+from shared.status import JobStatus
 
 Limit = Annotated[int | None, Field(ge=0, lt=2**31, description="Null: as the settings say.")]
 CostLimit = Annotated[
@@ -30,16 +31,53 @@ class MinuteBody(_Body):
     failed: int = Field(description="Without those that were cancelled.")
 
 
-class WorkspaceQueueBody(_Body):
-    """The open jobs of a workspace."""
-
-    workspace_id: str
+class _QueueBody(_Body):
     due: int = Field(description="May start now.")
     delayed: int = Field(description="Wait for a retry, or for the end of a pause.")
     released: int = Field(description="Have an envelope on the queue.")
     running: int
     oldest_waiting_seconds: int | None
     is_paused: bool
+
+
+class WorkspaceQueueBody(_QueueBody):
+    """The open jobs of a workspace."""
+
+    workspace_id: str
+
+
+class ProviderQueueBody(_QueueBody):
+    """The open jobs for a provider."""
+
+    provider: str
+
+
+class ProviderQueueListBody(_Body):
+    """The open jobs by provider, the most first."""
+
+    items: list[ProviderQueueBody]
+
+
+class NewestJobBody(_Body):
+    """A job of any workspace."""
+
+    id: UUID
+    workspace_id: str
+    status: JobStatus
+    attempt: int
+    code: str | None = Field(description="Of its error.")
+    created_at: datetime
+    prompt: str | None
+
+
+class RejectedBody(_Body):
+    """A message of the queue that named no job."""
+
+    received_at: datetime
+    runtime: str
+    code: str
+    reason: str
+    body: str = Field(description="The beginning of what it held.")
 
 
 class RunningJobBody(_Body):
@@ -141,6 +179,8 @@ class OperatorOverviewBody(_Body):
     slots: int = Field(description="Of all workers that count.")
     paused: list[OwnLimitsBody] = Field(description="Workspaces.")
     webhooks: list[FailingWebhookBody]
+    newest: list[NewestJobBody] = Field(description="The newest jobs of all workspaces.")
+    rejected: list[RejectedBody] = Field(description="The newest.")
 
 
 class CostBody(_Body):

@@ -16,6 +16,7 @@ KEPT_SECONDS = 2.0
 """Less than the 5 s after which the page asks again."""
 
 SHOWN_MAX = 50
+NEWEST_MAX = 10
 FAILURE_SECONDS = 3600.0
 CANCELLED = JobCancelled.code
 _KINDS = ("due", "delayed", "released", "running")
@@ -83,6 +84,8 @@ class OverviewReader:
                 "slots": sum(row["slots"] for row in workers if row["is_counted"]),
                 "paused": limits.list_paused(SHOWN_MAX),
                 "webhooks": services.webhooks.list_failing(limit=SHOWN_MAX),
+                "newest": overview.newest(NEWEST_MAX),
+                "rejected": [each.as_dict() for each in services.rejected.list(NEWEST_MAX)],
             }
         )
 

@@ -28,6 +28,8 @@ from shared.api.operator.operator_bodies import (
     OperatorOverviewBody,
     ProviderBody,
     ProviderOrder,
+    ProviderQueueBody,
+    ProviderQueueListBody,
     TimedEventBody,
     WorkspaceBody,
     WorkspaceId,
@@ -86,6 +88,18 @@ ByOperator = Annotated[Operator, Depends()]
 async def get_overview(by: ByOperator) -> OperatorOverviewBody:
     """Return throughput, queues, running jobs, failures, providers, workers, pauses, webhooks."""
     return await to_thread(by.api.overview.read)
+
+
+@router.get(
+    "/queue",
+    summary="List open jobs by provider",
+    responses={200: examples("By provider.", "provider_queue"), **problems()},
+)
+async def list_queue_by_provider(by: ByOperator) -> ProviderQueueListBody:
+    """Return how many jobs wait for each provider and run, the most first."""
+    overview, default = Overview(by.api.services.engine), by.api.settings.providers[0].name
+    rows = await to_thread(overview.queue_by, ("provider",), default)
+    return ProviderQueueListBody(items=[ProviderQueueBody.model_validate(row) for row in rows])
 
 
 @router.get(

@@ -6,7 +6,7 @@
  */
 
 import { api, clock, serverNow, session } from "./api.js";
-import { announce, byId, duration, make, plural, relativeTime, show } from "./dom.js";
+import { announce, byId, duration, make, plural, relativeTime, shorten, show } from "./dom.js";
 import { keyForm, startKey } from "./key.js";
 import { onDone, setPaused } from "./operator-actions.js";
 import { closeDetail, paintDetail, renewDetail } from "./operator-detail.js";
@@ -14,10 +14,10 @@ import { button, link, linkToJob, paintTable } from "./operator-table.js";
 import { dollars } from "./receipt.js";
 
 const ASK_MILLISECONDS = 5000;
-const RARELY_MILLISECONDS = 60_000; // costs and audit
+const RARELY_MILLISECONDS = 60_000; // costs, audit, the queue by provider
 const MINUTES = 30;
 const LONG_WAIT_SECONDS = 300;
-const state = { overview: null, costs: [], audit: [], rareAt: 0, askAt: 0, isAsking: false };
+const state = { overview: null, costs: [], audit: [], queue: [], rareAt: 0, askAt: 0, isAsking: false };
 
 /* ---- Panels ---- */
 
@@ -27,12 +27,20 @@ const pauseButton = (kind, name, isPaused) =>
   button(isPaused ? "Resume" : "Pause", `pause ${name}`, () => setPaused(kind, name, !isPaused), `${isPaused ? "Resume" : "Pause"} ${kind} ${name}`);
 const flag = (text) => make("strong", { className: "flag", textContent: text });
 
+const COUNTS = [
+  count("Due", "due"), count("Delayed", "delayed"), count("Released", "released"), count("Running", "running"),
+  { title: "Oldest waits", isNumber: true, show: (row) => (row.oldest_waiting_seconds === null ? null : duration(row.oldest_waiting_seconds)) },
+];
+
 const PANELS = [
   { id: "queue", title: "Queue by workspace", empty: "No job waits or runs.", rows: ({ overview }) => overview.queue, columns: [
     { title: "Workspace", show: (row) => [link("workspace", row.workspace_id), row.is_paused ? flag(" paused") : null] },
-    count("Due", "due"), count("Delayed", "delayed"), count("Released", "released"), count("Running", "running"),
-    { title: "Oldest waits", isNumber: true, show: (row) => (row.oldest_waiting_seconds === null ? null : duration(row.oldest_waiting_seconds)) },
+    ...COUNTS,
     { title: "Action", isAction: true, show: (row) => pauseButton("workspace", row.workspace_id, row.is_paused) },
+  ] },
+  { id: "provider-queue", title: "Queue by provider", isRare: true, rows: ({ queue }) => queue, columns: [
+    { title: "Provider", show: (row) => [row.provider, row.is_paused ? flag(" paused") : null] },
+    ...COUNTS,
   ] },
   { id: "running", title: "Running jobs", hint: "Longest first.", empty: "No job runs.", rows: ({ overview }) => overview.running, columns: [
     { title: "Job", show: (row) => linkToJob(row.job_id) },
@@ -75,6 +83,18 @@ const PANELS = [
     { title: "Receiver", show: (row) => row.url ?? "those of its requests" },
     { title: "State", show: (row) => (row.disabled_at ? `disabled ${age(row.disabled_at)}: ${row.disabled_reason}` : `began to fail ${age(row.failing_since)}`) },
     { title: "Enable it again", show: (row) => (row.disabled_at ? make("code", { textContent: `darkroom webhooks enable ${row.id}` }) : null) },
+  ] },
+  { id: "newest", title: "Newest jobs", empty: "No job yet.", rows: ({ overview }) => overview.newest, columns: [
+    { title: "Job", show: (row) => linkToJob(row.id) },
+    { title: "Workspace", show: (row) => link("workspace", row.workspace_id) },
+    { title: "Status", show: (row) => (row.code ? `${row.status}: ${row.code}` : row.status) },
+    { title: "Prompt", show: (row) => shorten(row.prompt ?? "", 70) },
+    { title: "Created", show: (row) => age(row.created_at) },
+  ] },
+  { id: "rejected", title: "Rejected messages", hint: "They were on the queue and named no job.", isRare: true, rows: ({ overview }) => overview.rejected, columns: [
+    { title: "When", show: (row) => age(row.received_at) },
+    { title: "Runtime", show: (row) => row.runtime },
+    { title: "Reason", show: (row) => row.reason },
   ] },
   { id: "costs", title: "Costs today", empty: "No call of a provider has ended today.", rows: ({ costs }) => costs, columns: [
     { title: "Workspace", show: (row) => (row.workspace ? link("workspace", row.workspace) : "deleted") },
@@ -198,8 +218,9 @@ async function ask() {
   try {
     const overview = await api("GET", "/v1/operator/overview");
     if (Date.now() - state.rareAt >= RARELY_MILLISECONDS) {
-      const [costs, audit] = await Promise.all([api("GET", `/v1/operator/costs?seconds=${secondsToday()}`), api("GET", "/v1/operator/audit")]);
-      Object.assign(state, { costs: costs.items, audit: audit.items, rareAt: Date.now() });
+      const paths = [`costs?seconds=${secondsToday()}`, "audit", "queue"];
+      const [costs, audit, queue] = (await Promise.all(paths.map((path) => api("GET", `/v1/operator/${path}`)))).map((page) => page.items);
+      Object.assign(state, { costs, audit, queue, rareAt: Date.now() });
     }
     if (session.key !== keyThen) return;
     state.overview = overview;
@@ -228,7 +249,7 @@ function askSoon() {
 /* ---- Start ---- */
 
 function onKey() {
-  Object.assign(state, { overview: null, costs: [], audit: [], rareAt: 0, askAt: 0 });
+  Object.assign(state, { overview: null, costs: [], audit: [], queue: [], rareAt: 0, askAt: 0 });
   byId("all").hidden = true;
   tick();
 }
