@@ -96,6 +96,11 @@ class Database:
         """Let the lease of a job have run out, short of its time limit."""
         self.update_job(job_id, "lease_until = now() - interval '1 second'")
 
+    def pass_time_between_asks(self, job_id: UUID) -> None:
+        """Let the bills of a job be due again: they were asked for some seconds ago."""
+        past = "asked_at = now() - interval '1 hour'"
+        self.fetch(f"UPDATE generation_attempts SET {past} WHERE job_id = %(id)s", id=str(job_id))
+
     def reach_time_limit(self, job_id: UUID) -> None:
         """Let the lease of a job have run up to its time limit."""
         self.update_job(

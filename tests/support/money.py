@@ -193,6 +193,8 @@ class Till:
                 database.expire_lease(job_id)
                 self._attempt(handler, job_id, run)
             if handler.bills is not None:
+                # An image may not have been ready when its bill was asked for the first time.
+                database.pass_time_between_asks(job_id)
                 handler.bills.ask(Deadline(30))
         run.lines, run.job = database.attempts(job_id), database.job(job_id)
         images = database.images(job_id)
