@@ -23,6 +23,7 @@ from shared.imaging.styles import STYLES
 
 PARTIAL_IMAGES_MAX = 3
 
+_MASKS = ("mask", "mask[]")
 _PICTURES = re.compile(r"image(\[[0-9]*\])?")
 """`image[]` as OpenAI's SDKs name several; other clients count them."""
 
@@ -95,7 +96,7 @@ def read_edit(body: bytes, content_type: str) -> tuple[ImagesRequest, list[bytes
 def _files_of(parts: Iterable[FormPart]) -> tuple[list[bytes], list[bytes]]:
     files = [part for part in parts if part.is_file]
     pictures = [part.data for part in files if _PICTURES.fullmatch(part.name)]
-    masks = [part.data for part in files if part.name == "mask"]
+    masks = [part.data for part in files if part.name in _MASKS]
     if not pictures:
         raise InvalidRequest("image: is missing")
     if len(pictures) > REFERENCES_MAX:
