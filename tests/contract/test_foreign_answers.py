@@ -1,6 +1,7 @@
 """Whatever a server of the OpenAI Images API answers, over real HTTP: pictures are paid once."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -10,6 +11,7 @@ from tests.support.foreign_answers import DIALECTS, WHOLE, Row
 from tests.support.foreign_images_api import ForeignImagesApi
 from tests.support.foreign_streams import STREAMS
 from tests.support.runtime import SLOTS, Rows, Runtime
+from tests.support.tracker_answers import FORMS, SEEN_IN, TRACKED, TRACKERS
 
 ASKED = {
     "whole": {"OPENAI_MODEL": "vendor/pictures-1", "OPENAI_PRICES": '{"*": 40000}'},
@@ -21,9 +23,9 @@ ASKED = {
 }
 """What is asked for: the model decides."""
 
-ROWS = {"whole": WHOLE, "stream": STREAMS}
+ROWS = {"whole": {**WHOLE, **TRACKED}, "stream": STREAMS}
 UNKNOWN = {
-    "whole": ("response_format", "size", "quality"),
+    "whole": ("response_format", "size", "quality", "n"),
     "stream": ("output_format", "size", "stream"),
 }
 
@@ -134,6 +136,16 @@ def test_a_repetition_has_a_key_of_its_own_only_after_an_answer(
         own_runtime.finish(job)
         found = [re.match(rf"{job.id}-(\d+)", call.idempotency_key) for call in server.calls[name]]
         assert tuple(int(key.group(1)) for key in found if key) == KEYS[name], name
+
+
+def test_the_rows_say_where_they_were_seen() -> None:
+    """Twenty threads and more of seven trackers, each with rows that exist."""
+    known = {*WHOLE, *TRACKED, *STREAMS, *DIALECTS, *FORMS}
+    assert {row for rows in SEEN_IN.values() for row in rows} <= known
+    assert set(TRACKED) <= {row for rows in SEEN_IN.values() for row in rows}
+    threads = Counter(thread.partition("#")[0] for thread in SEEN_IN)
+    assert min(threads[tracker] for tracker in TRACKERS) >= 1
+    assert sum(threads[tracker] for tracker in TRACKERS) >= 20
 
 
 KEYS = {

@@ -1,8 +1,8 @@
 """What servers of the OpenAI Images API really answer, and what must come of each.
 
 `calls` is how often a job may ask for its pictures: a picture that was paid for and can be read
-is never bought again. The shapes are made anew in small. Twenty threads of public trackers in which
-they were seen are listed in `SEEN_IN`; the others are from the protocol's own words.
+is never bought again. The shapes are made anew in small. `tracker_answers` has more, and says in
+which threads of public trackers they were seen; the others are from the protocol's own words.
 """
 
 import gzip
@@ -24,31 +24,6 @@ B = b64encode(GOOD).decode()
 LINES = "\n".join(B[at : at + 76] for at in range(0, len(B), 76))
 HTML = b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head>" + b"<p>nginx</p>" * 2500
 EMPTY_ANSWER = Reply(b'{"created": 1, "data": []}')
-
-
-SEEN_IN: Mapping[str, str] = {
-    "BerriAI/litellm#10501": "400 and empty `data` for `response_format`",
-    "BerriAI/litellm#10760": "`response_format` refused by a server behind a proxy",
-    "BerriAI/litellm#12408": "the same of a server at home",
-    "BerriAI/litellm#6643": "results of a content filter beside the picture",
-    "BerriAI/litellm#40074": "200 with fewer pictures than asked for; an error in an error",
-    "CherryHQ/cherry-studio#14579": "`unknown_parameter` naming `response_format`",
-    "vercel/ai#6102": "the same, as a whole body",
-    "yym68686/uni-api#165": "the same of new-api, with a type of its own",
-    "Laisky/one-api#278": "400 for a size, whose sentence ends with an id",
-    "mudler/LocalAI#5094": "502 at the end of a picture",
-    "mudler/LocalAI#2430": "a picture of another size than asked for",
-    "nextcloud/integration_openai#290": "an address where base64 was asked for, usage of zeros",
-    "MODSetter/SurfSense#1496": "`url` is a path on the disk of the server, `b64_json` is null",
-    "danny-avila/LibreChat#15439": "an address where nothing was asked for",
-    "open-webui/open-webui#8209": "addresses alone",
-    "gpustack/gpustack#3214": "SGLang: base64 alone",
-    "vllm-project/vllm-omni#3381": "400 with a `detail` in place of an error",
-    "QuantumNous/new-api#4920": "524 of a proxy, as a page",
-    "chatboxai/chatbox#2937": "the same page, 30 kB",
-    "stdapi-ai/stdapi.ai#84": "a stream without previews, though they were asked for",
-}
-"""Where on GitHub, and what of it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +92,7 @@ def linked(path: str, host: str | None = None) -> Replies:
     return replies
 
 
-def refusing(parameter: str, error: Mapping[str, Any]) -> Replies:
+def refusing(parameter: str, error: Any) -> Replies:
     """Refuse requests that have a parameter."""
 
     def replies(_address: str, body: Mapping[str, Any]) -> list[Reply]:
@@ -138,6 +113,7 @@ def broken(replies: Replies, says: str = "picture") -> Row:
     return Row(replies, "unusable_image", says=says)
 
 
+UNKNOWN_NAME = """Invalid JSON payload received. Unknown name "n": Cannot find field."""
 CREDITS = {"error": {"message": "Insufficient credits", "code": 402}}
 CUDA = {"data": [], "error": "CUDA out of memory"}
 VALIDATION = {"detail": [{"loc": ["body", "prompt"], "msg": "is too long", "type": "too_long"}]}
@@ -325,6 +301,7 @@ DIALECTS: dict[str, Row] = {
         "quality": {"error": {"message": "Unrecognized request argument supplied: quality"}},
         "output_format": unknown("output_format"),
         "stream": {"error": "unexpected keyword argument 'stream'"},
+        "n": [{"error": {"code": 400, "message": UNKNOWN_NAME, "status": "INVALID_ARGUMENT"}}],
     }.items()
 }
 """Servers that do not know a parameter: each is asked once more, without it."""

@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         match path.split("/")[1:]:
             case [*_, "a.png"] if host in (None, PROXY_HOST) and "mnt" not in path:
                 return Reply(GOOD, "image/png")
-            case ["files", "ä b.png"]:
+            case ["files", "ä b.png"] | ["view"] | [*_, "content"]:
                 return Reply(GOOD, "image/png")
             case ["typed", *words]:
                 return Reply(GOOD, "/".join(words))

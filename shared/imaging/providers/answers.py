@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"https?://|data:", re.IGNORECASE)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _UNKNOWN_PARAMETER = re.compile(
     r"(?:unknown|unrecogni[sz]ed|unsupported|unexpected)[ _](?:request |keyword )?"
-    r"(?:param|argument|field|propert)"
+    r"(?:param|argument|field|propert|name\b)"
     r"|(?:not|n't|un)[ _]?(?:supported|permitted|allowed|recogni[sz]ed)"
     r"|extra_forbidden|was unexpected|does not support",
     re.IGNORECASE,
