@@ -22,6 +22,7 @@ from local.worker.silence import SilenceStep
 from local.worker.steps import SweepStep
 from shared import tracing
 from shared.adapters.celery_broker import (
+    LEFTOVERS_TASK_NAME,
     broker_url,
     queue_names,
     result_backend_url,
@@ -55,7 +56,7 @@ _BEAT = {
     "beat_scheduler": "local.worker.heartbeat:BeatScheduler",
     "beat_schedule": {
         "delete leftovers": {
-            "task": "delete_leftovers_task",
+            "task": LEFTOVERS_TASK_NAME,
             "schedule": MAINTENANCE_SECONDS,
             # One that no worker took expires when the next is sent.
             "options": {"expires": MAINTENANCE_SECONDS},

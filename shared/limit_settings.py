@@ -34,6 +34,11 @@ class LimitSettings(BaseSettings):
     max_assets: int | None = Field(
         None, ge=1, description="Uploaded pictures that a workspace may keep; empty for any number."
     )
+    auto_create: bool = Field(
+        False,
+        description="Make the workspace, user or product that a job names first, instead of "
+        "refusing the job. Keys make users and products of their own workspace.",
+    )
     max_requests_per_minute: int | None = Field(
         None, ge=1, description="Requests that an API key may send a minute; empty for any number."
     )

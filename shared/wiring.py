@@ -84,9 +84,10 @@ class Services(AbstractContextManager["Services"]):
         self.settings = settings
         self._runtime = runtime
         self._dispatcher = dispatcher
-        self._image_store = image_store
         self._is_pooled = is_pooled
         self._threads = threads
+        if image_store is not None:
+            self.image_store = image_store
         if settings.otel_exporter_otlp_endpoint is not None:
             with going_without("tracing"):
                 from shared.adapters.open_telemetry import start_tracing
@@ -197,7 +198,7 @@ class Services(AbstractContextManager["Services"]):
     @cached_property
     def jobs(self) -> JobStore:
         """The rows of jobs."""
-        return JobStore(self.engine)
+        return JobStore(self.engine, makes_owners=self.settings.auto_create)
 
     @cached_property
     def publisher(self) -> EventPublisher:
@@ -278,7 +279,8 @@ class Services(AbstractContextManager["Services"]):
         from shared.generation.asset_keeper import AssetKeeper
         from shared.jobs.asset_store import AssetStore
 
-        store = AssetStore(self.engine, self.settings.max_assets)
+        settings = self.settings
+        store = AssetStore(self.engine, settings.max_assets, makes_owners=settings.auto_create)
         return AssetKeeper(store, self.image_store)
 
     @cached_property
@@ -362,8 +364,6 @@ class Services(AbstractContextManager["Services"]):
     @cached_property
     def image_store(self) -> ImageStore:
         """Where the bytes of images are kept."""
-        if self._image_store is not None:
-            return self._image_store
         if self.settings.image_bucket is not None:
             with naming_extras():
                 from shared.adapters.s3_images import S3ImageStore

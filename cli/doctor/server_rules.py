@@ -133,6 +133,17 @@ def redis_persistence(facts: Facts) -> Iterable[Observation]:
     )
 
 
+@rule(mend="Set QUEUE_PREFIX, or have the other application use other queues.")
+def queues_of_others(facts: Facts) -> Iterable[Observation]:
+    """No other Celery application uses our queues."""
+    others = known(facts.redis).others
+    yield (
+        ", ".join(others) or "no task and no worker of others",
+        not others,
+        "its workers throw our messages away, and ours must leave its tasks in the queue",
+    )
+
+
 @rule(mend="Make its VisibilityTimeout greater.")
 def queue_visibility(facts: Facts) -> Iterable[Observation]:
     """The SQS queue hides a message for six times the worker's timeout."""

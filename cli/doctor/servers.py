@@ -4,8 +4,9 @@ import importlib.util
 import json
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,7 @@ class RedisFacts:
         replicas: How many servers copy it.
         is_cluster: Whether cluster mode is on.
         skew_seconds: How far its clock is ahead of this machine's; negative behind it.
+        others: Tasks and workers of other Celery applications on our queues.
     """
 
     policy: str
@@ -78,6 +80,7 @@ class RedisFacts:
     replicas: int
     is_cluster: bool
     skew_seconds: float
+    others: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,17 @@ def _ask_redis(settings: Settings) -> RedisFacts:
         replicas=int(info.get("connected_slaves", 0)),
         is_cluster=is_cluster,
         skew_seconds=skew_seconds,
+        others=_find_others(settings),
     )
+
+
+def _find_others(settings: Settings) -> Sequence[str]:
+    if settings.queue_url is not None:
+        return ()  # Celery's queues are not in use
+    from shared.adapters.celery_queue import CeleryDispatcher
+
+    with closing(CeleryDispatcher(settings)) as dispatcher:
+        return dispatcher.find_others(asks_workers=True)
 
 
 def _ask_queue(settings: Settings) -> QueueFacts | str:

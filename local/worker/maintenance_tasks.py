@@ -8,6 +8,7 @@ from datetime import timedelta
 import structlog
 
 from local.celery_app import celery_app
+from shared.adapters.celery_broker import LEFTOVERS_TASK_NAME
 from shared.adapters.disk_images import DiskImageStore
 from shared.errors import StorageUnavailable
 
@@ -18,7 +19,7 @@ settings = celery_app.darkroom_settings
 log = structlog.get_logger(__name__)
 
 
-@celery_app.task(name="delete_leftovers_task")
+@celery_app.task(name=LEFTOVERS_TASK_NAME)
 def delete_leftovers_task() -> None:
     """Delete what killed writers left in IMAGE_DIR.
 

@@ -5,19 +5,23 @@ first fork, and the garbage collector, which writes to each object that it looks
 what exists by then.
 """
 
-import contextlib
 import ctypes
 import gc
+from contextlib import closing, suppress
 from importlib import import_module
 
+import structlog
 from billiard.util import get_pdeathsig
 from PIL import Image
 
+from shared.adapters.celery_queue import CeleryDispatcher
 from shared.deadline import MainThreadInterrupt
-from shared.errors import StorageUnavailable
+from shared.errors import ServiceUnavailable, StorageUnavailable
 from shared.generation.handler import RuntimeTraits
 from shared.settings import Settings
 from shared.wiring import Services
+
+log = structlog.get_logger(__name__)
 
 _IMPORTED_AT_FIRST_USE = (
     "encodings.idna",
@@ -47,13 +51,21 @@ def load_job_code(settings: Settings) -> None:
     Image.init()
     with Services(settings, runtime="celery", is_pooled=False) as services:
         services.refuse_cluster_mode()
+        _warn_of_others(settings)
         services.build_handler(RuntimeTraits((), lambda: False), MainThreadInterrupt())
-        with contextlib.suppress(StorageUnavailable):
+        with suppress(StorageUnavailable):
             # Reads botocore's description of S3, which would take 16 MB in each child.
             _ = services.image_store.origin
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         # Where cffi is installed, billiard parses C with it before a child's first job: 9 MB.
         get_pdeathsig()
+
+
+def _warn_of_others(settings: Settings) -> None:
+    """Say it where tasks of another application wait on our queues; they are left to it."""
+    with closing(CeleryDispatcher(settings)) as dispatcher, suppress(ServiceUnavailable):
+        for found in dispatcher.find_others(asks_workers=False):
+            log.warning("another application uses our queues", found=found)
 
 
 def freeze() -> None:

@@ -1,6 +1,8 @@
 """Celery's queues: their names, the name of the task, and the address of the broker."""
 
 TASK_NAME = "generate_images_task"
+LEFTOVERS_TASK_NAME = "delete_leftovers_task"
+OWN_TASKS = frozenset({TASK_NAME, LEFTOVERS_TASK_NAME})
 JOB_QUEUE = "image_generation"
 MAINTENANCE_QUEUE = "default"
 QUEUES = (JOB_QUEUE, MAINTENANCE_QUEUE)

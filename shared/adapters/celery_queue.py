@@ -5,6 +5,7 @@ The names of the queues stand in `celery_broker`.
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from kombu.exceptions import OperationalError
 from kombu.pools import ProducerPool
 from redis.exceptions import RedisError
 
-from shared.adapters.celery_broker import JOB_QUEUE, TASK_NAME, broker_url
+from shared.adapters.celery_broker import JOB_QUEUE, OWN_TASKS, TASK_NAME, broker_url, queue_names
 from shared.errors import ServiceUnavailable, one_line
 from shared.events.connection import connect_redis
 from shared.jobs.release_store import OpenEnvelope
@@ -27,6 +28,11 @@ UNACKED = "unacked"
 
 MESSAGES_READ = 20_000
 """Of the queue, when envelopes are missed. It is never that long by what is released here."""
+
+LOOKED_AT = 500
+"""Messages of a queue among which those of other applications are looked for."""
+
+WORKERS_ANSWER_SECONDS = 1.0
 
 HELD_AT_MOST_SECONDS = 10.0
 """Between a worker's taking an envelope and the claim of its job."""
@@ -101,6 +107,37 @@ class CeleryDispatcher:
             )
         ]
 
+    def find_others(self, *, asks_workers: bool) -> list[str]:
+        """Return what other applications have on our queues: tasks that wait, and workers.
+
+        Args:
+            asks_workers: Also ask every worker what it consumes, for a second.
+        """
+        names = queue_names(self._queue.removesuffix(JOB_QUEUE))
+        found: set[str] = set()
+        try:
+            for name in names:
+                waiting: Any = self._redis.lrange(f"{self._prefix}{name}", 0, LOOKED_AT)
+                tasks = {str(headers.get("task")) for headers in _headers_of(waiting)} - OWN_TASKS
+                found |= {f"task {one_line(task)[:64]} on {name}" for task in tasks}
+            if asks_workers:
+                found |= {*self._workers_of_others(names)}
+        except (OperationalError, RedisError, OSError) as error:
+            raise ServiceUnavailable(one_line(f"Celery's broker: {error}")) from error
+        return sorted(found)
+
+    def _workers_of_others(self, names: Sequence[str]) -> Iterator[str]:
+        inspect = self._app.control.inspect(timeout=WORKERS_ANSWER_SECONDS)
+        consumed = inspect.active_queues() or {}
+        taken = {
+            worker: [queue["name"] for queue in queues if queue["name"] in names]
+            for worker, queues in consumed.items()
+        }
+        known = (inspect.registered() or {}) if any(taken.values()) else {}
+        for worker, queues in taken.items():
+            if queues and worker in known and TASK_NAME not in known[worker]:
+                yield f"worker {one_line(worker)[:64]} on {', '.join(queues)}"
+
     def check(self) -> None:
         """Make a round trip to the broker; see the port."""
         try:
@@ -110,11 +147,16 @@ class CeleryDispatcher:
 
 
 def _ids_of(messages: Sequence[str]) -> Iterator[str]:
-    """Yield the task ids of kombu messages; `unacked` keeps each in a list, with its exchange."""
+    for headers in _headers_of(messages):
+        with suppress(KeyError):
+            yield str(headers["id"])
+
+
+def _headers_of(messages: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the headers of kombu messages; `unacked` keeps each in a list, with its exchange."""
     for text in messages:
-        try:
+        with suppress(ValueError, TypeError, KeyError, IndexError):
             message = json.loads(text)
-            body = message[0] if isinstance(message, list) else message
-            yield str(body["headers"]["id"])
-        except (ValueError, TypeError, KeyError, IndexError):
-            continue
+            headers = (message[0] if isinstance(message, list) else message)["headers"]
+            if isinstance(headers, dict):
+                yield headers

@@ -4,6 +4,7 @@ import json
 import re
 from asyncio import to_thread
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from shared.api.caller import caller_of
 from shared.api.cursors import PAGE_MAX, Cursor, read_cursor, write_cursor
@@ -31,7 +32,7 @@ from shared.api.quotas import quota_headers
 from shared.api.schemas import JobBody, PageBody, QuoteBody
 from shared.errors import DarkroomError, InvalidRequest, ServiceUnavailable, TooManyStreams
 from shared.events.event import FROM_THE_START, is_event_id, is_of_row
-from shared.imaging.params import ModelName
+from shared.imaging.params import METADATA_MAX_KEYS, ModelName
 from shared.imaging.request import GenerationRequest, ImageOrder, OwnerId
 from shared.jobs.acceptance import Terms
 from shared.jobs.model import Job
@@ -73,6 +74,28 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Moment = Annotated[datetime, BeforeValidator(_check_moment), AfterValidator(_in_utc)]
+
+ErrorCodeFilter = Annotated[
+    str | None, Query(pattern="^[a-z_]{1,64}$", description="Only with this code in `error`.")
+]
+MetadataFilter = Annotated[
+    list[Annotated[str, StringConstraints(pattern=r"^[^=\x00]{1,64}(=[^\x00]{0,512})?$")]] | None,
+    Query(
+        max_length=METADATA_MAX_KEYS,
+        description="Only with this key in their metadata, as `order`, or with this value, as "
+        "`order=A-17`; may be given several times.",
+    ),
+]
+Order = Annotated[
+    Literal["created_at", "finished_at"],
+    Query(description="Newest first by this; `finished_at` leaves out jobs that have not ended."),
+]
+
+
+def _split_metadata(text: str) -> tuple[str, str | None]:
+    key, mark, value = text.partition("=")
+    return key, value if mark else None
+
 
 PreferHeader = Annotated[
     str | None,
@@ -122,9 +145,7 @@ async def create_generation(
 ) -> JobBody | Response:
     """Accept a request. Its job runs in the background, whatever happens to the API."""
     limits = api.services.submission_limits
-    request = GenerationRequest.model_construct(
-        **dict(order), workspace_id=workspace_id, user_id=None
-    )
+    request = GenerationRequest.model_construct(**dict(order), workspace_id=workspace_id)
     if dry_run:
         quote = await to_thread(api.services.submitter.quote, request, limits)
         return JSONResponse(quote_body(quote).model_dump())
@@ -161,16 +182,28 @@ async def list_generations(
     model: Annotated[ModelName | None, Query(description="Only of this model.")] = None,
     created_after: Annotated[Moment | None, Query(description="Later than this.")] = None,
     created_before: Annotated[Moment | None, Query(description="Earlier than this.")] = None,
+    user_id: Annotated[OwnerId | None, Query(description="Only of this user.")] = None,
+    error_code: ErrorCodeFilter = None,
+    metadata: MetadataFilter = None,
+    finished_after: Annotated[Moment | None, Query(description="Ended later than this.")] = None,
+    order: Order = "created_at",
 ) -> PageBody:
     """Return one page of jobs, newest first. New jobs do not move those of later pages."""
-    before = read_cursor(cursor)
-    query = PageQuery(
-        limit + 1, status, product_id, created_after, created_before, before, model=model
+    query = PageQuery(limit + 1, status, product_id, created_after, created_before)
+    query = replace(
+        query,
+        before=read_cursor(cursor),
+        model=model,
+        user_id=user_id,
+        error_code=error_code,
+        finished_after=finished_after,
+        metadata=dict(map(_split_metadata, metadata or ())),
+        by_end=order == "finished_at",
     )
     found = await to_thread(api.services.views.page, workspace_id, query)
     items = _fitting([api.presenter.show(view) for view in found[:limit]])
     last = found[len(items) - 1].job if len(found) > len(items) else None
-    next_cursor = write_cursor(last.created_at, last.id) if last else None
+    next_cursor = write_cursor(getattr(last, order), last.id) if last else None
     return PageBody(items=items, next_cursor=next_cursor)
 
 

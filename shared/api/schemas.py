@@ -231,6 +231,7 @@ class JobBody(_Body):
     moderation: Annotated[str | None, _else(None)]
     n: Annotated[StrictInt, _else(1)]
     seed: Annotated[StrictInt | None, _else(None)]
+    user_id: str | None
     product_id: str | None
     source_asset_id: UUID | None
     reference_asset_ids: list[UUID] = Field(description="Further pictures, in order.")

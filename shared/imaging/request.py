@@ -7,7 +7,14 @@ import secrets
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 from typing_extensions import TypeAliasType
 
 from shared.errors import InvalidRequest
@@ -20,7 +27,24 @@ START_WITHIN_MAX_SECONDS = 7 * 86_400
 # Named, so that the OpenAPI document and generated clients have one type.
 Priority = TypeAliasType("Priority", Literal["low", "normal", "high"])
 
-OwnerId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+def _number_as_text(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+def _check_id(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("must be printable, without a space at its ends")
+    return text
+
+
+_AS_TEXT = BeforeValidator(_number_as_text, json_schema_input_type=str | int)
+
+WorkspaceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$"), _AS_TEXT]
+OwnerId = Annotated[
+    str, StringConstraints(min_length=1, max_length=64), AfterValidator(_check_id), _AS_TEXT
+]
+"""The id of a user or product, as the shop writes it."""
 
 
 class ImageOrder(ImageOptions):
@@ -29,6 +53,7 @@ class ImageOrder(ImageOptions):
     # FastAPI warns of a body that is built late.
     model_config = ConfigDict(defer_build=False)
 
+    user_id: OwnerId | None = Field(default=None, description="User who asks for the images.")
     product_id: OwnerId | None = Field(default=None, description="Product the images are of.")
     source_asset_id: UUID | None = Field(
         default=None,
@@ -72,8 +97,9 @@ class ImageOrder(ImageOptions):
 class GenerationRequest(ImageOrder):
     """An order, and for whom it is."""
 
-    workspace_id: OwnerId = Field(default="default", description="Workspace the job belongs to.")
-    user_id: OwnerId | None = Field(default=None, description="User who asked for the images.")
+    workspace_id: WorkspaceId = Field(
+        default="default", description="Workspace the job belongs to."
+    )
 
     @classmethod
     def from_untrusted(cls, data: object) -> Self:

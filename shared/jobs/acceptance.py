@@ -69,6 +69,7 @@ class Terms:
         is_first: Whether the request is none that is repeated: it then finds only what a retry
             of it has made, which may come before it.
         outlives_job: Whether the key makes no other job after its own was deleted.
+        keeps_owners: Whether the job makes no workspace, user or product.
     """
 
     limits: SubmissionLimits | None = None
@@ -78,6 +79,7 @@ class Terms:
     kept_seconds: float = IDEMPOTENCY_SECONDS
     is_first: bool = False
     outlives_job: bool = True
+    keeps_owners: bool = False
 
 
 @dataclass(frozen=True, slots=True)

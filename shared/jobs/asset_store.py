@@ -58,9 +58,12 @@ class AssetStore:
         limit: Of assets that a workspace may have; None for any number.
     """
 
-    def __init__(self, engine: Engine, limit: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, limit: int | None = None, *, makes_owners: bool = False
+    ) -> None:
         self._run = Statements(engine, __file__)
         self._limit = limit
+        self._makes_owners = makes_owners
 
     def insert(self, new: NewAsset) -> StoredAsset:
         """Write the row of an uploaded picture.
@@ -73,7 +76,10 @@ class AssetStore:
         try:
             rows = self._run("insert_asset", parameters)
         except exc.IntegrityError as error:
-            raise InvalidRequest(_explain(new)) from error
+            if not self._makes_owners:
+                raise InvalidRequest(_explain(new)) from error
+            self._run("make_owners", {**parameters, "user_id": None})
+            rows = self._run("insert_asset", parameters)
         if not rows and self._limit is not None:
             raise TooManyAssets(self._limit, FULL_RETRY_AFTER_SECONDS)
         return _asset_of(rows[0])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -53,10 +54,14 @@ class JobStore:
     """Reads and writes jobs for those who own them.
 
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
+
+    Args:
+        makes_owners: Whether a job makes the workspace, user and product that it names first.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, makes_owners: bool = False) -> None:
         self._run = Statements(engine, __file__)
+        self._makes_owners = makes_owners
 
     def insert(self, new: NewJob) -> Job:
         """Accept a job without conditions; see `accept`."""
@@ -75,10 +80,15 @@ class JobStore:
             TooManyOpenJobs, TooManySubmissions, BudgetExceeded: A limit of the workspace is
                 reached; nothing was accepted.
         """
+        parameters = parameters_of(new, terms)
         try:
-            return self._accept(parameters_of(new, terms), terms)
+            return self._accept(parameters, terms)
         except exc.IntegrityError as error:
-            raise InvalidRequest(explain_missing_owner(new, error)) from error
+            if not self._makes_owners or terms.keeps_owners:
+                raise InvalidRequest(explain_missing_owner(new, error)) from error
+        # Only now: a job whose owners exist costs no statement more.
+        self._run("make_owners", parameters)
+        return self.accept(new, replace(terms, keeps_owners=True))
 
     def quote(self, new: NewJob, limits: SubmissionLimits) -> Standing:
         """Return what is left to the workspace of a job; nothing is written.

@@ -33,6 +33,7 @@ from shared.status import JobStatus
 _ID_CHARS = 64
 _KEY_CHARS = 255
 _NEWEST_FIRST = ("created_at DESC", "id DESC")
+_ENDED = "finished_at IS NOT NULL"
 _WAITS = "status = 'PENDING' AND dispatched_at IS NULL"
 
 
@@ -82,7 +83,7 @@ class User(Base):
     __table_args__ = (UniqueConstraint("workspace_id", "id"),)
 
     id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), primary_key=True)
     email: Mapped[str | None] = mapped_column(String(_KEY_CHARS))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -99,7 +100,7 @@ class Product(Base):
     __table_args__ = (UniqueConstraint("workspace_id", "id"),)
 
     id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(_KEY_CHARS))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -146,7 +147,8 @@ class Asset(Base):
     )
 
 
-_FILTERS = {"of_product": ("workspace_id", "product_id"), "of_model": ("workspace_id", "model")}
+_FILTERS = {"of_product": "product_id", "of_user": "user_id", "of_model": "model"}
+_FILTERS["of_error"] = "(error ->> 'code')"
 
 
 class GenerationJob(Base):
@@ -183,8 +185,11 @@ class GenerationJob(Base):
         Index("ix_generation_jobs_newest", "workspace_id", *map(text, _NEWEST_FIRST)),
         Index("ix_generation_jobs_listed", "workspace_id", "status", *map(text, _NEWEST_FIRST)),
         *(
-            _index(name, *columns, "status", *_NEWEST_FIRST, where=f"{columns[1]} IS NOT NULL")
-            for name, columns in _FILTERS.items()
+            _index(
+                *(name, "workspace_id", column, "status", *_NEWEST_FIRST),
+                where=f"{column} IS NOT NULL",
+            )
+            for name, column in _FILTERS.items()
         ),
         # Without `lease_until`: a lease is extended without touching an index.
         _index("running", "time_limit_at", where="status = 'PROCESSING'"),
@@ -205,14 +210,20 @@ class GenerationJob(Base):
         _index(
             "unannounced", "finished_at", where="finished_at IS NOT NULL AND announced_at IS NULL"
         ),
-        _index("finished_at", "finished_at", where="finished_at IS NOT NULL"),
+        _index("finished_at", "finished_at", where=_ENDED),
         _index("retry_of", "retry_of", where="retry_of IS NOT NULL"),
         _index("open", "workspace_id", where="status IN ('PENDING', 'PROCESSING')"),
         _index("failed", "finished_at", "id", where="status = 'FAILED'"),
         _index(
             "envelope_id", "envelope_id", where="finished_at IS NULL AND envelope_id IS NOT NULL"
         ),
-        Index(None, "workspace_id", "user_id", postgresql_where=text("user_id IS NOT NULL")),
+        _index("of_end", "workspace_id", "finished_at DESC", "id DESC", where=_ENDED),
+        Index(
+            "ix_generation_jobs_of_metadata",
+            text("(params -> 'metadata')"),
+            postgresql_using="gin",
+            postgresql_where=text("params -> 'metadata' <> '{}'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(

@@ -3,8 +3,9 @@
 The API shows them as `shared.api.schemas.JobBody`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -56,11 +57,13 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """Which jobs of a workspace are asked for: those created before `before`, newest first.
+    """Which jobs of a workspace are asked for: those before `before`, newest first.
 
     Attributes:
         statuses: Any of these; None for all.
-        before: Creation time and id of the last job of the page before.
+        before: Time and id of the last job of the page before.
+        metadata: What the job's metadata must hold; a value of None is any.
+        by_end: Whether they are sorted by their end, instead of their creation.
     """
 
     limit: int
@@ -71,6 +74,38 @@ class PageQuery:
     before: tuple[datetime, UUID] | None = None
     job_id: UUID | None = None
     model: str | None = None
+    user_id: str | None = None
+    error_code: str | None = None
+    finished_after: datetime | None = None
+    metadata: Mapping[str, str | None] = field(default_factory=dict)
+    by_end: bool = False
+
+    def as_parameters(self) -> dict[str, Any]:
+        """Return the parameters of `find_views`: with a filter, each status is read by itself."""
+        filters = {
+            "product_id": self.product_id,
+            "user_id": self.user_id,
+            "model": self.model,
+            "error_code": self.error_code,
+            "finished_after": self.finished_after,
+            "metadata": None,
+            "metadata_keys": list(self.metadata),
+        }
+        if self.metadata:
+            values = {name: value for name, value in self.metadata.items() if value is not None}
+            filters["metadata"] = json.dumps(values)
+        statuses = self.statuses or (list(JobStatus) if any(filters.values()) else ())
+        before_time, before_id = self.before or (None, None)
+        return filters | {
+            "id": self.job_id and str(self.job_id),
+            "statuses": [status.name for status in statuses] or None,
+            "created_after": self.created_after,
+            "created_before": self.created_before,
+            "before_time": before_time,
+            "before_id": before_id and str(before_id),
+            "by_end": self.by_end,
+            "limit": self.limit,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +154,7 @@ class JobViews:
 
         Stable: jobs that are created meanwhile come before the first page, never into a later.
         """
-        before_time, before_id = query.before or (None, None)
-        parameters = {
-            "workspace_id": workspace_id,
-            "id": query.job_id and str(query.job_id),
-            "statuses": [status.name for status in query.statuses or ()] or None,
-            "product_id": query.product_id,
-            "model": query.model,
-            "created_after": query.created_after,
-            "created_before": query.created_before,
-            "before_time": before_time,
-            "before_id": before_id and str(before_id),
-            "limit": query.limit,
-        }
+        parameters = {"workspace_id": workspace_id, **query.as_parameters()}
         return [_view_of(row) for row in self._run("find_views", parameters)]
 
     def _find_place(self, job_id: UUID) -> Place | None:

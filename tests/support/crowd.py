@@ -28,12 +28,14 @@ INSERT INTO workspace_costs SELECT 'w' || n, current_date - day, 1
 
 # One in a thousand has failed, the last of them long ago: filters are of use only if rows are rare.
 _ENDED = f"""
-INSERT INTO generation_jobs (task_id, workspace_id, product_id, params, status, progress, message,
-    result, error, attempt, lease_token, created_at, started_at, finished_at, announced_at,
+INSERT INTO generation_jobs (task_id, workspace_id, product_id, user_id, params, status, progress,
+    message, result, error, attempt, lease_token, created_at, started_at, finished_at, announced_at,
     retry_of)
 SELECT 'ended-' || n, {_WORKSPACE},
     CASE WHEN mod(n, 10) < 2 THEN 'p-' || {_WORKSPACE} END,
-    jsonb_build_object('prompt', repeat('a red mug ', 20), 'n', 1),
+    CASE WHEN mod(n, 1000) = 4 THEN 'u-w0' END,
+    jsonb_build_object('prompt', repeat('a red mug ', 20), 'n', 1, 'metadata',
+        CASE WHEN mod(n, 10) < 3 THEN jsonb_build_object('order', n::text) ELSE '{{}}' END),
     CASE WHEN is_failed THEN 'FAILED' ELSE 'COMPLETED' END::job_status, 100, 'Completed',
     CASE WHEN NOT is_failed THEN '{{"images": [], "missing": 0}}'::jsonb END,
     CASE WHEN is_failed THEN '{{"code": "worker_lost", "message": "x"}}'::jsonb END, 1, 1,

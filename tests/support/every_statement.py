@@ -45,6 +45,7 @@ class EveryStatement:
     def __init__(self, engine: Engine, database: Database) -> None:
         self._database = database
         self._jobs = JobStore(engine)
+        self._owned = JobStore(engine, makes_owners=True)
         self._views = JobViews(engine, RULES)
         self._releases = ReleaseStore(engine, RULES)
         self._recovery = RecoveryStore(engine)
@@ -93,6 +94,7 @@ class EveryStatement:
             self._jobs.accept(request, terms)
             self._jobs.accept(request, terms)
             self._jobs.quote(request, LIMITS)
+            self._owned.accept(replace(request, user_id=str(uuid4())), replace(terms, key=None))
             with suppress(TooManyOpenJobs):
                 self._jobs.accept(request, Terms(SubmissionLimits(1), release=RULES, key="near"))
 
@@ -111,6 +113,15 @@ class EveryStatement:
             )
         ]
         queries += [replace(query, product_id=None, model="mock-1") for query in queries]
+        queries += [
+            PageQuery(100, user_id="u-w0"),
+            PageQuery(100, error_code="worker_lost"),
+            PageQuery(100, error_code="unknown_code"),
+            PageQuery(100, metadata={"order": "17"}),
+            PageQuery(100, by_end=True),
+            PageQuery(100, [JobStatus.FAILED], by_end=True),
+            PageQuery(100, finished_after=now - timedelta(minutes=1), by_end=True),
+        ]
         before = (now - timedelta(days=10), uuid4())
         for query in (*queries, *(replace(query, before=before) for query in queries)):
             self._views.page("w0", query)

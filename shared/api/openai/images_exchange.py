@@ -186,9 +186,7 @@ class ImagesExchange:
             # Clients say so whatever the model.
             changes["size"] = DEFAULT_SIZE
         order = order.model_copy(update=changes)
-        return GenerationRequest.model_construct(
-            **dict(order), workspace_id=self.workspace_id, user_id=None
-        )
+        return GenerationRequest.model_construct(**dict(order), workspace_id=self.workspace_id)
 
     def _terms(self) -> Terms:
         """Return the terms under which a repeated request finds the job that it made before.

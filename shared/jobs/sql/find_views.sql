@@ -4,15 +4,18 @@
 -- earlier attempt's never become an image, and may have been withheld.
 WITH page AS (
     (SELECT found.id
-    FROM unnest(coalesce(%(statuses)s::job_status[], CASE
-        WHEN %(product_id)s IS NOT NULL OR %(model)s IS NOT NULL THEN enum_range(NULL::job_status)
-    END)) AS wanted
+    FROM unnest(%(statuses)s::job_status[]) AS wanted
     CROSS JOIN LATERAL (
         SELECT id, created_at FROM generation_jobs
-        WHERE workspace_id = %(workspace_id)s AND status = wanted
-            AND (%(id)s::uuid IS NULL OR id = %(id)s)
+        WHERE workspace_id = %(workspace_id)s AND status = wanted AND NOT %(by_end)s
             AND (%(product_id)s IS NULL OR product_id = %(product_id)s)
+            AND (%(user_id)s IS NULL OR user_id = %(user_id)s)
             AND (%(model)s IS NULL OR model = %(model)s)
+            AND (%(error_code)s IS NULL OR error ->> 'code' = %(error_code)s)
+            AND (%(metadata)s IS NULL OR params -> 'metadata' <> '{}'
+                AND params -> 'metadata' @> %(metadata)s
+                AND params -> 'metadata' ?& %(metadata_keys)s::text[])
+            AND (%(finished_after)s::timestamptz IS NULL OR finished_at > %(finished_after)s)
             AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
             AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
             AND (%(before_time)s::timestamptz IS NULL
@@ -22,14 +25,30 @@ WITH page AS (
     ORDER BY found.created_at DESC, found.id DESC LIMIT %(limit)s)
     UNION ALL
     (SELECT id FROM generation_jobs
-    WHERE workspace_id = %(workspace_id)s AND %(statuses)s::text[] IS NULL
-        AND %(product_id)s IS NULL AND %(model)s IS NULL
+    WHERE workspace_id = %(workspace_id)s AND %(statuses)s::text[] IS NULL AND NOT %(by_end)s
         AND (%(id)s::uuid IS NULL OR id = %(id)s)
         AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
         AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
         AND (%(before_time)s::timestamptz IS NULL
             OR (created_at, id) < (%(before_time)s, %(before_id)s::uuid))
     ORDER BY created_at DESC, id DESC LIMIT %(limit)s)
+    UNION ALL
+    (SELECT id FROM generation_jobs
+    WHERE workspace_id = %(workspace_id)s AND finished_at IS NOT NULL AND %(by_end)s
+        AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s::job_status[]))
+        AND (%(product_id)s IS NULL OR product_id = %(product_id)s)
+        AND (%(user_id)s IS NULL OR user_id = %(user_id)s)
+        AND (%(model)s IS NULL OR model = %(model)s)
+        AND (%(error_code)s IS NULL OR error ->> 'code' = %(error_code)s)
+        AND (%(metadata)s IS NULL OR params -> 'metadata' <> '{}'
+            AND params -> 'metadata' @> %(metadata)s
+            AND params -> 'metadata' ?& %(metadata_keys)s::text[])
+        AND (%(finished_after)s::timestamptz IS NULL OR finished_at > %(finished_after)s)
+        AND (%(created_after)s::timestamptz IS NULL OR created_at > %(created_after)s)
+        AND (%(created_before)s::timestamptz IS NULL OR created_at < %(created_before)s)
+        AND (%(before_time)s::timestamptz IS NULL
+            OR (finished_at, id) < (%(before_time)s, %(before_id)s::uuid))
+    ORDER BY finished_at DESC, id DESC LIMIT %(limit)s)
 )
 SELECT job.*,
     (SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -56,4 +75,4 @@ SELECT job.*,
         WHERE preview.job_id = job.id AND job.lease_until IS NOT NULL
             AND preview.token = job.lease_token) AS previews
 FROM page JOIN generation_jobs job USING (id)
-ORDER BY job.created_at DESC, job.id DESC
+ORDER BY CASE WHEN %(by_end)s THEN job.finished_at ELSE job.created_at END DESC, job.id DESC

@@ -80,6 +80,7 @@ BREAKS = [
     Break("redis-cluster", "several slots", redis={"is_cluster": True}),
     Break("redis-memory", "volatile-lru", redis={"policy": "volatile-lru"}),
     Break("redis-persistence", "a restart forgets", redis={"has_append_only_file": False}),
+    Break("queues-of-others", "throw our messages away", redis={"others": ["task a on default"]}),
     Break("queue-visibility", "times TIME_LIMIT", queue={"visibility_seconds": 30}),
     Break("dead-letters", "as many deliveries", queue={"max_receives": None}),
     Break("dead-letters", "as many deliveries", {"MAX_ATTEMPTS": "20"}),

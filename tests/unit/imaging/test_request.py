@@ -51,7 +51,7 @@ def test_request_at_its_limits_is_accepted() -> None:
         ({"workspace_id": ""}, "workspace_id"),
         ({"workspace_id": "w" * 65}, "workspace_id"),
         ({"workspace_id": "a/b"}, "workspace_id"),
-        ({"user_id": "a b"}, "user_id"),
+        ({"user_id": " a b"}, "user_id"),
         ({"product_id": "a\n"}, "product_id"),
         ({"metadata": {str(index): "" for index in range(17)}}, "metadata"),
         ({"metadata": {"": "v"}}, "metadata"),
