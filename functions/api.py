@@ -1,5 +1,7 @@
 """AWS Lambda entry: the FastAPI application behind API Gateway. Handler `functions.api.handler`.
 
+HTTP APIs, REST APIs, function URLs and Application Load Balancers may stand in front of it.
+
 Nothing starts or ends with an invocation: the application, its services and the event loop that
 Mangum runs it on live as long as the sandbox.
 """
@@ -9,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mangum import Mangum
-from mangum.handlers import HTTPGateway
+from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+from mangum.handlers import ALB, APIGateway, HTTPGateway
 from starlette.types import Receive, Scope, Send
 
 from functions import foreign_events
@@ -33,20 +36,39 @@ THREADS = 2
 """A sandbox serves one request at a time."""
 
 
-class _AnyHost(HTTPGateway):
+class _AnyHost:
     """Reads an event whatever its Host is: Mangum splits it at each colon, and raises."""
+
+    event: Any
 
     @property
     def scope(self) -> Any:
         """The request (ASGI)."""
-        event, headers = self.event, dict(self.event.get("headers", {}))
-        host = headers.pop("host", None)
-        self.event = {**event, "headers": headers}
-        scope = super().scope
+        event, hosts, without = self.event, [], {}
+        for kind in ("headers", "multiValueHeaders"):
+            if event.get(kind) is not None:
+                headers = {name.lower(): value for name, value in event[kind].items()}
+                hosts.append(headers.pop("host", None))
+                without[kind] = headers
+        self.event = {**event, **without}
+        scope = super().scope  # type: ignore[misc]
         self.event = event
-        if host is not None:
-            scope["headers"].append([b"host", host.encode()])
+        for host in filter(None, hosts[-1:]):
+            name = host[-1] if isinstance(host, list) else host
+            scope["headers"].append([b"host", name.encode()])
         return scope
+
+
+class _Balancer(_AnyHost, ALB):
+    """Requests of an Application Load Balancer."""
+
+
+class _HttpApi(_AnyHost, HTTPGateway):
+    """Requests of an HTTP API or of a function URL."""
+
+
+class _RestApi(_AnyHost, APIGateway):
+    """Requests of a REST API."""
 
 
 settings = load_function_settings()
@@ -74,11 +96,17 @@ async def _serve_received(scope: Scope, receive: Receive, send: Send) -> None:
     await _app({**scope, **received}, receive, send)
 
 
-_serve = Mangum(_serve_received, lifespan="off", custom_handlers=[_AnyHost])
+_serve = Mangum(
+    _serve_received,
+    lifespan="off",
+    custom_handlers=[_Balancer, _HttpApi, _RestApi],
+    # A REST API hands on what is encoded as it is, unless it is configured for all types.
+    text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, "application/problem+json", "image/svg+xml"],
+)
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Serve a request of API Gateway."""
+    """Serve a request of whatever stands in front."""
     if not foreign_events.is_request(event):
         return foreign_events.reject(event)
     try:

@@ -3,7 +3,7 @@
 import re
 from ipaddress import ip_network
 from typing import Annotated
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PositiveFloat, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
@@ -134,6 +134,12 @@ def _check_base(url: str) -> str:
     return url.rstrip("/")
 
 
+def _check_public(url: str) -> str:
+    if urlsplit(url).path.startswith("/v1"):
+        raise ValueError("must not have a path that begins with /v1, as those of the API do")
+    return url
+
+
 def _split_names(names: object) -> object:
     if not isinstance(names, str):
         return names
@@ -182,6 +188,7 @@ RedisPrefix = Annotated[str, AfterValidator(_check_redis_prefix)]
 QueuePrefix = Annotated[str, AfterValidator(_check_queue_prefix)]
 
 BaseAddress = Annotated[str, AfterValidator(_check_base)]
+PublicAddress = Annotated[BaseAddress, AfterValidator(_check_public)]
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 HeaderKey = Annotated[SecretStr, AfterValidator(_clean_header_key)]

@@ -26,11 +26,11 @@ from shared.secret_files import has_password, take_secrets, with_password
 from shared.setting_types import (
     SIGNING_KEY_LEAST_BYTES,
     STRICT,
-    BaseAddress,
     DatabaseUrl,
     Names,
     Networks,
     Origins,
+    PublicAddress,
     QueuePrefix,
     RedisPrefix,
     RedisUrl,
@@ -157,7 +157,7 @@ class Settings(
         "ended one.",
     )
     event_stream_max_length: int = Field(1_000, ge=50, description="Events kept of one job.")
-    public_base_url: BaseAddress | None = Field(
+    public_base_url: PublicAddress | None = Field(
         None,
         description="Address under which clients reach the API, as `https://host`; "
         "without it, addresses given to clients begin with `/`.",

@@ -17,6 +17,7 @@ from shared.api.openai import images_routes
 from shared.api.openai.openai_errors import OpenAIErrors
 from shared.api.operator import operator_routes
 from shared.api.problems import install_problems
+from shared.api.public_path import PublicPath
 from shared.api.sse import EventDelivery
 from shared.api.uploads import Uploads
 from shared.wiring import Services
@@ -37,7 +38,7 @@ _ROUTES = (
 
 def create_app(
     services: Services, delivery: EventDelivery, uploads: Uploads | None = None
-) -> OpenAIErrors | ListedOrigins:
+) -> PublicPath | ListedOrigins:
     """Return the application; opens no connection, and has no start or end of its own.
 
     Its calls of servers run in the event loop's default executor.
@@ -71,9 +72,10 @@ def create_app(
     return _guard(app, services)
 
 
-def _guard(app: FastAPI, services: Services) -> OpenAIErrors | ListedOrigins:
-    guarded = OpenAIErrors(Gate(app, services.settings))
-    origins = services.settings.cors_origins
+def _guard(app: FastAPI, services: Services) -> PublicPath | ListedOrigins:
+    settings = services.settings
+    guarded = PublicPath(OpenAIErrors(Gate(app, settings)), settings.public_base_url)
+    origins = settings.cors_origins
     if not origins:
         return guarded
     return ListedOrigins(

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Locator, expect
 
@@ -197,3 +198,17 @@ def test_job_of_one_tab_is_seen_in_another_that_comes_to_the_front(
     expect(twin.get_by_test_id("job-status")).to_have_text("Done")
     first.bring_to_front()
     expect(card.get_by_test_id("job-status")).to_have_text("Done")
+
+
+def test_page_works_below_a_path(runtime: Runtime, browsing: Browsing) -> None:
+    """Also where the proxy leaves the path on; a job is followed, and its picture shown."""
+    settings = {"PUBLIC_BASE_URL": "http://127.0.0.1/images"}
+    with other_api(runtime, settings, PAGE) as api:
+        tab = browsing.open(api, "/images")
+        card = tab.submit("A ceramic mug")
+        expect(card.get_by_test_id("job-status")).to_have_text("Done")
+        expect(card.get_by_test_id("job-image")).to_have_count(1)
+        paths = {urlsplit(address).path for address in browsing.addresses}
+        assert all(path.startswith("/images") for path in paths), paths
+        tab.page.get_by_role("link", name="API docs").click()
+        expect(tab.page.get_by_text("/v1/generations").first).to_be_visible()

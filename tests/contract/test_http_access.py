@@ -291,11 +291,13 @@ def test_no_answer_leaks_addresses_or_lets_pages_be_framed(
 def test_page_and_documentation_bring_everything_along(runtime: Runtime) -> None:
     """No address of another host stands in them."""
     client = runtime.api.client
-    for path in ("/", "/docs"):
+    for path in ("/", "/operator", "/docs"):
         text = client.get(path).text
         assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text)
-        for asset in re.findall(r"(?:src|href)=\"(/assets/[^\"]+)\"", text):
-            assert client.get(asset).status_code == 200
+        assets = re.findall(r"(?:src|href)=\"(assets/[^\"]+)\"", text)
+        assert len(assets) > 2
+        for asset in assets:
+            assert client.get(f"/{asset}").status_code == 200
 
 
 def test_the_api_is_ready_while_everything_answers(runtime: Runtime) -> None:

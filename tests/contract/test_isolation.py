@@ -7,21 +7,16 @@ The routes are those of the application and its OpenAPI document. One that is ne
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from shared.access.api_keys import ApiKeyStore
-from shared.api.app import create_app
-from shared.api.openai.openai_errors import OpenAIErrors
-from shared.api.sse import EventDelivery
-from shared.wiring import Services
 from tests.support.api import OTHER_WORKSPACE
-from tests.support.builders import build_settings
+from tests.support.application import build_application
 from tests.support.images_api import png
 from tests.support.runtime import Runtime
 from tests.support.wait import wait_until
@@ -88,6 +83,7 @@ ROUTES = {
     "DELETE /v1/webhooks/{webhook_id}": Route(thing="webhook"),
     "GET /v1/operator/overview": OPERATORS,
     "GET /v1/operator/costs": OPERATORS,
+    "GET /v1/operator/queue": OPERATORS,
     "GET /v1/operator/jobs": Route({"params": {"workspace_id": "default"}}, is_operators=True),
     "GET /v1/operator/jobs/{job_id}": OPERATORS_JOB,
     "POST /v1/operator/jobs/{job_id}/cancel": OPERATORS_JOB,
@@ -197,9 +193,7 @@ def seen(answer: httpx.Response, *ids: str) -> tuple[int, dict[str, str], str]:
 
 def routes_of_the_application() -> set[str]:
     """Return all routes, also those that the document leaves out."""
-    guarded = create_app(Services(build_settings()), cast(EventDelivery, None))
-    assert isinstance(guarded, OpenAIErrors)
-    routes = cast(FastAPI, guarded.app.app).routes
+    routes = build_application().routes
     return {
         f"{method} {route.path}"
         for route in _all_of(routes)

@@ -56,7 +56,7 @@ def sandbox(
         "PYTHONPATH": str(PROJECT),
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.support.function_driver"],
+        [sys.executable, "-m", "tests.support.function_driver", "functions.worker"],
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,14 +1,15 @@
-"""A stand-in for Lambda's runtime client: `functions.worker.handler`, called from outside.
+"""A stand-in for Lambda's runtime client: the handler of a module, called from outside.
 
-Run as a script in a process of its own, as the module takes over signals. Each line of standard
-input is one invocation `{"event": ..., "remaining_ms": ...}`; the last line of its answer on
-standard output begins with ANSWER.
+Run with the module's name in a process of its own, as it may take over signals. Each line of
+standard input is one invocation `{"event": ..., "remaining_ms": ...}`; the last line of its answer
+on standard output begins with ANSWER.
 """
 
 import json
 import signal
 import sys
 import time
+from importlib import import_module
 from typing import Any
 
 ANSWER = "ANSWER "
@@ -29,9 +30,9 @@ class Context:
 
 def invoke(line: str) -> dict[str, Any]:
     """Carry out one invocation and describe what came of it."""
-    from functions.worker import handler
     from shared.errors import DarkroomError
 
+    handler = import_module(sys.argv[1]).handler
     call = json.loads(line)
     answer: dict[str, Any] = {}
     try:

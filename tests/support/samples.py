@@ -14,7 +14,7 @@ PAGE = Path(shared.api.__file__).parent / "page"
 SIDE_PX = 384
 SEEDS = {"sample-1.png": 2, "sample-2.png": 9, "sample-3.png": 1}
 
-_SAMPLE = re.compile(r'data-style="(.+?)"><img src="/assets/(.+?)" .+? alt="(.+?)"')
+_SAMPLE = re.compile(r'data-style="(.+?)"><img src="assets/(.+?)" .+? alt="(.+?)"')
 
 
 def samples() -> Iterator[tuple[Path, MockPrint]]:

@@ -9,9 +9,12 @@ export const options = { statuses: [], errors: [], styles: [], scripts: [] };
 export const serverNow = () => Date.now() + clock.skew;
 export const backoff = (failures) => Math.min(10, 2 ** (failures - 1)) * 1000;
 
-/** Returns the address at this origin, whatever host the server names: the CSP allows no other. */
+/**
+ * Returns the address at this origin, whatever host the server names: the CSP allows no other. A path of the API lies
+ * beside this page.
+ */
 export function here(url) {
-  const { pathname, search } = new URL(url, location.href);
+  const { pathname, search } = new URL(url.replace(/^\//, ""), location.href);
   return new URL(location.origin + pathname + search);
 }
 
