@@ -1,7 +1,4 @@
-"""The composition root: settings in, services out. The only place that knows all the parts.
-
-Called by the entry points of both runtimes and by every Python program that submits jobs.
-"""
+"""The composition root of entry points and programs that submit jobs: settings in, services out."""
 
 import os
 import socket
@@ -44,6 +41,7 @@ from shared.settings import Settings
 # every cold start.
 if TYPE_CHECKING:
     from shared.access.api_keys import ApiKeyStore
+    from shared.database.foreign import ForeignConnection
     from shared.generation.asset_keeper import AssetKeeper
     from shared.generation.delete import Deleter
     from shared.generation.follow import EventFollower
@@ -97,9 +95,15 @@ class Services(AbstractContextManager["Services"]):
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def submit(self, request: "GenerationRequest") -> "Job":
-        """Accept a job; see `Submitter.submit`."""
-        return self.submitter.submit(request)
+    def submit(
+        self, request: "GenerationRequest", connection: "ForeignConnection | None" = None
+    ) -> "Job":
+        """Accept a job, on request in the transaction of a connection; see `Submitter.submit`."""
+        return self.submitter.submit(request, connection)
+
+    def release(self) -> None:
+        """Start jobs that wait in their rows: after the commit of a caller's own transaction."""
+        self.releaser.release_or_leave()
 
     def get(self, job_id: UUID, workspace_id: str | None = None) -> "Job":
         """Return a job as its row says; see `JobStore.get`."""
@@ -198,7 +202,8 @@ class Services(AbstractContextManager["Services"]):
     @cached_property
     def jobs(self) -> JobStore:
         """The rows of jobs."""
-        return JobStore(self.engine, makes_owners=self.settings.auto_create)
+        settings = self.settings
+        return JobStore(self.engine, settings.database_schema, makes_owners=settings.auto_create)
 
     @cached_property
     def publisher(self) -> EventPublisher:
@@ -264,14 +269,9 @@ class Services(AbstractContextManager["Services"]):
 
     def build_webhook_sender(self, show: "Show") -> "WebhookSender":
         """Return what sends deliveries of webhooks; see `WebhookSender`."""
-        from shared.webhooks.outbox import Outbox
-        from shared.webhooks.sender import LEASE_MARGIN_SECONDS, SendRules, WebhookSender
+        from shared.webhooks.sender import build_sender
 
-        settings = self.settings
-        delays, timeout = settings.webhook_retry_seconds, settings.webhook_timeout_seconds
-        outbox = Outbox(self.engine, timeout + LEASE_MARGIN_SECONDS, sum(delays) / 2)
-        rules = SendRules(delays, timeout, settings.webhook_private_networks)
-        return WebhookSender(outbox, show, rules)
+        return build_sender(self.engine, self.settings, show)
 
     @cached_property
     def assets(self) -> "AssetKeeper":
@@ -331,9 +331,8 @@ class Services(AbstractContextManager["Services"]):
         """The queue in the rows."""
         settings, runtime = self.settings, "lambda" if self.settings.queue_url else "celery"
         own, *others = (provider.name for provider in settings.providers)
-        return ReleaseStore(
-            self.engine, ReleaseRules(runtime, own, settings.max_running_jobs, others)
-        )
+        rules = ReleaseRules(runtime, own, settings.max_running_jobs, others)
+        return ReleaseStore(self.engine, rules)
 
     @cached_property
     def rejected(self) -> "RejectedStore":

@@ -1,7 +1,8 @@
 """What the main process of a Celery worker does for jobs: never in a job slot, whatever those do.
 
-Four threads, so that none waits for another: one acts on what the event loop reports, one sweeps,
-one does the housekeeping, one sends deliveries of webhooks. The event loop waits for none of them.
+Five threads, so that none waits for another: one acts on what the event loop reports, one sweeps,
+one does the housekeeping, one sends deliveries of webhooks, one listens to PostgreSQL. The event
+loop waits for none of them.
 """
 
 import math
@@ -18,6 +19,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from local.metrics import start_metrics
+from local.worker.listening import JobListener
 from shared import __version__, tracing
 from shared.api.webhook_bodies import DeliveredJobs
 from shared.errors import DarkroomError, MalformedEnvelope, UnknownJob, one_line
@@ -27,6 +29,9 @@ RELEASE_SECONDS = 1.0
 """Between two looks for retries that are due, and for slots that other workers have."""
 
 SWEEPS_A_HOUSEKEEPING = 10
+
+LISTEN_PAUSE_SECONDS = 1.0
+"""Between two connections that listen."""
 
 SEND_SECONDS = 1.0
 """Between two looks for deliveries of webhooks."""
@@ -89,7 +94,11 @@ class JobEnded:
     """A child that is free for another job."""
 
 
-News = DeadChild | Revoked | Discarded | RejectedMessage | JobEnded
+class JobInserted:
+    """A row that another program has written."""
+
+
+News = DeadChild | Revoked | Discarded | RejectedMessage | JobEnded | JobInserted
 
 _reports: queue.SimpleQueue[News | None] = queue.SimpleQueue()
 
@@ -146,7 +155,7 @@ class SweepThreads:
         slots: How many jobs the worker runs at once.
     """
 
-    COUNT = 4
+    COUNT = 5
 
     def __init__(self, services: Services, slots: int) -> None:
         self._services = services
@@ -165,6 +174,7 @@ class SweepThreads:
                 (self._sweep, seconds),
                 (self._tidy, seconds * SWEEPS_A_HOUSEKEEPING),
                 (self._send, SEND_SECONDS),
+                (self._listen, LISTEN_PAUSE_SECONDS),
             )
         ]
 
@@ -233,8 +243,8 @@ class SweepThreads:
                 self._services.sweeper.recover_of_dead_worker(
                     news.job_id, news.owner, at_time_limit=news.at_time_limit
                 )
-            elif isinstance(news, JobEnded):
-                self._services.releaser.release(in_batches=True)
+            elif isinstance(news, JobEnded | JobInserted):
+                self._services.releaser.release(in_batches=isinstance(news, JobEnded))
             elif isinstance(news, RejectedMessage):
                 self._services.rejected.note(MalformedEnvelope(news.reason), news.body)
             else:
@@ -263,6 +273,10 @@ class SweepThreads:
 
     def _tidy(self) -> None:
         self._services.deleter.tidy(self._gate.working)
+
+    def _listen(self) -> None:
+        listener = JobListener(self._services.engine, self._gate.working)
+        listener.listen(self._is_stopping.is_set, lambda: report(JobInserted()))
 
     def _send(self) -> None:
         self._sender.send_due(self._gate.working)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from shared.database.foreign import ForeignTransaction
 from shared.database.session import reporting_unavailability
 
 Parameters = Mapping[str, Any]
@@ -60,6 +61,18 @@ class Statements:
                 return result.all() if result.returns_rows else ()
 
             yield run
+
+    @contextmanager
+    def within(self, transaction: ForeignTransaction) -> Iterator[Run]:
+        """Run the statements of the body in the caller's transaction; an error undoes them alone.
+
+        Raises:
+            ConfigurationError: The connection has no transaction.
+        """
+        with transaction.undone_alone():
+            yield lambda name, parameters: transaction.execute(
+                _read(self._folder, name), parameters
+            )
 
 
 def fetch_all(engine: Engine, sql: str, parameters: Parameters) -> Sequence[Any]:

@@ -1,6 +1,7 @@
 """Accepting a job: row first, then its first event, then its envelope."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from structlog.contextvars import get_contextvars
 
 from shared import tracing
+from shared.database.foreign import ForeignConnection
 from shared.errors import JobRuns
 from shared.events.publisher import EventPublisher
 from shared.generation.release import Releaser
@@ -16,7 +18,7 @@ from shared.jobs.acceptance import Accepted, NewJob, Standing, Terms
 from shared.jobs.job_store import JobStore
 from shared.jobs.model import Job, Priority
 from shared.jobs.workspace_limits import SubmissionLimits
-from shared.tracing import DESTINATION, JobTrace, Place, fit_request_id, job_attributes
+from shared.tracing import DESTINATION, JobTrace, Place, Span, fit_request_id, job_attributes
 from shared.webhooks.store import WebhookStore
 
 if TYPE_CHECKING:
@@ -64,15 +66,27 @@ class Submitter:
         self._webhooks = webhooks
         self._assets = assets
 
-    def submit(self, request: "GenerationRequest") -> Job:
+    def submit(
+        self, request: "GenerationRequest", connection: ForeignConnection | None = None
+    ) -> Job:
         """Accept a request and return its job.
+
+        Args:
+            request: What is asked for.
+            connection: Of a caller whose own commit accepts the job; None commits it here.
 
         Raises:
             InvalidRequest: The workspace, user or product does not exist, the model does not
                 offer what is asked for, or `webhook_url` is not allowed.
+            ConfigurationError: The caller's connection has no transaction.
             ServiceUnavailable: PostgreSQL cannot be reached; nothing was accepted.
         """
-        return self.submit_on(request, Terms()).job
+        if connection is None:
+            return self.submit_on(request, Terms()).job
+        with _named(self._new_job(request)) as (new, span):
+            job = self._jobs.insert_within(connection, new)
+            span.note(job_attributes(job.id, "create"))
+            return job
 
     def submit_on(self, request: "GenerationRequest", terms: Terms) -> Accepted:
         """Accept a request within its workspace's limits, once for its idempotency key.
@@ -115,12 +129,7 @@ class Submitter:
         return self._accept(self._again(job), terms, retried=job)
 
     def _accept(self, new: NewJob, terms: Terms, retried: Job | None = None) -> Accepted:
-        """Accept a job whose row names this span, so that every process continues its trace."""
-        links = () if retried is None else (_trace_of(retried).attempt(retried.lease_token),)
-        place = Place(tracing.current().traceparent, links=links)
-        with tracing.span(f"create {DESTINATION}", "producer", place=place) as span:
-            request_id = fit_request_id(get_contextvars().get("request_id"))
-            named = replace(new, traceparent=span.traceparent, request_id=request_id)
+        with _named(new, retried) as (named, span):
             accepted = self._accept_named(named, replace(terms, release=self._releaser.rules_now))
             span.note(job_attributes(accepted.job.id, "create"))
             return accepted
@@ -196,3 +205,13 @@ class Submitter:
 
 def _trace_of(job: Job) -> JobTrace:
     return JobTrace(job.id, job.traceparent)
+
+
+@contextmanager
+def _named(new: NewJob, retried: Job | None = None) -> Iterator[tuple[NewJob, Span]]:
+    """Yield a job whose row names this span, so that every process continues its trace."""
+    links = () if retried is None else (_trace_of(retried).attempt(retried.lease_token),)
+    place = Place(tracing.current().traceparent, links=links)
+    with tracing.span(f"create {DESTINATION}", "producer", place=place) as span:
+        request_id = fit_request_id(get_contextvars().get("request_id"))
+        yield replace(new, traceparent=span.traceparent, request_id=request_id), span

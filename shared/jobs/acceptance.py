@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import exc
-
 from shared.errors import LimitReached
 from shared.jobs.model import Job, Priority
 from shared.jobs.release_store import ReleasedJob, ReleaseRules
@@ -154,9 +152,11 @@ def _columns_of(new: NewJob) -> dict[str, Any]:
     }
 
 
-def explain_missing_owner(new: NewJob, error: exc.IntegrityError) -> str:
+def explain_missing_owner(new: NewJob, error: Exception) -> str:
     """Return what a job names that does not exist in its workspace."""
-    constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", "") or ""
+    constraint = (
+        getattr(getattr(getattr(error, "orig", error), "diag", None), "constraint_name", "") or ""
+    )
     if "job_assets" in constraint:
         line = "not every picture or mask is an asset of workspace"
         return f"reference_asset_ids: {line} {new.workspace_id!r}"

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import psycopg2
 from sqlalchemy import Engine, exc
 
+from shared.database.foreign import ForeignConnection, ForeignTransaction
 from shared.database.statements import Statements
 from shared.errors import (
     IdempotencyKeyReused,
@@ -56,12 +58,16 @@ class JobStore:
     Every method raises ServiceUnavailable when PostgreSQL cannot be reached.
 
     Args:
+        schema: DATABASE_SCHEMA, for connections of others.
         makes_owners: Whether a job makes the workspace, user and product that it names first.
     """
 
-    def __init__(self, engine: Engine, *, makes_owners: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, schema: str | None = None, *, makes_owners: bool = False
+    ) -> None:
         self._run = Statements(engine, __file__)
         self._makes_owners = makes_owners
+        self._schema = schema
 
     def insert(self, new: NewJob) -> Job:
         """Accept a job without conditions; see `accept`."""
@@ -89,6 +95,27 @@ class JobStore:
         # Only now: a job whose owners exist costs no statement more.
         self._run("make_owners", parameters)
         return self.accept(new, replace(terms, keeps_owners=True))
+
+    def insert_within(self, connection: ForeignConnection, new: NewJob) -> Job:
+        """Insert a job without conditions in the caller's transaction; its commit accepts the job.
+
+        The job waits in its row. Workers of Celery are notified by the commit.
+
+        Raises:
+            InvalidRequest: See `accept`. The transaction is as it was before.
+            ConfigurationError: The connection has no transaction.
+        """
+        parameters = parameters_of(new, Terms()) | {"margin": 0}
+        transaction = ForeignTransaction(connection, self._schema)
+        try:
+            with self._run.within(transaction) as run:
+                if self._makes_owners:
+                    run("make_owners", parameters)
+                [row] = run("accept", parameters)
+                run("notify_of_jobs", {})
+        except (exc.IntegrityError, psycopg2.IntegrityError) as error:
+            raise InvalidRequest(explain_missing_owner(new, error)) from error
+        return job_of(row)
 
     def quote(self, new: NewJob, limits: SubmissionLimits) -> Standing:
         """Return what is left to the workspace of a job; nothing is written.

@@ -21,11 +21,13 @@ from uuid import UUID
 
 import httpx
 import structlog
+from sqlalchemy import Engine
 
 from shared import __version__, tracing
 from shared.addresses import AddressRefused, find_address
 from shared.errors import ServiceUnavailable
 from shared.tracing import JobTrace
+from shared.webhook_settings import WebhookSettings
 from shared.webhooks.outbox import Answer, DueDelivery, Outbox
 from shared.webhooks.signing import signed_headers
 
@@ -284,4 +286,13 @@ def _seconds_of(retry_after: str) -> float:
 def _as_json(event: Mapping[str, Any]) -> bytes:
     return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(
         "utf-8", "backslashreplace"
+    )
+
+
+def build_sender(engine: Engine, settings: WebhookSettings, show: Show) -> WebhookSender:
+    """Return a sender that works as the settings say."""
+    delays, timeout = settings.webhook_retry_seconds, settings.webhook_timeout_seconds
+    outbox = Outbox(engine, timeout + LEASE_MARGIN_SECONDS, sum(delays) / 2)
+    return WebhookSender(
+        outbox, show, SendRules(delays, timeout, settings.webhook_private_networks)
     )

@@ -44,6 +44,7 @@ class EveryStatement:
 
     def __init__(self, engine: Engine, database: Database) -> None:
         self._database = database
+        self._engine = engine
         self._jobs = JobStore(engine)
         self._owned = JobStore(engine, makes_owners=True)
         self._views = JobViews(engine, RULES)
@@ -94,6 +95,8 @@ class EveryStatement:
             self._jobs.accept(request, terms)
             self._jobs.accept(request, terms)
             self._jobs.quote(request, LIMITS)
+            with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as own:
+                self._owned.insert_within(own, request)
             self._owned.accept(replace(request, user_id=str(uuid4())), replace(terms, key=None))
             with suppress(TooManyOpenJobs):
                 self._jobs.accept(request, Terms(SubmissionLimits(1), release=RULES, key="near"))
