@@ -59,7 +59,7 @@ def show_limits(
     with _store() as store:
         found, providers = store.list(workspace), store.paused_providers()
     if workspace is not None and not found:
-        found = [OwnLimits(workspace, *[None] * 7)]
+        found = [OwnLimits(workspace)]
     if is_json:
         say_items([asdict(limits) for limits in found], paused_providers=providers)
         return

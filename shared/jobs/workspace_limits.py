@@ -97,13 +97,13 @@ class OwnLimits:
     """
 
     workspace_id: str
-    open_jobs: int | None
-    running_jobs: int | None
-    submissions_per_minute: int | None
-    cost_per_day: int | None
-    cost_per_month: int | None
-    models: Sequence[str] | None
-    paused_at: datetime | None
+    open_jobs: int | None = None
+    running_jobs: int | None = None
+    submissions_per_minute: int | None = None
+    cost_per_day: int | None = None
+    cost_per_month: int | None = None
+    models: Sequence[str] | None = None
+    paused_at: datetime | None = None
 
 
 class LimitStore:

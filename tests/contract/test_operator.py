@@ -52,6 +52,12 @@ def test_queue_is_shown_by_provider(runtime: Runtime) -> None:
         [found] = items(runtime, "queue", "--by", "provider")
         assert (found["is_paused"], found["due"]) == (True, 0)
         assert darkroom(runtime.environment, "resume", "--provider", "mock").returncode == 0
+        assert darkroom(runtime.environment, "pause", "--workspace", "default").returncode == 0
+        [found] = items(runtime, "queue", "--by", "provider")
+        assert found["is_paused"] is False
+        [found] = items(runtime, "queue", "--by", "provider,workspace")
+        assert found["is_paused"] is True
+        assert darkroom(runtime.environment, "resume", "--workspace", "default").returncode == 0
     for job in jobs:
         runtime.services.cancel(job.id)
         runtime.finish(job)

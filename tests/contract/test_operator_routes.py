@@ -80,6 +80,8 @@ def test_the_overview_shows_all_workspaces(runtime: Runtime, admin: httpx.Client
         running_id: (OTHER_WORKSPACE, "processing", None),
         failed["id"]: ("default", "failed", "prompt_rejected"),
     }
+    limits = admin.get("/v1/operator/workspaces", params={"workspace_id": OTHER_WORKSPACE}).json()
+    assert {limits[name] for name in limits["defaults"]} == {None}
     [queue] = admin.get("/v1/operator/queue").json()["items"]
     assert (queue["provider"], queue["running"], queue["due"]) == ("mock", 1, 0)
     [health] = [row for row in seen["providers"] if row["provider"] == "mock"]

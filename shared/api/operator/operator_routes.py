@@ -185,7 +185,7 @@ async def get_workspace_limits(
 ) -> WorkspaceBody:
     """Return the limits that a workspace has of its own, and the defaults."""
     found = await to_thread(LimitStore(by.api.services.engine).list, workspace_id)
-    return _limits_of(by.api, found[0] if found else OwnLimits(workspace_id, *[None] * 5))
+    return _limits_of(by.api, found[0] if found else OwnLimits(workspace_id))
 
 
 @router.patch(

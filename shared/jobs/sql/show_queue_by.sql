@@ -8,11 +8,14 @@ SELECT CASE WHEN 'workspace' = ANY(%(by)s::text[]) THEN workspace_id END AS work
     (count(*) FILTER (WHERE status = 'PROCESSING'))::int AS running,
     extract(epoch FROM now() - min(created_at) FILTER (WHERE status = 'PENDING'))::int
         AS oldest_waiting_seconds,
-    bool_or(is_paused) AS is_paused
+    bool_or('workspace' = ANY(%(by)s::text[]) AND workspace_is_paused
+        OR 'provider' = ANY(%(by)s::text[]) AND provider_is_paused) AS is_paused
 FROM (
     SELECT workspace_id, status, created_at, coalesce(job.provider, %(provider)s) AS called,
         status = 'PENDING' AND dispatched_at IS NULL AS is_waiting,
         next_attempt_at IS NULL OR next_attempt_at <= now() AS is_due,
+        limits.paused_at IS NOT NULL AS workspace_is_paused,
+        paused.provider IS NOT NULL AS provider_is_paused,
         limits.paused_at IS NOT NULL OR paused.provider IS NOT NULL AS is_paused
     FROM generation_jobs job LEFT JOIN workspace_limits limits USING (workspace_id)
         LEFT JOIN paused_providers paused
