@@ -193,8 +193,16 @@ class Settings(
         description="Sandboxes of the API in the cloud: ApiConcurrency. A workspace may stream on "
         "half of them.",
     )
-    event_token_seconds: int = Field(900, ge=1, description="How long a stream's address works.")
-    image_token_seconds: int = Field(3_600, ge=1, description="How long an image's address works.")
+    event_token_seconds: int = Field(
+        900,
+        ge=1,
+        description="How long a stream's address works; longer until five minutes after its job.",
+    )
+    image_token_seconds: int = Field(
+        3_600,
+        ge=1,
+        description="How long an image's address works at most; it changes four times in it.",
+    )
     event_window_seconds: float = Field(
         20, ge=0, le=28, description="Wait for an event where a response cannot be streamed."
     )

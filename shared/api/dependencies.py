@@ -6,6 +6,7 @@ them. A signed address, and a request where no key is needed, may do all that it
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,11 +19,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from shared.access.api_keys import KEY_PREFIX, Unauthorized
 from shared.access.request_rates import WINDOW_SECONDS, RequestRates, TooManyRequests
 from shared.access.scopes import OWN_SCOPES, Scope
+from shared.access.signatures import ExpiredToken
 from shared.api.caller import Caller, caller_of
 from shared.api.operator.operator_overview import OverviewReader
 from shared.api.presenter import Presenter
 from shared.api.sse import EventDelivery
 from shared.api.uploads import Uploads
+from shared.events.publisher import ENDED_SECONDS
 from shared.jobs.workspace_limits import Quota
 from shared.wiring import Services
 
@@ -130,6 +133,12 @@ def _parts_of(dependant: Dependant) -> Iterator[Dependant]:
         yield from _parts_of(part)
 
 
+def _has_stream(api: ApiContext, job_id: UUID) -> bool:
+    """Return whether the stream of a job lives: until some time after its end."""
+    ended_at = api.services.jobs.get(job_id).finished_at
+    return ended_at is None or datetime.now(UTC) - ended_at < timedelta(seconds=ENDED_SECONDS)
+
+
 def opened_by(kind: str) -> Any:
     """Return a dependency for a path `.../{<kind>_id}` that a signed address or a key opens.
 
@@ -148,7 +157,12 @@ def opened_by(kind: str) -> Any:
     ) -> str | None:
         if token is None:
             return await find_workspace(request, api, credentials, wanted)
-        api.presenter.signers[kind].check(thing_id, token)
+        try:
+            api.presenter.signers[kind].check(thing_id, token)
+        except ExpiredToken:
+            # EventSource opens the same address again and again, up to the last event.
+            if kind != "job" or not await asyncio.to_thread(_has_stream, api, thing_id):
+                raise
         return None
 
     return Security(find, scopes=[Scope.READ])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -115,12 +116,33 @@ def test_signed_addresses_expire_and_the_job_has_new_ones(runtime: Runtime) -> N
     api = runtime.open_api
     job = api.finish(api.submit("a red mug"))
     urls = [job["urls"]["events"], job["images"][0]["url"]]
+    with runtime.database() as cursor:
+        cursor.execute(
+            "UPDATE generation_jobs SET finished_at = now() - interval '301 s' WHERE id = %s",
+            (job["id"],),
+        )
     for url in urls:
         wait_until(partial(is_refused, api, url), 10, "it to expire")
         assert api.problem(api.client.get(url)) == (401, "expired_token")
     again = api.get(job)
     assert api.client.get(again["urls"]["events"]).status_code == 200
     assert api.client.get(again["images"][0]["url"]).status_code == 200
+
+
+def test_the_address_of_a_stream_works_as_long_as_its_job(runtime: Runtime) -> None:
+    """Longer than EVENT_TOKEN_SECONDS, and over a restart of the API: EventSource has no other."""
+    api = runtime.open_api
+    with runtime.paused():
+        job = api.submit("a red mug")
+        api.process.kill()
+        api.process.start()
+        submitted_at = datetime.fromisoformat(job["created_at"])
+        old = timedelta(seconds=2.5)
+        wait_until(lambda: datetime.now(UTC) - submitted_at > old, 10, "the token to be too old")
+        with api.stream(job["urls"]["events"]) as events:
+            assert next(events).retry
+    for _ in range(2):
+        assert api.follow(job["urls"]["events"])[-1].step["status"] == "completed"
 
 
 def test_revoked_key_is_worthless_at_once(runtime: Runtime) -> None:
