@@ -15,18 +15,27 @@ SLOT_SECONDS = 45
 """How long a slot lasts; it is renewed three times within that."""
 
 RETRY_AFTER_SECONDS = 15
+RETRY_AFTER_MAX_SECONDS = 60
+REFUSED_A_SECOND = 5
+"""The more are refused at once, the later they are to come again: each costs a request."""
 
 ACCOUNT_CONCURRENCY = 1_000
 """Sandboxes of an AWS account (Lambda quotas, "Concurrent executions")."""
 
-# KEYS: the slots of a workspace. ARGV: slot, limit, seconds. The server's clock decides.
+# KEYS: the slots of a workspace, and how many were refused lately. ARGV: slot, limit, seconds, and
+# how long refusals are counted. Returns the number of those, 0 if the slot was taken. The server's
+# clock decides.
 _TAKE = """
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+  local refused = redis.call('INCR', KEYS[2])
+  if refused == 1 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
+  return refused
+end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-return 1
+return 0
 """
 
 # KEYS: the slots of a workspace. ARGV: seconds, slots.
@@ -91,13 +100,15 @@ class StreamSlots:
         Raises:
             TooManyStreams: The workspace has no slot left.
         """
-        taken = True
+        key, refused = slots_key(workspace_id, self._name), 0
         with _logging_failure():
-            taken = self._take(
-                keys=[slots_key(workspace_id, self._name)], args=[slot, self._limit, SLOT_SECONDS]
+            refused = self._take(
+                keys=[key, f"{key}:refused"],
+                args=[slot, self._limit, SLOT_SECONDS, RETRY_AFTER_SECONDS],
             )
-        if not taken:
-            raise TooManyStreams(self._limit, RETRY_AFTER_SECONDS)
+        if refused:
+            late = min(refused // REFUSED_A_SECOND, RETRY_AFTER_MAX_SECONDS)
+            raise TooManyStreams(self._limit, max(late, RETRY_AFTER_SECONDS))
 
     def renew(self, slots: Mapping[str, Iterable[str]]) -> None:
         """Renew the slots of open streams, by workspace."""

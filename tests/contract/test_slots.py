@@ -120,3 +120,22 @@ def test_requests_that_never_end_leave_room_for_others(runtime: Runtime, begun: 
             with api.client_of(OTHER_WORKSPACE) as client:
                 assert client.get("/v1/generations").status_code == 200
         assert time.monotonic() - started_at < AT_ONCE_SECONDS
+
+
+def test_the_more_streams_are_refused_the_later_they_come_again(runtime: Runtime) -> None:
+    """Each costs a request; and again as usual once there are few."""
+    job = runtime.open_api.submit("[[slow:1]] a mug")
+    with held_slots(runtime, STREAMS):
+        few = _retry_of(http_get(events_of(runtime.open_api, job)).text)
+        runtime.redis_client.set(f"{slots_key('default')}:refused", 1_000, ex=60)
+        many = _retry_of(http_get(events_of(runtime.open_api, job)).text)
+        runtime.redis_client.delete(f"{slots_key('default')}:refused")
+    assert 7.5 <= few <= 22.5
+    assert 30 <= many <= 90
+    runtime.services.cancel(runtime.services.get(job["id"]).id)
+
+
+def _retry_of(text: str) -> float:
+    found = re.fullmatch(r"retry: ([0-9]+)\n\n", text)
+    assert found is not None, text
+    return int(found[1]) / 1000
