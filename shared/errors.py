@@ -217,7 +217,13 @@ class ProviderTimeout(AttemptError, code="provider_timeout"):
 
 
 class RateLimited(AttemptError, code="rate_limited"):
-    """The provider asked us to come back later (429)."""
+    """The provider asked us to come back later (429).
+
+    Attributes:
+        is_of_all_jobs: Whether other jobs of the provider had better wait, too.
+    """
+
+    is_of_all_jobs: ClassVar[bool] = True
 
 
 class QuotaExceeded(AttemptError, code="quota_exceeded"):

@@ -3,7 +3,7 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
-from shared.setting_types import STRICT
+from shared.setting_types import STRICT, NumberTable
 
 
 class LimitSettings(BaseSettings):
@@ -28,6 +28,15 @@ class LimitSettings(BaseSettings):
         ge=0,
         description="Micro-dollars that a workspace may spend in a month (UTC); empty for any sum.",
     )
+    max_provider_calls: NumberTable = Field(
+        {},
+        description="Jobs of a provider that are under way at once, in both runtimes together. "
+        'JSON: numbers by provider, as in `{"openai": 4}`.',
+    )
+    max_provider_calls_per_minute: NumberTable = Field(
+        {},
+        description="Attempts with a provider that begin within a minute, likewise.",
+    )
     max_streams: int = Field(
         1_000, ge=1, description="Open event streams, and requests that wait, of a workspace."
     )
@@ -47,3 +56,13 @@ class LimitSettings(BaseSettings):
     def budget(self) -> tuple[int | None, int | None]:
         """What a workspace may spend on a day and in a month, in micro-dollars; None: any sum."""
         return self.max_cost_per_day, self.max_cost_per_month
+
+    @property
+    def provider_limits(self) -> dict[str, dict[str, int]]:
+        """The limits of each provider that has any: `calls` at once, and `a_minute`."""
+        tables = {"calls": self.max_provider_calls, "a_minute": self.max_provider_calls_per_minute}
+        names = {name for table in tables.values() for name in table}
+        return {
+            name: {kind: table[name] for kind, table in tables.items() if name in table}
+            for name in sorted(names)
+        }

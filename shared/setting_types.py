@@ -1,11 +1,12 @@
 """What the values of settings may look like: addresses, lists. Used where settings are declared."""
 
+import json
 import re
 from ipaddress import ip_network
 from typing import Annotated
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, PositiveFloat, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, SecretStr
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.rds_certificates import verify_rds
@@ -198,3 +199,21 @@ Seconds = Annotated[tuple[PositiveFloat, ...], NoDecode, BeforeValidator(_split_
 SigningKey = Annotated[SecretStr, AfterValidator(_check_signing_key)]
 Origins = Annotated[Names, AfterValidator(_check_origins)]
 Networks = Annotated[Names, AfterValidator(_check_networks)]
+
+
+def _read_table(table: object) -> object:
+    if not isinstance(table, str):
+        return table
+    try:
+        read = json.loads(table or "{}")
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise ValueError('must be a JSON object such as {"*": 40000}')  # noqa: TRY004 - for pydantic
+    return read
+
+
+NumberTable = Annotated[
+    dict[str, Annotated[int, Field(ge=0)]], NoDecode, BeforeValidator(_read_table)
+]
+"""A setting: numbers by names, as JSON."""

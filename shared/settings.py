@@ -236,6 +236,9 @@ class Settings(
             )
         if self.aws_lambda_function_name and "environment" not in self.model_fields_set:
             raise ValueError("ENVIRONMENT must be set on AWS Lambda")
+        known = registry.registered(self.image_provider_modules)
+        if unknown := set(self.provider_limits) - set(known):
+            raise ValueError(f"MAX_PROVIDER_CALLS: no provider {', '.join(sorted(unknown))}")
         if self.environment != "local":
             self._check_outside_local()
         return self

@@ -331,8 +331,8 @@ class Services(AbstractContextManager["Services"]):
         """The queue in the rows."""
         settings, runtime = self.settings, "lambda" if self.settings.queue_url else "celery"
         own, *others = (provider.name for provider in settings.providers)
-        rules = ReleaseRules(runtime, own, settings.max_running_jobs, others)
-        return ReleaseStore(self.engine, rules)
+        limits = settings.max_running_jobs, others, settings.provider_limits
+        return ReleaseStore(self.engine, ReleaseRules(runtime, own, *limits))
 
     @cached_property
     def rejected(self) -> "RejectedStore":

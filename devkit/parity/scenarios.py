@@ -255,6 +255,13 @@ SCENARIOS = (
         backlog=Backlog(after=3, is_serial=False),
     ),
     Scenario(
+        "provider-busy",
+        "The provider asks for a pause of 2 s, and three wait with it",
+        "busy:2",
+        Expected(attempts=2, images=1, ahead=0),
+        backlog=Backlog(after=3),
+    ),
+    Scenario(
         "fair-share",
         "Eight of another workspace wait before it",
         "",

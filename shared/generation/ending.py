@@ -12,6 +12,7 @@ from shared.errors import (
     DarkroomError,
     JobCancelled,
     LeaseLost,
+    RateLimited,
     ServiceUnavailable,
     StorageUnavailable,
     error_record,
@@ -25,7 +26,7 @@ from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, R
 from shared.generation.saved_images import result_of, rows_of
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import REQUEST_ID_MAX_CHARS, LedgerFacts
-from shared.jobs.retry import RetryPolicy
+from shared.jobs.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy
 from shared.status import failed, waiting
 
 log = structlog.get_logger(__name__)
@@ -70,6 +71,7 @@ class AttemptEnding:
         attempt.note_error(error)
         tracing.current().fail(error.code)
         log.warning("attempt failed", code=error.code, reason=one_line(str(error)))
+        self._hold_provider(attempt, error)
         try:
             if error.retryable and not attempt.claim.is_last and not attempt.is_whole:
                 can_ask = attempt.unnamed == set()
@@ -130,6 +132,19 @@ class AttemptEnding:
                 log.warning("attempt given up")
         except ServiceUnavailable as error:
             log.warning("lease left to run out", reason=str(error))
+
+    def _hold_provider(self, attempt: RunningAttempt, error: DarkroomError) -> None:
+        """Have the other jobs of a provider wait in their rows, if it asks to come back later."""
+        provider, wait = attempt.claim.provider, getattr(error, "retry_after_seconds", None)
+        if not (isinstance(error, RateLimited) and error.is_of_all_jobs and provider and wait):
+            return
+        seconds = min(wait, RETRY_AFTER_MAX_SECONDS)
+        try:
+            self._attempts.hold_provider(provider, seconds)
+        except ServiceUnavailable as unavailable:
+            log.warning("provider not held", reason=str(unavailable))
+        else:
+            log.warning("provider held", provider=provider, seconds=seconds)
 
     def _retry(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
         claim = attempt.claim

@@ -133,6 +133,7 @@ class AttemptStore:
             row.traceparent,
             row.request_id,
             row.budget_left,
+            row.provider,
         )
 
     def earlier_calls(self, claim: Claim) -> EarlierCalls:
@@ -230,6 +231,10 @@ class AttemptStore:
         """Undo a claim whose provider was not called; False if lost or cancelled meanwhile."""
         shown = {"progress": step.progress, "message": step.message}
         return bool(self._run("release", _keys(claim) | shown))
+
+    def hold_provider(self, provider: str, seconds: float) -> None:
+        """Let all jobs wait that need the provider, for so long."""
+        self._run("hold_provider", {"provider": provider, "seconds": seconds})
 
     def give_up(self, claim: Claim) -> None:
         """Let the lease run out now: the next delivery takes over with the next attempt."""

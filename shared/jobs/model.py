@@ -171,6 +171,7 @@ class Claim:
         traceparent: What names the job's submission in traces; None where those were off.
         request_id: Of the HTTP request that submitted the job.
         budget_left_microdollars: What its workspace might still spend at the claim; None: any sum.
+        provider: Whose model it is; None: the default one.
     """
 
     job_id: UUID
@@ -186,6 +187,7 @@ class Claim:
     traceparent: str | None = None
     request_id: str | None = None
     budget_left_microdollars: int | None = None
+    provider: str | None = None
 
     @property
     def is_last(self) -> bool:

@@ -87,12 +87,16 @@ class WorkspaceLimits(Base):
 
 
 class PausedProvider(Base):
-    """A provider that is not called until it is resumed; its jobs wait in their rows."""
+    """A provider that is not called until it is resumed; its jobs wait in their rows.
+
+    Held by its own wish until `resumes_at`; NULL: paused by an operator.
+    """
 
     __tablename__ = "paused_providers"
 
     provider: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
     paused_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    resumes_at: Mapped[datetime | None]
 
 
 class RejectedEnvelope(Base):
@@ -162,3 +166,19 @@ class MetricHorizon(Base):
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default="1")
     counted_to: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class IdempotencyKey(Base):
+    """What a client called a request, so that it may repeat it; of no use after a day.
+
+    `is_first` where the client gave no name, and the request was not a retry.
+    """
+
+    __tablename__ = "idempotency_keys"
+
+    workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
+    key: Mapped[str] = mapped_column(String(_KEY_CHARS), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(_ID_CHARS))
+    is_first: Mapped[bool] = mapped_column(server_default="false")
+    job_id: Mapped[UUID] = mapped_column(index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

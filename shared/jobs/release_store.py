@@ -3,8 +3,9 @@
 Used by whatever accepts jobs, ends attempts or sweeps; several processes at once are safe.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +18,11 @@ from shared.errors import ServiceUnavailable
 BATCH = 100
 """Most envelopes of one statement."""
 
-WORKSPACES_A_SCAN = 256
-"""Most workspaces that one statement compares: it stays flat with ten thousand that wait."""
+GROUPS_A_SCAN = 256
+"""Most workspaces, each with the jobs of one provider, that one statement compares: it stays flat
+with ten thousand that wait."""
+
+_FROM_THE_FIRST = ("", "")
 
 LOCKED_A_SCAN = 20
 """Jobs that one statement passes over because another process has locked their rows."""
@@ -34,12 +38,15 @@ class ReleaseRules:
         running_limit: Jobs that one workspace may run at once, unless it has a limit of its
             own; None for any number.
         others: Further providers that jobs may need.
+        provider_limits: By provider, how many of its jobs may be under way at once (`calls`), and
+            how many attempts may begin within a minute (`a_minute`), of all runtimes together.
     """
 
     runtime: str
     provider: str
     running_limit: int | None = None
     others: Sequence[str] = ()
+    provider_limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def as_parameters(self) -> dict[str, Any]:
         """Return the parameters of the statements that release jobs."""
@@ -48,6 +55,8 @@ class ReleaseRules:
             "provider": self.provider,
             "providers": [self.provider, *self.others],
             "running_limit": self.running_limit,
+            "provider_limits": json.dumps(dict(self.provider_limits)),
+            "release_lock": "all" if self.provider_limits else self.runtime,
         }
 
 
@@ -104,7 +113,7 @@ class ReleaseStore:
     def __init__(self, engine: Engine, rules: ReleaseRules) -> None:
         self._run = Statements(engine, __file__)
         self.rules = rules
-        self._scanned_to = ""
+        self._scanned_to: Sequence[str] = _FROM_THE_FIRST
 
     def find_room(self) -> Room | None:
         """Return what the runtime can take; None if no worker of it was seen lately."""
@@ -114,7 +123,7 @@ class ReleaseStore:
     @property
     def has_more(self) -> bool:
         """Whether the last release left workspaces for the next one to look at."""
-        return bool(self._scanned_to)
+        return self._scanned_to != _FROM_THE_FIRST
 
     def release(self, at_least: int = 1) -> list[ReleasedJob]:
         """Count jobs as released, in their order, and return those whose envelope is to be sent.
@@ -125,22 +134,22 @@ class ReleaseStore:
         parameters = self.rules.as_parameters() | {
             "at_least": at_least,
             "limit": BATCH,
-            "workspaces": WORKSPACES_A_SCAN,
+            "groups": GROUPS_A_SCAN,
             "spare": LOCKED_A_SCAN,
         }
-        ends = 1 if not self._scanned_to else 0
+        ends = 0 if self.has_more else 1
         while True:
-            # Each statement goes on behind the last workspace, and begins anew after the last of
-            # all: so each gets its turn, also behind many that may run nothing.
-            scan = parameters | {"after": self._scanned_to}
+            # Each statement goes on behind the last group, and begins anew after the last of all:
+            # so each gets its turn, also behind many that may run nothing.
+            scan = parameters | {"after": list(self._scanned_to)}
             rows = self._run.together(("lock_release", "release_jobs"), scan)
-            self._scanned_to = rows[0].scanned_to or ""
+            self._scanned_to = rows[0].scanned_to or _FROM_THE_FIRST
             found = [
                 ReleasedJob(UUID(str(row.id)), row.envelope_id, row.traceparent)
                 for row in rows
                 if row.id is not None
             ]
-            ends += not self._scanned_to
+            ends += not self.has_more
             if found or ends == 2:
                 return found
 
@@ -206,8 +215,9 @@ class ReleaseStore:
             raise ServiceUnavailable(f"{self.rules.runtime}: no worker was seen lately")
 
     def find_next_due_seconds(self) -> float | None:
-        """Return the time until the next retry is due; None without one."""
-        seconds: float | None = self._run("find_next_due", {})[0].seconds
+        """Return the time until waiting jobs may start next; None if none waits for a time."""
+        rows = self._run("find_next_due", self.rules.as_parameters())
+        seconds: float | None = rows[0].seconds
         return seconds
 
     def set_alarm(self, seconds: float) -> bool:

@@ -34,6 +34,7 @@ _ID_CHARS = 64
 _KEY_CHARS = 255
 _NEWEST_FIRST = ("created_at DESC", "id DESC")
 _ENDED = "finished_at IS NOT NULL"
+_MAKER = "coalesce(provider, '')"
 _WAITS = "status = 'PENDING' AND dispatched_at IS NULL"
 
 
@@ -199,8 +200,12 @@ class GenerationJob(Base):
         ),
         _index("due", "next_attempt_at", where=f"{_WAITS} AND next_attempt_at IS NOT NULL"),
         _index(
+            *("by_provider", "workspace_id", _MAKER, "priority DESC", "created_at", "id"),
+            where=f"{_WAITS} AND next_attempt_at IS NULL",
+        ),
+        _index(
             "retries",
-            *("workspace_id", "next_attempt_at"),
+            *("workspace_id", _MAKER, "next_attempt_at"),
             where=f"{_WAITS} AND next_attempt_at IS NOT NULL",
         ),
         _index(
@@ -382,19 +387,3 @@ class GenerationPreview(Base):
     width_px: Mapped[int]
     height_px: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
-class IdempotencyKey(Base):
-    """What a client called a request, so that it may repeat it; of no use after a day.
-
-    `is_first` where the client gave no name, and the request was not a retry.
-    """
-
-    __tablename__ = "idempotency_keys"
-
-    workspace_id: Mapped[str] = mapped_column(String(_ID_CHARS), primary_key=True)
-    key: Mapped[str] = mapped_column(String(_KEY_CHARS), primary_key=True)
-    request_sha256: Mapped[str] = mapped_column(String(_ID_CHARS))
-    is_first: Mapped[bool] = mapped_column(server_default="false")
-    job_id: Mapped[UUID] = mapped_column(index=True)
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)

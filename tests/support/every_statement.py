@@ -49,6 +49,8 @@ class EveryStatement:
         self._owned = JobStore(engine, makes_owners=True)
         self._views = JobViews(engine, RULES)
         self._releases = ReleaseStore(engine, RULES)
+        limits = {"other": {"calls": 1}, "mock": {"calls": 100, "a_minute": 100}}
+        self._limited = ReleaseStore(engine, replace(RULES, provider_limits=limits))
         self._recovery = RecoveryStore(engine)
         self._limits = LimitStore(engine)
         self._rejected = RejectedStore(engine, "celery")
@@ -159,6 +161,8 @@ class EveryStatement:
         self._releases.find_open(0)
         self._releases.withdraw(released[:20], were_sent=True)
         self._releases.find_next_due_seconds()
+        self._limited.release()
+        self._limited.find_next_due_seconds()
         self._releases.set_alarm(10)
         self._releases.forget_worker("host:9")
 
@@ -196,6 +200,7 @@ class EveryStatement:
         self._limits.pause_provider("mock")
         attempts.claim(self._find("status = 'PENDING' AND dispatched_at IS NOT NULL"))
         self._limits.resume_provider("mock")
+        self._attempts.hold_provider("other", 10)
         self._jobs.request_cancel(self._find("task_id = 'waiting-101'"))
 
     def _recover(self) -> None:

@@ -145,7 +145,11 @@ def stopping(runtime: Runtime) -> Iterator[None]:
 def paused_provider(runtime: Runtime, name: str = "mock") -> Iterator[None]:
     """Let the jobs of a provider wait in their rows for the body."""
     with runtime.database() as cursor:
-        cursor.execute("INSERT INTO paused_providers (provider) VALUES (%s)", (name,))
+        cursor.execute(
+            "INSERT INTO paused_providers (provider) VALUES (%s)"
+            " ON CONFLICT (provider) DO UPDATE SET resumes_at = NULL",
+            (name,),
+        )
     try:
         yield
     finally:

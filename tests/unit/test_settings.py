@@ -47,6 +47,7 @@ BROKEN = [
     ({"EVENT_STREAM_MAX_LENGTH": "1"}, "EVENT_STREAM_MAX_LENGTH"),
     ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
     ({"OPENAI_PRICES": "{40000}"}, "OPENAI_PRICES"),
+    ({"MAX_PROVIDER_CALLS_PER_MINUTE": '{"opnai": 1}'}, "MAX_PROVIDER_CALLS: no provider opnai"),
     ({"OPENAI_PRICES": "[40000]"}, "OPENAI_PRICES"),
     ({"OPENAI_PRICES": '{"*": -1}'}, "OPENAI_PRICES"),
     ({"OPENAI_PRICES": '{"*": "much"}'}, "OPENAI_PRICES"),

@@ -4,21 +4,20 @@ A declaration is read at the start of every process, so its module imports no SD
 drawing library: `build` does, in the processes that run jobs.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Annotated, Generic, Literal, Self, TypeVar
+from typing import Generic, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
 
 from shared.errors import ConfigurationError, InvalidRequest
 from shared.imaging.params import AUTO, IMAGES_MAX, SIZE_NAMES, ImageOptions
 from shared.imaging.provider import ImageProvider
 from shared.imaging.providers.error_rules import ErrorRule
-from shared.setting_types import STRICT
+from shared.setting_types import STRICT, NumberTable
 
 PriceOf = Callable[..., int | None]
 """The price of some images of one size, in micro-dollars; None where it is not known.
@@ -188,21 +187,7 @@ _CHOICES = {
 """Fields of a request, and what an offer calls their values."""
 
 
-def _read_table(table: object) -> object:
-    if not isinstance(table, str):
-        return table
-    try:
-        read = json.loads(table or "{}")
-    except ValueError:
-        read = None
-    if not isinstance(read, dict):
-        raise ValueError('must be a JSON object such as {"*": 40000}')  # noqa: TRY004 - for pydantic
-    return read
-
-
-PriceTable = Annotated[
-    dict[str, Annotated[int, Field(ge=0)]], NoDecode, BeforeValidator(_read_table)
-]
+PriceTable = NumberTable
 """A setting: micro-dollars of one image by `quality size`, size, quality, or `*` for all others."""
 
 

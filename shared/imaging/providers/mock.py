@@ -33,8 +33,16 @@ _PREVIEW_SHARES = (8, 4, 2)
 
 _HANG_PIECE_SECONDS = 0.05
 
+
+class _OwnRateLimit(errors.RateLimited):
+    """A limit of one prompt: those without the tag know nothing of it."""
+
+    is_of_all_jobs = False
+
+
 _REJECTED = ErrorRule(errors.PromptRejected, "`[[reject]]`")
-_RATE_LIMITED = ErrorRule(errors.RateLimited, "`[[rate-limit]]`, `[[rate-limited]]`")
+_BUSY = ErrorRule(errors.RateLimited, "`[[busy]]`")
+_RATE_LIMITED = ErrorRule(_OwnRateLimit, "`[[rate-limit]]`, `[[rate-limited]]`")
 _UNAVAILABLE = ErrorRule(errors.ProviderUnavailable, "`[[fail]]`")
 
 _RULES = {
@@ -142,7 +150,7 @@ PROVIDER = ProviderDeclaration(
     default_model=lambda _settings: "mock-1",
     build=MockProvider,
     price=lambda *_order, **_quality: 0,
-    errors=(_REJECTED, _UNAVAILABLE, *_RULES.values()),
+    errors=(_REJECTED, _UNAVAILABLE, _BUSY, *_RULES.values()),
     is_free=True,
 )
 
@@ -188,13 +196,14 @@ def _stall(script: Mapping[str, float]) -> None:
 def _misbehave(script: Mapping[str, float], attempt: int) -> None:
     if attempt <= script.get("crash", 0):
         signal.raise_signal(signal.SIGKILL)
-    if attempt == 1 and "rate-limit" in script:
-        seconds = script.get("rate-limit", 0)
-        raise _RATE_LIMITED.error(
-            f"The mock provider asks to come back in {seconds:g} s",
-            retry_after_seconds=seconds,
-            provider_code="rate_limit_exceeded",
-        )
+    for name, rule in (("rate-limit", _RATE_LIMITED), ("busy", _BUSY)):
+        if attempt == 1 and name in script:
+            seconds = script[name]
+            raise rule.error(
+                f"The mock provider asks to come back in {seconds:g} s",
+                retry_after_seconds=seconds,
+                provider_code="rate_limit_exceeded",
+            )
     for name, attempts in script.items():
         if attempt <= attempts and name in _RULES:
             raise _RULES[name].error(f"The mock provider acts out [[{name}]]", provider_code=name)

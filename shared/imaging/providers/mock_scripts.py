@@ -57,6 +57,11 @@ SCRIPTS: tuple[ScriptTag, ...] = (
         "Attempt 1 is rate limited, after step 2",
         *(1, DAY_SECONDS, "seconds", "rate_limited"),
     ),
+    ScriptTag(
+        "busy",
+        "Attempt 1 is rate limited, and other jobs wait, too, after step 2",
+        *(1, DAY_SECONDS, "seconds", "rate_limited"),
+    ),
     ScriptTag("reject", "Prompt rejected, before step 1", code="prompt_rejected"),
     ScriptTag(
         "hang",

@@ -76,8 +76,9 @@ WITH limits AS (
         WHERE status = 'PENDING' AND dispatched_at IS NULL AND next_attempt_at <= now()
         ORDER BY next_attempt_at LIMIT 1
     ) IS NULL AND NOT EXISTS (
-        SELECT FROM paused_providers WHERE provider = coalesce(%(job_provider)s, %(provider)s)
-    ) AND limits.are_free AS now
+        SELECT FROM held_providers WHERE provider = coalesce(%(job_provider)s, %(provider)s)
+    ) AND NOT jsonb_exists(%(provider_limits)s::jsonb, coalesce(%(job_provider)s, %(provider)s))
+        AND limits.are_free AS now
     FROM limits
 ), inserted AS (
     INSERT INTO generation_jobs (

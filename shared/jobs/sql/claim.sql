@@ -13,7 +13,7 @@ WITH asked AS (
 ), chosen AS (
     SELECT model, coalesce(%(models)s::jsonb ->> model, %(provider)s) AS provider FROM asked
 ), paused AS (
-    SELECT FROM paused_providers JOIN chosen USING (provider)
+    SELECT FROM held_providers JOIN chosen USING (provider)
     UNION ALL
     SELECT FROM workspace_limits JOIN generation_jobs USING (workspace_id)
     WHERE generation_jobs.id = %(id)s AND paused_at IS NOT NULL
@@ -49,7 +49,7 @@ WITH asked AS (
     WHERE (SELECT count(*) FROM closed) >= 0
 )
 SELECT job.status, job.task_id, job.params, job.max_attempts, claimed.attempt,
-    claimed.lease_token, claimed.model,
+    claimed.lease_token, claimed.provider, claimed.model,
     least(
         coalesce(own.cost_per_day, %(cost_per_day)s) - coalesce(spent.today, 0),
         coalesce(own.cost_per_month, %(cost_per_month)s) - coalesce(spent.this_month, 0)

@@ -7,7 +7,7 @@ WITH RECURSIVE mine AS (
     WHERE id = %(id)s AND status = 'PENDING' AND next_attempt_at IS NULL
 ), ready AS NOT MATERIALIZED (
     SELECT * FROM fresh_jobs WHERE coalesce(provider, %(provider)s) NOT IN (
-        SELECT provider FROM paused_providers
+        SELECT provider FROM held_providers
         WHERE provider <> (SELECT coalesce(provider, %(provider)s) FROM mine)
     )
 ), due AS (
@@ -88,7 +88,7 @@ WITH RECURSIVE mine AS (
 )
 SELECT ahead, (CASE
         WHEN limits.paused_at IS NULL AND NOT EXISTS (
-            SELECT FROM paused_providers WHERE provider = coalesce(turn.provider, %(provider)s)
+            SELECT FROM held_providers WHERE provider = coalesce(turn.provider, %(provider)s)
         ) AND turn.share <= coalesce(limits.running_jobs, %(running_limit)s, turn.share)
         THEN run_seconds * (ahead + 1) / (SELECT nullif(sum(slots), 0) FROM release_room)
     END)::float AS seconds

@@ -1,2 +1,3 @@
--- Reads the providers that are paused.
-SELECT provider, paused_at FROM paused_providers ORDER BY provider
+-- Reads the providers that are paused or held.
+SELECT provider, paused_at FROM paused_providers
+WHERE provider IN (SELECT provider FROM held_providers) ORDER BY provider

@@ -18,7 +18,7 @@ FROM (
         paused.provider IS NOT NULL AS provider_is_paused,
         limits.paused_at IS NOT NULL OR paused.provider IS NOT NULL AS is_paused
     FROM generation_jobs job LEFT JOIN workspace_limits limits USING (workspace_id)
-        LEFT JOIN paused_providers paused
+        LEFT JOIN held_providers paused
             ON paused.provider = coalesce(job.provider, %(provider)s)
     WHERE status IN ('PENDING', 'PROCESSING')
 ) open

@@ -15,7 +15,7 @@ SELECT 'darkroom_jobs_open', jsonb_build_object('status', known.status),
 FROM (VALUES ('PENDING'::job_status), ('PROCESSING')) AS known (status)
 UNION ALL
 SELECT 'darkroom_oldest_pending_seconds', '{}', CASE
-    WHEN EXISTS (SELECT FROM paused_providers WHERE provider = %(provider)s) THEN 0
+    WHEN EXISTS (SELECT FROM held_providers WHERE provider = %(provider)s) THEN 0
     ELSE greatest(extract(epoch FROM now() - (SELECT min(waits_since) FROM open)), 0) END
 UNION ALL
 SELECT each.name, jsonb_build_object('runtime', known.runtime), each.value
