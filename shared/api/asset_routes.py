@@ -105,5 +105,5 @@ async def get_asset(api: Context, asset_id: UUID, workspace_id: WorkspaceToRead)
     },
 )
 async def delete_asset(api: Context, asset_id: UUID, workspace_id: WorkspaceToCancel) -> None:
-    """Delete a picture that no open job needs; jobs that have ended no longer name it."""
+    """Delete a picture that no open job needs; a job that showed it cannot be retried."""
     await to_thread(api.services.assets.delete, asset_id, workspace_id)

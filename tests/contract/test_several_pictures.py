@@ -161,11 +161,14 @@ def test_pictures_that_a_job_waits_for_are_not_deleted(
         for path in paths:
             assert api.problem(api.client.delete(path)) == (409, "asset_in_use")
     assert api.finish(job)["status"] == "completed"
-    assert {api.client.delete(path).status_code for path in paths[1:]} == {204}
-    assert list(runtime.image_dir.glob("assets/*"))[1:] == []
-    again = api.client.post(f"/v1/generations/{job['id']}/retry")
-    assert api.problem(again) == (422, "invalid_request")
+    single = api.finish(api.submit("a mug", source_asset_id=pictures.ids[0]))
     assert api.client.delete(paths[0]).status_code == 204
+    for ended in (job, single):
+        again = api.client.post(f"/v1/generations/{ended['id']}/retry")
+        assert api.problem(again) == (422, "invalid_request")
+    assert api.get(job)["reference_asset_ids"] == pictures.ids
+    assert {api.client.delete(path).status_code for path in paths[1:]} == {204}
+    assert list(runtime.image_dir.glob("assets/*")) == []
     assert api.client.delete(f"/v1/generations/{job['id']}").status_code == 204
 
 
