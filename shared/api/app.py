@@ -8,6 +8,7 @@ from shared.api import (
     page_routes,
     picture_routes,
     service_routes,
+    token_routes,
     webhook_routes,
 )
 from shared.api.dependencies import ApiContext, refuse_unknown_parameters
@@ -29,6 +30,7 @@ _ROUTES = (
     asset_routes,
     picture_routes,
     webhook_routes,
+    token_routes,
     operator_routes,
     service_routes,
     page_routes,

@@ -6,6 +6,7 @@ them. A signed address, and a request where no key is needed, may do all that it
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -20,14 +21,19 @@ from shared.access.api_keys import KEY_PREFIX, Unauthorized
 from shared.access.request_rates import WINDOW_SECONDS, RequestRates, TooManyRequests
 from shared.access.scopes import OWN_SCOPES, Scope
 from shared.access.signatures import ExpiredToken
+from shared.access.user_tokens import USER_PREFIX, NotForUsers, UserGrant, UserTokens
 from shared.api.caller import Caller, caller_of
 from shared.api.operator.operator_overview import OverviewReader
 from shared.api.presenter import Presenter
 from shared.api.sse import EventDelivery
 from shared.api.uploads import Uploads
+from shared.errors import UnknownJob
 from shared.events.publisher import ENDED_SECONDS
 from shared.jobs.workspace_limits import Quota
 from shared.wiring import Services
+
+ROUTES_OF_USERS = "/v1/generations"
+"""How the paths begin that the token of a user opens; all others refuse it."""
 
 OPEN_WORKSPACE = "default"
 """The workspace of every request where no key is needed."""
@@ -45,6 +51,7 @@ class ApiContext:
         self.rates = RequestRates(services.redis, limit, prefix)
         self.uploads = uploads
         self.overview = OverviewReader(services)
+        self.tokens = UserTokens(services.settings.signing_secret)
 
 
 async def get_context(request: Request) -> ApiContext:
@@ -75,6 +82,8 @@ async def find_workspace(
     text = "" if credentials is None else credentials.credentials
     if api.settings.needs_api_keys and not text:
         raise Unauthorized("send an API key of the workspace as Authorization: Bearer ...")
+    if text.startswith(USER_PREFIX):
+        return await asyncio.to_thread(_identify_user, api, text, request, wanted.scopes)
     # Where no key is needed, SDKs send some text all the same.
     if api.settings.needs_api_keys or text.startswith(KEY_PREFIX):
         caller = caller_of(request.scope)
@@ -82,9 +91,27 @@ async def find_workspace(
     return OPEN_WORKSPACE
 
 
+def _identify_user(api: ApiContext, text: str, request: Request, wanted: list[str]) -> str:
+    """Check the token of a user, who has the jobs of that user alone."""
+    user, caller = api.tokens.read(text), caller_of(request.scope)
+    if user.key_id is not None:
+        if api.services.keys.find_revoked([user.key_id]):
+            raise Unauthorized("the API key that made this token was revoked")
+        api.rates.take(user.key_id)
+    caller.key_id, caller.user, caller.scopes = user.key_id, user, user.scopes
+    if not request.scope["route"].path.startswith(ROUTES_OF_USERS):
+        raise NotForUsers
+    caller.check(wanted)
+    with suppress(ValueError):  # no id of a job: its route says so
+        job_id = UUID(request.path_params.get("job_id", ""))
+        if api.services.jobs.get(job_id, user.workspace_id).user_id != user.user_id:
+            raise UnknownJob(job_id)
+    return user.workspace_id
+
+
 def _identify(api: ApiContext, text: str, caller: Caller, wanted: list[str]) -> str:
     grant = api.services.keys.find(text)
-    caller.key_id, caller.key_name = grant.key_id, grant.name
+    caller.key_id, caller.key_name, caller.scopes = grant.key_id, grant.name, grant.scopes
     left = api.rates.take(grant.key_id)
     if left is not None:
         policy = TooManyRequests.policy
@@ -100,6 +127,14 @@ WorkspaceToManage = Annotated[str, Security(find_workspace, scopes=list(OWN_SCOP
 """For what would give the holder of one scope more than that: a webhook gets all jobs."""
 WorkspaceOfOperator = Annotated[str, Security(find_workspace, scopes=[Scope.ADMIN])]
 """What its routes show is of all workspaces."""
+
+
+async def find_user(request: Request) -> UserGrant | None:
+    """Return what the token of a user gives, after its workspace was found; None without one."""
+    return caller_of(request.scope).user
+
+
+UserOfToken = Annotated[UserGrant | None, Depends(find_user)]
 
 
 async def refuse_unknown_parameters(request: Request, api: Context) -> None:

@@ -31,6 +31,7 @@ TAGS = [
     {"name": "assets", "description": "Uploaded pictures, which jobs use as references."},
     {"name": "images", "description": "The pictures of jobs, and previews of them."},
     {"name": "webhooks", "description": "Who learns of events of jobs, and what was delivered."},
+    {"name": "tokens", "description": "What pages of end users hold instead of an API key."},
     {"name": "operator", "description": "All workspaces, for keys with the scope `admin`."},
     {"name": "service", "description": "Options of a request, and the health of the service."},
 ]

@@ -21,6 +21,7 @@ from shared.api.cursors import PAGE_MAX, Cursor, read_cursor, write_cursor
 from shared.api.dependencies import (
     ApiContext,
     Context,
+    UserOfToken,
     WorkspaceToCancel,
     WorkspaceToRead,
     WorkspaceToSubmit,
@@ -30,6 +31,7 @@ from shared.api.documentation import ORDERS, QUOTA_HEADERS, event_stream, exampl
 from shared.api.presenter import quote_body
 from shared.api.quotas import quota_headers
 from shared.api.schemas import JobBody, PageBody, QuoteBody
+from shared.api.user_orders import order_of, terms_for
 from shared.errors import DarkroomError, InvalidRequest, ServiceUnavailable, TooManyStreams
 from shared.events.event import FROM_THE_START, is_event_id, is_of_row
 from shared.imaging.params import METADATA_MAX_KEYS, ModelName
@@ -142,14 +144,15 @@ async def create_generation(
     dry_run: Annotated[
         bool, Query(description="Accept nothing: respond with the price and what is left.")
     ] = False,
+    user: UserOfToken = None,
 ) -> JobBody | Response:
     """Accept a request. Its job runs in the background, whatever happens to the API."""
-    limits = api.services.submission_limits
+    limits, order = api.services.submission_limits, order_of(order, user)
     request = GenerationRequest.model_construct(**dict(order), workspace_id=workspace_id)
     if dry_run:
         quote = await to_thread(api.services.submitter.quote, request, limits)
         return JSONResponse(quote_body(quote).model_dump())
-    terms = _terms_of(order, idempotency_key, limits)
+    terms = terms_for(_terms_of(order, idempotency_key, limits), user)
     accepted = await to_thread(api.services.submitter.submit_on, request, terms)
     view = JobView(accepted.job)
     response.headers["Location"] = api.presenter.path_of(view.job.id)
@@ -187,6 +190,7 @@ async def list_generations(
     metadata: MetadataFilter = None,
     finished_after: Annotated[Moment | None, Query(description="Ended later than this.")] = None,
     order: Order = "created_at",
+    user: UserOfToken = None,
 ) -> PageBody:
     """Return one page of jobs, newest first. New jobs do not move those of later pages."""
     query = PageQuery(limit + 1, status, product_id, created_after, created_before)
@@ -194,7 +198,7 @@ async def list_generations(
         query,
         before=read_cursor(cursor),
         model=model,
-        user_id=user_id,
+        user_id=user_id if user is None else user.user_id,
         error_code=error_code,
         finished_after=finished_after,
         metadata=dict(map(_split_metadata, metadata or ())),
@@ -321,10 +325,12 @@ async def retry_generation(
     job_id: UUID,
     workspace_id: WorkspaceToSubmit,
     idempotency_key: IdempotencyKey = None,
+    user: UserOfToken = None,
 ) -> JobBody:
     """Submit the order of a job that has ended once more. Images of the old job are kept."""
     terms = _terms(f"retry {job_id}", idempotency_key, api.services.submission_limits)
-    accepted = await to_thread(api.services.submitter.retry, job_id, terms, workspace_id)
+    retry = api.services.submitter.retry
+    accepted = await to_thread(retry, job_id, terms_for(terms, user), workspace_id)
     response.headers["Location"] = api.presenter.path_of(accepted.job.id)
     response.headers.update(quota_headers(accepted.quotas))
     return api.presenter.show(

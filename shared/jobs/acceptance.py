@@ -68,6 +68,7 @@ class Terms:
             of it has made, which may come before it.
         outlives_job: Whether the key makes no other job after its own was deleted.
         keeps_owners: Whether the job makes no workspace, user or product.
+        user_open_jobs: How many jobs its user may have waiting or running; None: any number.
     """
 
     limits: SubmissionLimits | None = None
@@ -78,6 +79,7 @@ class Terms:
     is_first: bool = False
     outlives_job: bool = True
     keeps_owners: bool = False
+    user_open_jobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

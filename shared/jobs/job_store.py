@@ -17,6 +17,7 @@ from shared.errors import (
     InvalidRequest,
     JobCancelled,
     JobDeleted,
+    TooManyOpenJobs,
     TooManySubmissions,
     UnknownJob,
     error_record,
@@ -116,6 +117,12 @@ class JobStore:
         except (exc.IntegrityError, psycopg2.IntegrityError) as error:
             raise InvalidRequest(explain_missing_owner(new, error)) from error
         return job_of(row)
+
+    def make_user(self, workspace_id: str, user_id: str) -> None:
+        """Make a user who does not exist yet, where jobs may make users."""
+        if self._makes_owners:
+            owners = {"workspace_id": workspace_id, "user_id": user_id, "product_id": None}
+            self._run("make_owners", owners)
 
     def quote(self, new: NewJob, limits: SubmissionLimits) -> Standing:
         """Return what is left to the workspace of a job; nothing is written.
@@ -253,14 +260,16 @@ class JobStore:
 
     def _accept(self, parameters: dict[str, Any], terms: Terms) -> Accepted:
         limits = terms.limits
-        if limits is None or (limits.open_jobs > MARGIN and limits.budget == UNLIMITED):
+        is_far = limits is None or (limits.open_jobs > MARGIN and limits.budget == UNLIMITED)
+        if is_far and terms.user_open_jobs is None:
             names = ("lock_release", "accept")
             [row] = self._run.together(names, {**parameters, "margin": MARGIN})
             if row.id is not None:
                 return _accepted(row)
         repeated = self.find_repeated(parameters["workspace_id"], terms)
         if repeated is None:
-            row = self._accept_near_limit({**parameters, "margin": 0})
+            limit = {"user_open_jobs": terms.user_open_jobs, "margin": 0}
+            row = self._accept_near_limit({**parameters, **limit})
             if row.id is not None:
                 return _accepted(row)
             # It lost the race against the same request, or a limit is reached.
@@ -275,6 +284,9 @@ class JobStore:
         """Count and insert while no other request of the workspace does."""
         with self._run.transaction() as run:
             run("lock_workspace", parameters)
+            limit = parameters["user_open_jobs"]
+            if limit is not None and run("count_open_of_user", parameters)[0].jobs >= limit:
+                raise TooManyOpenJobs(limit, RETRY_AFTER_SECONDS)
             run("lock_release", parameters)
             [row] = run("accept", parameters)
             return row

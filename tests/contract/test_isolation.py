@@ -81,6 +81,7 @@ ROUTES = {
     "GET /v1/webhooks/{webhook_id}/deliveries": Route(thing="webhook"),
     "POST /v1/webhooks/deliveries/{delivery_id}/resend": Route(thing="delivery"),
     "DELETE /v1/webhooks/{webhook_id}": Route(thing="webhook"),
+    "POST /v1/tokens": Route({"json": {"user_id": "ann"}}),
     "GET /v1/operator/overview": OPERATORS,
     "GET /v1/operator/costs": OPERATORS,
     "GET /v1/operator/queue": OPERATORS,
@@ -102,7 +103,7 @@ ROUTES = {
 }
 
 REFERENCES = {
-    **{"product_id": "product", "source_asset_id": "asset"},
+    **{"user_id": "user", "product_id": "product", "source_asset_id": "asset"},
     **{"reference_asset_ids": "asset", "mask_asset_id": "asset"},
 }
 """What the fields of bodies and queries name, besides the ids in paths."""
@@ -126,7 +127,8 @@ def things(runtime: Runtime) -> Iterator[Things]:
     wait_until(lambda: runtime.job_is_announced(running), 20, "the end to be announced")
     with runtime.database() as cursor:
         cursor.execute(
-            "INSERT INTO products (id, workspace_id, name) VALUES ('theirs', 'default', 'Mug')"
+            "INSERT INTO products (id, workspace_id, name) VALUES ('theirs', 'default', 'Mug');"
+            "INSERT INTO users (id, workspace_id) VALUES ('their-user', 'default')"
         )
         _show_preview(cursor, running["id"])
         [image], [preview] = ended["images"], api.get(running)["previews"]
@@ -134,7 +136,7 @@ def things(runtime: Runtime) -> Iterator[Things]:
         delivery_id = _add_delivery(cursor, webhook["id"], ended["id"])
         ids = {
             **{"job": ended["id"], "asset": asset["id"], "image": image["id"]},
-            **{"webhook": webhook["id"], "delivery": delivery_id},
+            **{"webhook": webhook["id"], "delivery": delivery_id, "user": "their-user"},
             **{"preview": urlsplit(preview["url"]).path.rpartition("/")[2], "product": "theirs"},
         }
         urls = {"job": ended["urls"]["events"], "asset": asset["url"], "image": image["url"]}
@@ -143,6 +145,7 @@ def things(runtime: Runtime) -> Iterator[Things]:
         yield Things(ids, tokens)
         cursor.execute("DELETE FROM generation_jobs WHERE id = %s", (running["id"],))
         cursor.execute("DELETE FROM products WHERE id = 'theirs'")
+        cursor.execute("DELETE FROM users WHERE id = 'their-user'")
 
 
 def _show_preview(cursor: Any, job_id: str) -> None:
@@ -314,7 +317,7 @@ def test_references_to_another_workspace_are_answered_as_unknown_ones(
                         answers.append(seen(send(stranger, name, **more), value))
                     assert answers[0] == answers[1], (name, word)
                     tried.add((name, word))
-    assert len(tried) == 7
+    assert len(tried) == 10
 
 
 def test_lists_and_answers_show_nothing_of_another_workspace(

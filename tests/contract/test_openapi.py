@@ -61,6 +61,7 @@ def test_document_describes_every_route(runtime: Runtime) -> None:
         "/v1/images/{image_id}",
         "/v1/options",
         "/v1/previews/{preview_id}",
+        "/v1/tokens",
         "/v1/webhooks",
         "/v1/webhooks/{webhook_id}",
         "/v1/webhooks/{webhook_id}/deliveries",

@@ -97,6 +97,8 @@ class EveryStatement:
             self._jobs.accept(request, terms)
             self._jobs.accept(request, terms)
             self._jobs.quote(request, LIMITS)
+            of_user = replace(terms, key=None, user_open_jobs=1_000)
+            self._owned.accept(replace(request, user_id=f"u-{workspace_id}"), of_user)
             with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as own:
                 self._owned.insert_within(own, request)
             self._owned.accept(replace(request, user_id=str(uuid4())), replace(terms, key=None))

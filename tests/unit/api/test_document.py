@@ -17,7 +17,7 @@ OPERATIONS = """
     followGeneration createAsset getAsset getAssetContent listAssets deleteAsset getImage getPreview
     listOptions getHealth getReadiness
     createWebhook listWebhooks getWebhook changeWebhook deleteWebhook listDeliveries resendDelivery
-    retryGeneration
+    retryGeneration createToken
     getOverview listQueueByProvider listCosts listJobsOfWorkspace getAnyJob cancelAnyJob retryAnyJob
     getWorkspaceLimits changeWorkspace changeProvider listAudit
 """
