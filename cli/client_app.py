@@ -48,6 +48,10 @@ MaskOption = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="PNG: the first picture changes where it is transparent."),
 ]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="The model; several are tried in their order."),
+]
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="The model that makes the images.")
 ]
@@ -56,7 +60,7 @@ ModelOption = Annotated[
 @client_app.command()
 def generate(
     prompt: Annotated[str, typer.Argument(help="What the images show.")],
-    model: ModelOption = None,
+    model: ModelsOption = None,
     style: StyleOption = None,
     size: Annotated[
         str | None, typer.Option(metavar="SIZE", help="As 1024x1024, in pixels.")
@@ -84,11 +88,11 @@ def generate(
 
     Ctrl-C leaves the job running.
     """
-    from cli.generate import metadata_of, run_generate
+    from cli.generate import metadata_of, models_of, run_generate
 
     chosen: dict[str, Any] = {
         "prompt": prompt,
-        "model": model,
+        **models_of(model or ()),
         "style": style,
         "size": size,
         "n": n,

@@ -162,6 +162,13 @@ def metadata_of(pairs: Sequence[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
+def models_of(names: Sequence[str]) -> dict[str, object]:
+    """Return what an order says of these models: of one, of several in their order, or nothing."""
+    if len(names) > 1:
+        return {"models": list(names)}
+    return {"model": names[0]} if names else {}
+
+
 def check_completed(job: JobBody) -> None:
     """Raise JobFailed, with the reason, unless the job has its images."""
     if job.status is JobStatus.FAILED:

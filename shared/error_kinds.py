@@ -11,6 +11,7 @@ class Kind:
         title: Short text for a person; empty for errors that no row holds.
         stage: What the provider rejected: `input` or `output`; else None.
         retryable: Whether the retry policy may open another attempt after this error.
+        fails_over: Whether a job that names another model goes on with it, if nothing was charged.
         is_private: Whether its text is for the log alone: it is a server's, or speaks of keys and
             accounts. Clients read the title.
     """
@@ -19,19 +20,34 @@ class Kind:
     stage: str | None = None
     retryable: bool = False
     is_private: bool = False
+    fails_over: bool = False
 
 
 KINDS = {
     "invalid_request": Kind("The request was not valid"),
     "service_unavailable": Kind("A server was unavailable", retryable=True, is_private=True),
-    "provider_unavailable": Kind("The image provider was unavailable", retryable=True),
-    "provider_overloaded": Kind("The image provider was overloaded", retryable=True),
-    "provider_timeout": Kind("The image provider did not answer in time", retryable=True),
-    "rate_limited": Kind("The image provider was too busy", retryable=True, is_private=True),
-    "quota_exceeded": Kind("The account with the image provider is used up", is_private=True),
-    "provider_authentication": Kind("The image provider refused the API key", is_private=True),
+    "provider_unavailable": Kind(
+        "The image provider was unavailable", retryable=True, fails_over=True
+    ),
+    "provider_overloaded": Kind(
+        "The image provider was overloaded", retryable=True, fails_over=True
+    ),
+    "provider_timeout": Kind(
+        "The image provider did not answer in time", retryable=True, fails_over=True
+    ),
+    "rate_limited": Kind(
+        "The image provider was too busy", retryable=True, is_private=True, fails_over=True
+    ),
+    "quota_exceeded": Kind(
+        "The account with the image provider is used up", is_private=True, fails_over=True
+    ),
+    "provider_authentication": Kind(
+        "The image provider refused the API key", is_private=True, fails_over=True
+    ),
     "prompt_rejected": Kind("The prompt was rejected", stage="input"),
-    "request_rejected": Kind("The image provider did not accept the request", stage="input"),
+    "request_rejected": Kind(
+        "The image provider did not accept the request", stage="input", fails_over=True
+    ),
     "output_rejected": Kind(
         "The image provider withheld the image", stage="output", retryable=True
     ),

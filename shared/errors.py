@@ -30,13 +30,14 @@ class DarkroomError(Exception):
     title: ClassVar[str] = ""
     stage: ClassVar[str | None] = None
     retryable: ClassVar[bool] = False
+    fails_over: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, code: str = "", **options: Any) -> None:
         super().__init_subclass__(**options)
         if code:
             kind = KINDS.get(code, Kind())
             cls.code, cls.title, cls.stage = code, kind.title, kind.stage
-            cls.retryable = kind.retryable
+            cls.retryable, cls.fails_over = kind.retryable, kind.fails_over
 
 
 class ConfigurationError(DarkroomError, code="configuration"):

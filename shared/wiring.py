@@ -172,7 +172,9 @@ class Services(AbstractContextManager["Services"]):
             ImageService(providers),
             self.image_store,
             charges,
-            AttemptEnding(attempts, self.announcer, settings.retry_policy, charges),
+            AttemptEnding(
+                attempts, self.announcer, settings.retry_policy, charges, settings.models
+            ),
             traits,
             OpenBills(attempts, providers),
         )

@@ -139,6 +139,13 @@ SCENARIOS = (
     Scenario("rejected", "The prompt is rejected", "reject", Expected("prompt_rejected")),
     Scenario("account-used-up", "The account is used up", "quota", Expected("quota_exceeded")),
     Scenario(
+        "next-model",
+        "Its first model cannot be paid for, its second makes the image",
+        "quota:1",
+        _SECOND_TRY,
+        fields={"models": ["mock-mini", "mock-1"]},
+    ),
+    Scenario(
         "withheld", "The image is withheld", "output-rejected", Expected("output_rejected", 3)
     ),
     Scenario(

@@ -100,15 +100,12 @@ class Presenter:
 
 def quote_body(quote: Quote) -> QuoteBody:
     """Return a quote as clients see it."""
-    model, refusal = quote.model, quote.standing.refusal
+    refusal = quote.standing.refusal
     return QuoteBody.model_validate(
         {
             "models": [
-                {
-                    "model": model.name,
-                    "provider": model.provider,
-                    "price_microdollars": quote.price_microdollars,
-                }
+                {"model": model.name, "provider": model.provider, "price_microdollars": price}
+                for model, price in quote.prices
             ],
             "limits": [asdict(quota) for quota in quote.standing.quotas],
             "refusal": None if refusal is None else refusal.code,

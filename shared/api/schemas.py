@@ -216,7 +216,11 @@ class JobBody(_Body):
     message: str = Field(description="One line for a person.")
     prompt: Annotated[str, _else("")]
     model: str | None = Field(
-        description="Which makes the images; null for a waiting job that names none."
+        description="Which makes the images, or is asked next; null for a waiting job that names "
+        "none."
+    )
+    models: Annotated[list[str] | None, _else(None)] = Field(
+        description="Those that are tried in this order, if the request names several."
     )
     style: Annotated[str, _else(DEFAULT_STYLE)] = Field(
         description="One of the styles, unless the row is not of this API."

@@ -51,6 +51,8 @@ class RunningAttempt:
         is_sent: Whether the provider was called: from then on the attempt counts.
         charge_state: What is known so far of the provider's bill.
         receipt: What the call cost, as soon as the provider reports it.
+        was_billed: Whether an earlier attempt was, or may have been, charged.
+        bought: Purchases of this attempt that are not known to have cost nothing.
         unnamed: Purchases that the provider was asked for and has not named; None where it names
             none.
     """
@@ -66,12 +68,20 @@ class RunningAttempt:
     charge_state: ChargeState = ChargeState.NONE
     receipt: Receipt | None = None
     request_id: str | None = None
+    was_billed: bool = False
+    bought: set[UUID] = field(default_factory=set)
     unnamed: set[UUID] | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether all images of the job are saved."""
         return bool(self.saved) and len(self.saved) >= self.params.n
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the job has certainly cost nothing so far."""
+        is_known = self.charge_state is ChargeState.NONE and not self.bought
+        return is_known and not self.was_billed and not self.saved
 
     def publish(self, step: Step) -> AppendResult:
         """Publish a step.

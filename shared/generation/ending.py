@@ -24,6 +24,7 @@ from shared.generation.attempt import RunningAttempt
 from shared.generation.charges import ChargePolicy
 from shared.generation.outcome import Completed, Failed, NothingToDo, Outcome, RetryAfter
 from shared.generation.saved_images import result_of, rows_of
+from shared.imaging.models import Models, OfferedModel
 from shared.jobs.attempt_store import AttemptStore
 from shared.jobs.model import REQUEST_ID_MAX_CHARS, LedgerFacts
 from shared.jobs.retry import RETRY_AFTER_MAX_SECONDS, RetryPolicy
@@ -41,11 +42,13 @@ class AttemptEnding:
         announcer: Announcer,
         policy: RetryPolicy,
         charges: ChargePolicy,
+        models: Models,
     ) -> None:
         self._attempts = attempts
         self._announcer = announcer
         self._policy = policy
         self._charges = charges
+        self._models = models
 
     def complete(self, attempt: RunningAttempt, error: DarkroomError | None = None) -> Outcome:
         """Record the images that are saved; `error` says why the attempt ended before.
@@ -73,6 +76,8 @@ class AttemptEnding:
         log.warning("attempt failed", code=error.code, reason=one_line(str(error)))
         self._hold_provider(attempt, error)
         try:
+            if model := self._next_model(attempt, error):
+                return self._retry(attempt, error, model)
             if error.retryable and not attempt.claim.is_last and not attempt.is_whole:
                 can_ask = attempt.unnamed == set()
                 if self._charges.allows_another(
@@ -146,17 +151,32 @@ class AttemptEnding:
         else:
             log.warning("provider held", provider=provider, seconds=seconds)
 
-    def _retry(self, attempt: RunningAttempt, error: DarkroomError) -> Outcome:
+    def _next_model(self, attempt: RunningAttempt, error: DarkroomError) -> OfferedModel | None:
+        """Return the model that the next attempt asks instead, if the request names one.
+
+        Only if the provider is to blame, or does not offer what was asked for, and the job has
+        certainly cost nothing so far: what may be paid for is asked of the same provider again.
+        """
+        if not error.fails_over or attempt.claim.is_last or not attempt.is_free:
+            return None
+        names, name = attempt.params.models or [], attempt.claim.model
+        following = names[names.index(name) + 1] if name in names[:-1] else None
+        return self._models.get(following) if following in self._models.providers else None
+
+    def _retry(
+        self, attempt: RunningAttempt, error: DarkroomError, model: OfferedModel | None = None
+    ) -> Outcome:
+        """Have another attempt follow; one with another model starts at once."""
         claim = attempt.claim
-        delay_seconds = self._policy.delay_seconds(
-            claim.attempt, getattr(error, "retry_after_seconds", None)
-        )
+        wait = getattr(error, "retry_after_seconds", None)
+        delay_seconds = 0.0 if model else self._policy.delay_seconds(claim.attempt, wait)
+        following = None if model is None else (model.provider, model.name)
         step = waiting(claim.attempt + 1, claim.max_attempts)
         record = error_record(error, claim.attempt)
         facts = _facts_of(attempt)
         try:
             attempt.repeat_to_settle(
-                lambda: self._attempts.retry(claim, step, record, facts, delay_seconds)
+                lambda: self._attempts.retry(claim, step, record, facts, delay_seconds, following)
             )
         except LeaseLost:
             # Refused because the job was cancelled meanwhile, or was taken over. The fence

@@ -147,6 +147,7 @@ class GenerationHandler:
         earlier = EarlierCalls()
         if claim.attempt > 1:
             earlier = attempt.repeat(lambda: self.attempts.earlier_calls(claim))
+        attempt.was_billed = earlier.is_billed
         bought = {each.position for each in earlier.purchases}
         price_of, left = model.offer.priced(params.quality), claim.budget_left_microdollars
         self.charges.check_call(params, earlier, len({*missing} - bought), price_of, left)

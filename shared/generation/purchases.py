@@ -47,6 +47,7 @@ class AttemptPurchases:
             note = self.attempts.note_purchase
             self.attempt.repeat(lambda: note(claim, purchase.id, position))
             self._unnamed.add(purchase.id)
+            self.attempt.bought.add(purchase.id)
         return purchase
 
     def name(self, purchase: Purchase) -> None:
@@ -79,6 +80,8 @@ class AttemptPurchases:
         with shielded():
             self.attempt.repeat(write)
             self._unnamed.discard(purchase.id)
+            if charge_state is ChargeState.NONE:
+                self.attempt.bought.discard(purchase.id)
 
     @property
     def _unnamed(self) -> set[object]:

@@ -1,9 +1,9 @@
 """Accepting a job: row first, then its first event, then its envelope."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from structlog.contextvars import get_contextvars
@@ -31,11 +31,11 @@ class Quote:
     """What a request would cost, and whether it would be accepted now.
 
     Attributes:
-        price_microdollars: Of all its images; None: not known.
+        prices: Of all its images in micro-dollars, with each model in the order in which they are
+            tried; None: not known.
     """
 
-    model: OfferedModel
-    price_microdollars: int | None
+    prices: Sequence[tuple[OfferedModel, int | None]]
     standing: Standing
 
 
@@ -111,8 +111,9 @@ class Submitter:
             ServiceUnavailable: PostgreSQL cannot be reached.
         """
         new = self._new_job(request)
-        standing = self._jobs.quote(new, limits)
-        return Quote(self._models.get(new.model), new.quoted_microdollars, standing)
+        models, params = map(self._models.get, new.models), request.params()
+        prices = [(model, model.offer.quote(params)) for model in models]
+        return Quote(prices, self._jobs.quote(new, limits))
 
     def retry(self, job_id: UUID, terms: Terms, workspace_id: str | None = None) -> Accepted:
         """Accept the order of a job that has ended once more, as a job of its own.
@@ -150,18 +151,16 @@ class Submitter:
         return accepted
 
     def _again(self, job: Job) -> NewJob:
-        asked = job.params.get("model")
-        # A foreign producer may have written anything: then the default model is asked.
-        model = self._models.get(asked if isinstance(asked, str) else None)
+        models = [self._models.get(name) for name in _named_models(job.params)]
         within = None if job.start_by is None else job.start_by - job.created_at
         return NewJob(
             workspace_id=job.workspace_id,
             user_id=job.user_id,
             product_id=job.product_id,
             params=job.params,
-            provider=model.provider,
-            model=model.name,
-            max_attempts=self._max_attempts,
+            provider=models[0].provider,
+            models=[model.name for model in models],
+            max_attempts=max(self._max_attempts, len(models)),
             source_asset_id=job.source_asset_id,
             reference_asset_ids=job.reference_asset_ids,
             mask_asset_id=job.mask_asset_id,
@@ -175,10 +174,11 @@ class Submitter:
 
     def _new_job(self, request: "GenerationRequest") -> NewJob:
         params = request.params()
-        model = self._models.get(params.model)
-        has_mask = request.mask_asset_id is not None
-        model.offer.check(params, len(request.picture_ids), has_mask=has_mask)
-        price = model.offer.quote(params)
+        models = [self._models.get(name) for name in _named_models(dict(params))]
+        for model in models:
+            has_mask = request.mask_asset_id is not None
+            model.offer.check(params, len(request.picture_ids), has_mask=has_mask)
+        prices = [model.offer.quote(params) for model in models]
         if request.webhook_url is not None and self._webhooks is not None:
             self._webhooks.check_request(request.workspace_id, request.webhook_url)
         pictures, mask_id = request.picture_ids, request.mask_asset_id
@@ -189,9 +189,9 @@ class Submitter:
             user_id=request.user_id,
             product_id=request.product_id,
             params=params.as_row(),
-            provider=model.provider,
-            model=model.name,
-            max_attempts=self._max_attempts,
+            provider=models[0].provider,
+            models=[model.name for model in models],
+            max_attempts=max(self._max_attempts, len(models)),
             source_asset_id=request.source_asset_id,
             reference_asset_ids=request.reference_asset_ids,
             mask_asset_id=request.mask_asset_id,
@@ -199,8 +199,20 @@ class Submitter:
             start_within_seconds=request.start_within_seconds,
             webhook_url=request.webhook_url,
             webhook_events=request.webhook_events,
-            quoted_microdollars=price,
+            # Of the dearest: each may be the one that makes them.
+            quoted_microdollars=None if None in prices else max(filter(None, prices), default=0),
         )
+
+
+def _named_models(params: Mapping[str, Any]) -> Sequence[str | None]:
+    """Return the models that a job names, in order; None stands for the default one.
+
+    A foreign producer may have written anything: then the default model is asked.
+    """
+    names, name = params.get("models"), params.get("model")
+    if isinstance(names, list) and names and all(isinstance(each, str) for each in names):
+        return names
+    return [name if isinstance(name, str) else None]
 
 
 def _trace_of(job: Job) -> JobTrace:

@@ -16,6 +16,8 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 from typing_extensions import TypeAliasType
 
@@ -36,6 +38,7 @@ REFERENCES_MAX = 16
 """Pictures that the images of a job are based on; no model takes more."""
 
 SEED_LIMIT = 2**31
+MODELS_MAX = 5
 METADATA_MAX_KEYS = 16
 
 # A lone surrogate cannot be encoded as UTF-8, a NUL cannot be kept by PostgreSQL.
@@ -88,6 +91,13 @@ class ImageOptions(BaseModel):
     model: ModelName | None = Field(
         default=None, description="One of `GET /v1/models`; the default one if absent."
     )
+    models: list[ModelName] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MODELS_MAX,
+        description="Instead of `model`: several, in the order in which they are tried. The next "
+        "one is tried only if the provider has certainly charged nothing.",
+    )
     style: Style = Field(default=DEFAULT_STYLE, description="Preset of scene and light.")
     size: Size = Field(
         default=DEFAULT_SIZE,
@@ -138,6 +148,15 @@ class ImageOptions(BaseModel):
         max_length=METADATA_MAX_KEYS,
         description="The caller's own labels, kept with the job and not interpreted.",
     )
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: list[str] | None, found: ValidationInfo) -> list[str] | None:
+        if models and found.data.get("model") is not None:
+            raise ValueError("must not come with model")
+        if models and len(set(models)) < len(models):
+            raise ValueError("must not name a model twice")
+        return models
 
 
 _CONDITIONS = frozenset({"on_unknown_charge", "max_cost", "metadata"})

@@ -25,7 +25,8 @@ class NewJob:
     Attributes:
         params: What the row says of the images, as JSON.
         provider: Whose model makes them; None: that of the worker.
-        model: Which makes them; None: the default one of the worker.
+        models: Which may make them, in the order in which they are tried; none: the default one
+            of the worker.
         start_within_seconds: The job is cancelled unless it has started by then; None: never.
         webhook_url: What receives `webhook_events` of this job alone.
         retry_of: The job that this one retries.
@@ -40,7 +41,7 @@ class NewJob:
     params: Mapping[str, Any]
     max_attempts: int
     provider: str | None = None
-    model: str | None = None
+    models: Sequence[str] = ()
     source_asset_id: UUID | None = None
     reference_asset_ids: Sequence[UUID] = ()
     mask_asset_id: UUID | None = None
@@ -141,7 +142,7 @@ def _columns_of(new: NewJob) -> dict[str, Any]:
         "params": json.dumps(new.params),
         "max_attempts": new.max_attempts,
         "job_provider": new.provider,
-        "job_model": new.model,
+        "job_models": list(new.models),
         "priority": new.priority.value,
         "start_within_seconds": new.start_within_seconds,
         "message": QUEUED.message,

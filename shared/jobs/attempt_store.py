@@ -140,7 +140,7 @@ class AttemptStore:
         """Return what the attempts before this one may have cost; their lines are closed."""
         [row] = self._run("earlier_calls", {"id": str(claim.job_id), "attempt": claim.attempt})
         bought = tuple(_bought_of(*each) for each in (row.purchases or {}).items())
-        return EarlierCalls(row.unknown_calls, row.spent, row.last_known, bought)
+        return EarlierCalls(row.unknown_calls, row.spent, row.last_known, bought, row.is_billed)
 
     def picture_keys(self, claim: Claim) -> list[str]:
         """Return where the bytes of the job's pictures are stored, those of its mask at the end.
@@ -219,13 +219,16 @@ class AttemptStore:
         error: Mapping[str, Any],
         facts: LedgerFacts,
         delay_seconds: float,
+        next_model: tuple[str, str] | None = None,
     ) -> None:
-        """Let the job wait for its next attempt.
+        """Let the job wait for its next attempt, with another provider and model if any is named.
 
         Raises:
             LeaseLost: Another attempt has taken the job over, or it has ended or was cancelled.
         """
-        self._write("retry", claim, step, facts, error, {"delay": delay_seconds})
+        provider, model = next_model or (None, None)
+        others = {"delay": delay_seconds, "next_provider": provider, "next_model": model}
+        self._write("retry", claim, step, facts, error, others)
 
     def release(self, claim: Claim, step: Step) -> bool:
         """Undo a claim whose provider was not called; False if lost or cancelled meanwhile."""

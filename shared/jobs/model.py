@@ -124,12 +124,14 @@ class EarlierCalls:
         spent_microdollars: What the others have cost, as far as it is known.
         last_known: The last attempt whose charge is known; 0 if there is none.
         purchases: Images that were bought, and may still come.
+        is_billed: Whether any was, or may have been, charged.
     """
 
     unknown: int = 0
     spent_microdollars: int = 0
     last_known: int = 0
     purchases: tuple["BoughtImage", ...] = ()
+    is_billed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

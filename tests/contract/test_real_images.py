@@ -24,6 +24,7 @@ LIMITS = {"SOFT_TIME_LIMIT": "20", "TIME_LIMIT": "25", "OPENAI_TIMEOUT_SECONDS":
 SIZE = "1024x1024"
 PRICE = 40_000
 LOW_PRICE = 11_000
+OTHER_MODEL = "gpt-image-2-mini"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def images_api() -> Iterator[ImagesApi]:
 def own_settings(images_api: ImagesApi) -> Mapping[str, str]:
     """Have workers that call the provider's server."""
     prices = {"low": LOW_PRICE, SIZE: PRICE}
-    return {**LIMITS, **images_api.environment, "OPENAI_PRICES": json.dumps(prices)}
+    others = {"OPENAI_PRICES": json.dumps(prices), "IMAGE_MODELS": OTHER_MODEL}
+    return {**LIMITS, **images_api.environment, **others}
 
 
 @pytest.fixture
@@ -184,6 +186,29 @@ def test_job_costs_no_more_than_its_request_allows(real: Runtime, images_api: Im
         assert (rows.job["error"] or {}).get("code") == code, prompt
         assert len(images_api.calls_of(prompt)) == calls, prompt
         assert rows.attempts[-1]["charge_state"] == ("none" if code else "charged")
+
+
+def test_another_model_is_asked_only_where_nothing_can_have_been_billed(
+    real: Runtime, images_api: ImagesApi
+) -> None:
+    """After a refusal; what is charged, or in doubt, stays with its model to the end."""
+    cases = {
+        "a mug <<quota>>": (("none", "charged"), [MODEL, OTHER_MODEL]),
+        "a mug <<forbidden>>": (("none", "charged"), [MODEL, OTHER_MODEL]),
+        "a mug <<error>>": (("unknown", "charged"), [MODEL, MODEL]),
+        "mugs <<corrupt>>": (("charged", "charged"), [MODEL, MODEL]),
+    }
+    models = [MODEL, OTHER_MODEL]
+    jobs = {
+        prompt: real.submit(prompt, n=1 + prompt.startswith("mugs"), size=SIZE, models=models)
+        for prompt in cases
+    }
+    for prompt, (states, asked) in cases.items():
+        rows = real.finish(jobs[prompt], within=60)
+        assert (rows.job["status"], charges(rows)) == ("COMPLETED", states), prompt
+        assert [line["model"] for line in rows.attempts] == asked
+        assert [call.body["model"] for call in images_api.calls_of(prompt)] == asked
+        assert {image["model"] for image in rows.images} == {asked[-1]}
 
 
 def test_a_workspace_spends_no_more_than_its_budget(real: Runtime, images_api: ImagesApi) -> None:

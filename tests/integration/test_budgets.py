@@ -169,5 +169,5 @@ def test_a_quote_writes_nothing(jobs: JobStore, limits: LimitStore, database: Da
     assert isinstance(jobs.quote(dear, terms).refusal, BudgetExceeded)
     limits.set("default", {"models": []})
     with pytest.raises(InvalidRequest, match="may ask for none"):
-        jobs.quote(replace(NEW, model="mock-1"), terms)
+        jobs.quote(replace(NEW, models=["mock-1"]), terms)
     assert len(database.fetch("SELECT 1 FROM generation_jobs")) == 1

@@ -37,7 +37,9 @@ def test_a_claim_says_which_model_is_called(
     provider, model = columns
     owned = new_job()
     asked = {**owned.params, **params}
-    job = jobs.insert(replace(owned, provider=provider, model=model, params=asked))
+    job = jobs.insert(
+        replace(owned, provider=provider, models=[model] if model else [], params=asked)
+    )
     store = AttemptStore(
         engine,
         runtime="celery",

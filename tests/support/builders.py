@@ -43,7 +43,7 @@ def new_job(*, n: int = 1, max_attempts: int = 3, **owners: str) -> NewJob:
         params=params,
         max_attempts=max_attempts,
         provider=owners.get("provider"),
-        model=owners.get("model"),
+        models=[owners["model"]] if "model" in owners else [],
     )
 
 

@@ -242,7 +242,7 @@ class Till:
             ImageService(providers),
             images,
             charges,
-            AttemptEnding(attempts, announcer, RetryPolicy(0, 0), charges),
+            AttemptEnding(attempts, announcer, RetryPolicy(0, 0), charges, settings.models),
             RuntimeTraits((), lambda: False),
             OpenBills(store, providers),
         )

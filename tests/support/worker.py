@@ -70,15 +70,16 @@ class Worker:
         )
         announcer = Announcer(JobStore(engine), publisher)
         charges = ChargePolicy("retry")
+        models = Models([OfferedModel("scripted", Offer("scripted-1"))])
         self._handler = GenerationHandler(
             attempts,
             publisher,
             LeaseKeeper(attempts, lease_seconds, MainThreadInterrupt()),
-            Models([OfferedModel("scripted", Offer("scripted-1"))]),
+            models,
             ImageService({"scripted": provider}),
             image_store,
             charges,
-            AttemptEnding(attempts, announcer, RetryPolicy(0, 0), charges),
+            AttemptEnding(attempts, announcer, RetryPolicy(0, 0), charges, models),
             RuntimeTraits((RuntimeLimit,), is_stopping),
         )
 

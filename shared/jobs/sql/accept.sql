@@ -17,7 +17,7 @@ WITH limits AS (
             THEN coalesce(own.cost_per_month, %(cost_per_month)s)
         END AS cost_per_month,
         own.paused_at IS NULL AND coalesce(own.running_jobs, %(running_limit)s) IS NULL AS are_free,
-        own.models, coalesce(%(job_model)s = ANY(own.models), true) AS is_allowed
+        own.models, coalesce(%(job_models)s::varchar[] <@ own.models, true) AS is_allowed
     FROM (SELECT) one LEFT JOIN workspace_limits own ON own.workspace_id = %(workspace_id)s
 ), open AS (
     SELECT count(*) AS jobs FROM (
@@ -94,7 +94,7 @@ WITH limits AS (
         CASE WHEN released.now THEN %(runtime)s END,
         CASE WHEN released.now THEN %(envelope_id)s END,
         %(webhook_url)s, %(webhook_events)s::varchar[], %(retry_of)s::uuid,
-        %(job_provider)s, %(job_model)s, %(traceparent)s, %(request_id)s,
+        %(job_provider)s, (%(job_models)s::varchar[])[1], %(traceparent)s, %(request_id)s,
         %(reference_asset_ids)s::uuid[], %(mask_asset_id)s::uuid, %(quoted_microdollars)s
     FROM admitted CROSS JOIN released
     WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)

@@ -7,7 +7,7 @@
 -- without a budget.
 WITH asked AS (
     SELECT CASE WHEN %(models)s::jsonb ->> model = provider THEN model
-            ELSE coalesce(left(params ->> 'model', 255), %(model)s)
+            ELSE coalesce(left(coalesce(params #>> '{models,0}', params ->> 'model'), 255), %(model)s)
         END AS model
     FROM generation_jobs WHERE id = %(id)s
 ), chosen AS (

@@ -18,6 +18,7 @@ SELECT count(*) FILTER (WHERE charge_state = 'unknown' AND (
         WHERE is_unknown AND is_named
     ) AS spent,
     coalesce(max(number) FILTER (WHERE charge_state <> 'unknown'), 0) AS last_known,
+    coalesce(bool_or(charge_state <> 'none'), false) AS is_billed,
     (SELECT jsonb_object_agg(id, bought) FROM bought WHERE is_named AND is_open) AS purchases
 FROM generation_attempts line
 WHERE job_id = %(id)s AND number < %(attempt)s
