@@ -68,6 +68,7 @@ def test_document_describes_every_route(runtime: Runtime) -> None:
         "/v1/webhooks/deliveries/{delivery_id}/resend",
         "/v1/operator/overview",
         "/v1/operator/costs",
+        "/v1/operator/queue",
         "/v1/operator/jobs",
         "/v1/operator/jobs/{job_id}",
         "/v1/operator/jobs/{job_id}/cancel",
