@@ -70,7 +70,6 @@ def test_document_describes_every_route(runtime: Runtime) -> None:
         "/v1/operator/costs",
         "/v1/operator/queue",
         "/v1/operator/jobs",
-        "/v1/operator/queue",
         "/v1/operator/jobs/{job_id}",
         "/v1/operator/jobs/{job_id}/cancel",
         "/v1/operator/jobs/{job_id}/retry",

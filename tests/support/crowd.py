@@ -38,7 +38,8 @@ SELECT 'ended-' || n, {_WORKSPACE},
         CASE WHEN mod(n, 10) < 3 THEN jsonb_build_object('order', n::text) ELSE '{{}}' END),
     CASE WHEN is_failed THEN 'FAILED' ELSE 'COMPLETED' END::job_status, 100, 'Completed',
     CASE WHEN NOT is_failed THEN '{{"images": [], "missing": 0}}'::jsonb END,
-    CASE WHEN is_failed THEN '{{"code": "worker_lost", "message": "x"}}'::jsonb END, 1, 1,
+    CASE WHEN is_failed THEN jsonb_build_object('code', 'worker_lost', 'message', 'x',
+        'retryable', true, 'attempt', 1) END, 1, 1,
     since, since, since + interval '10 seconds', since + interval '11 seconds',
     CASE WHEN mod(n, 500) = 0 THEN gen_random_uuid() END
 FROM (
