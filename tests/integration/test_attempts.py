@@ -324,10 +324,10 @@ def test_a_later_attempt_knows_what_the_earlier_ones_cost(
     assert attempts.earlier_calls(claim) == EarlierCalls()
     attempts.retry(claim, waiting(2, 3), ERROR, PAID, 0)
     second = claim_of(attempts, claim.job_id)
-    assert attempts.earlier_calls(second) == EarlierCalls(0, 40_000, 1)
+    assert attempts.earlier_calls(second) == EarlierCalls(0, 40_000, 1, is_billed=True)
     attempts.retry(second, waiting(3, 3), ERROR, LedgerFacts("unknown"), 0)
     third = claim_of(attempts, claim.job_id)
-    assert attempts.earlier_calls(third) == EarlierCalls(1, 40_000, 1)
+    assert attempts.earlier_calls(third) == EarlierCalls(1, 40_000, 1, is_billed=True)
 
 
 def test_a_cancelled_job_is_not_retried(

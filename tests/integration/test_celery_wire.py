@@ -7,6 +7,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,6 +29,13 @@ from tests.support.wait import wait_until
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 TASK = "task-1"
+
+
+@pytest.fixture
+def dispatcher(settings: Settings) -> Iterator[CeleryDispatcher]:
+    """Give a dispatcher; what it has opened is closed."""
+    with closing(CeleryDispatcher(settings)) as dispatcher:
+        yield dispatcher
 
 
 @pytest.fixture(params=["plain", "ours"])
@@ -142,11 +150,11 @@ def read_message(redis: RedisClient) -> dict[str, Any]:
 
 
 def test_an_envelope_is_a_message_that_any_celery_worker_reads(
-    settings: Settings, redis: RedisClient
+    dispatcher: CeleryDispatcher, redis: RedisClient
 ) -> None:
     """The task by its name, the job as its one argument, an id of its own, at once."""
     job_id = uuid4()
-    CeleryDispatcher(settings).dispatch(job_id, TASK)
+    dispatcher.dispatch(job_id, TASK)
     message = read_message(redis)
     assert (message["headers"]["task"], message["headers"]["id"]) == (TASK_NAME, TASK)
     assert message["headers"]["eta"] is None
@@ -156,10 +164,9 @@ def test_an_envelope_is_a_message_that_any_celery_worker_reads(
 
 
 def test_an_envelope_is_lost_once_neither_the_queue_nor_a_worker_has_it(
-    settings: Settings, redis: RedisClient
+    dispatcher: CeleryDispatcher, redis: RedisClient
 ) -> None:
     """One that a worker holds is lost when the worker does not begin it."""
-    dispatcher = CeleryDispatcher(settings)
     waiting, held, lost, stuck = (str(uuid4()) for _ in range(4))
     for envelope_id in (waiting, held, stuck):
         dispatcher.dispatch(uuid4(), envelope_id)
@@ -176,33 +183,31 @@ def test_an_envelope_is_lost_once_neither_the_queue_nor_a_worker_has_it(
     assert [envelope.envelope_id for envelope in found] == [lost, stuck, None]
 
 
-def test_a_dispatcher_opens_no_channel(settings: Settings, redis: RedisClient) -> None:
+def test_a_dispatcher_opens_no_channel(dispatcher: CeleryDispatcher, redis: RedisClient) -> None:
     """One with a result backend would open one for each envelope."""
-    dispatcher = CeleryDispatcher(settings)
     for _ in range(10):
         dispatcher.dispatch(uuid4(), str(uuid4()))
     assert redis.pubsub_channels() == []
 
 
 def test_a_dispatcher_leaves_the_connections_of_other_applications_alone(
-    settings: Settings, redis: RedisClient
+    settings: Settings, dispatcher: CeleryDispatcher, redis: RedisClient
 ) -> None:
     """A worker that greets its neighbours, and a shop with a Celery application of its own."""
     with Celery(broker=broker_url(settings.redis_url), set_as_current=False) as other:
         with other.pool.acquire(block=True):
-            CeleryDispatcher(settings).dispatch(uuid4(), TASK)
+            dispatcher.dispatch(uuid4(), TASK)
         assert other.pool.limit == other.conf.broker_pool_limit
     assert redis.llen(JOB_QUEUE) == 1
 
 
 @pytest.mark.parametrize("fault", ["down", "frozen"])
 def test_a_broker_that_is_down_is_reported_within_a_bounded_time(
-    settings: Settings, redis_server: EmbeddedRedis, fault: str
+    dispatcher: CeleryDispatcher, redis_server: EmbeddedRedis, fault: str
 ) -> None:
     """The caller has committed the row, and leaves the envelope to the sweep."""
     # Results of other tests: see `app`.
     gc.collect()
-    dispatcher = CeleryDispatcher(settings)
     dispatcher.dispatch(uuid4(), TASK)
     if fault == "down":
         redis_server.kill()
