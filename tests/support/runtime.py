@@ -109,9 +109,8 @@ class Runtime:
         """Commit a job's row and nothing else, as a process that dies right after does."""
         wanted = GenerationRequest(prompt=prompt, **{**SMALL, **request})
         params, attempts = wanted.params().as_row(), self.settings.max_attempts
-        # With a provider, as submissions name theirs: workers are notified of rows of others.
-        [provider, *_] = self.settings.providers
-        new = NewJob(wanted.workspace_id, None, None, params, attempts, provider=provider.name)
+        provider = self.settings.providers[0].name  # without it, workers would be notified
+        new = NewJob(wanted.workspace_id, None, None, params, attempts, provider)
         return self.services.jobs.insert(new)
 
     def write_row(self, params: Mapping[str, Any]) -> Job:
@@ -174,7 +173,7 @@ class Runtime:
         return wait_until(ended, within, f"job {job.id} to end and be announced")
 
     def job_is_announced(self, job: Mapping[str, Any]) -> bool:
-        """Return whether the end of a job, as the API shows it, was announced."""
+        """Return whether the end of a job was announced."""
         return self.services.get(UUID(job["id"])).announced_at is not None
 
     def steps(self, job: Job) -> list[Step]:
@@ -375,10 +374,8 @@ class Runtime:
     def forget_jobs(self) -> None:
         """Delete all jobs, their keys and envelopes, assets, webhooks: the next test has none."""
         with self.database() as cursor:
-            cursor.execute("DELETE FROM webhooks")
-            cursor.execute("DELETE FROM generation_jobs")
-            cursor.execute("DELETE FROM assets")
-            cursor.execute("DELETE FROM workspace_costs")
+            for table in ("webhooks", "generation_jobs", "assets", "workspace_costs"):
+                cursor.execute(f"DELETE FROM {table}")
         shutil.rmtree(self.image_dir / "assets", ignore_errors=True)
         for pattern in ("task_*", "celery-task-meta-*", "open_*:*"):
             for key in self.redis_client.scan_iter(f"{self.settings.redis_prefix}{pattern}"):
