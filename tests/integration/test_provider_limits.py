@@ -1,8 +1,7 @@
 """Limits and holds of providers, on PostgreSQL: jobs wait in their rows, in all runtimes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
@@ -16,31 +15,14 @@ from shared.jobs.workspace_limits import LimitStore
 from shared.status import failed
 from tests.support.builders import UNPAID, new_job
 from tests.support.database import Database, Insert
+from tests.support.releases import SLOTS, finish, released, store_of_one_worker
 from tests.support.wait import wait_until
-
-SLOTS = 2
-RULES = ReleaseRules("celery", "mock")
 
 
 @pytest.fixture
 def store(engine: Engine, database: Database) -> ReleaseStore:
     """Give the store, with one worker of two slots."""
-    store = ReleaseStore(engine, RULES)
-    store.note_worker("host:1", SLOTS, "0", 600)
-    return store
-
-
-def released(store: ReleaseStore) -> list[UUID]:
-    """Release what there is room for and return it, in order."""
-    return [job.job_id for job in store.release()]
-
-
-def finish(database: Database, job_ids: Sequence[UUID]) -> None:
-    """Let jobs have ended, which frees their slots."""
-    for job_id in job_ids:
-        database.update_job(
-            job_id, "status = 'COMPLETED', progress = 100, result = '{}', finished_at = now()"
-        )
+    return store_of_one_worker(engine)
 
 
 def limited(engine: Engine, runtime: str = "celery", **limits: Mapping[str, int]) -> ReleaseStore:

@@ -1,8 +1,6 @@
 """The release step, on PostgreSQL: how many jobs get envelopes, in which order, at what cost."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
@@ -17,31 +15,14 @@ from shared.jobs.release_store import ReleaseRules, ReleaseStore
 from shared.status import waiting
 from tests.support.builders import UNPAID, ListDispatcher, new_job
 from tests.support.database import Database, Insert
+from tests.support.releases import RULES, SLOTS, finish, released, store_of_one_worker
 from tests.support.wait import wait_until
-
-SLOTS = 2
-RULES = ReleaseRules("celery", "mock")
 
 
 @pytest.fixture
 def store(engine: Engine, database: Database) -> ReleaseStore:
     """Give the store, with one worker of two slots."""
-    store = ReleaseStore(engine, RULES)
-    store.note_worker("host:1", SLOTS, "0", 600)
-    return store
-
-
-def released(store: ReleaseStore) -> list[UUID]:
-    """Release what there is room for and return it, in order."""
-    return [job.job_id for job in store.release()]
-
-
-def finish(database: Database, job_ids: Sequence[UUID]) -> None:
-    """Let jobs have ended, which frees their slots."""
-    for job_id in job_ids:
-        database.update_job(
-            job_id, "status = 'COMPLETED', progress = 100, result = '{}', finished_at = now()"
-        )
+    return store_of_one_worker(engine)
 
 
 def test_a_runtime_gets_two_envelopes_a_slot_and_no_more(
